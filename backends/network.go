@@ -1,0 +1,68 @@
+package backends
+
+import (
+	"context"
+
+	"archetype/lab"
+)
+
+// Network turns attachments into links.
+type Network interface {
+	Name() string
+	Available(ctx context.Context) Availability
+
+	// Initialize makes what a lab's links share, if anything; Cleanup removes
+	// it and every port and link of the lab that is left.
+	Initialize(ctx context.Context, labName string) error
+	Cleanup(ctx context.Context, labName string) error
+
+	// Provision makes an interface that reaches nobody, so that a node whose
+	// peer is not there yet boots with all its interfaces.
+	Provision(ctx context.Context, p Port) error
+	// Connect makes both ends reach each other, whether they were
+	// provisioned, cut, or never made. Interfaces that exist keep their
+	// addresses.
+	Connect(ctx context.Context, l Link) error
+	// Disconnect cuts the cable: the interfaces stay, neither end sees
+	// carrier nor reaches anybody.
+	Disconnect(ctx context.Context, l Link) error
+	// DeleteLink removes the link and both its interfaces; DeletePort one
+	// provisioned interface. Ends that are gone already are no error.
+	DeleteLink(ctx context.Context, l Link) error
+	DeletePort(ctx context.Context, p Port) error
+
+	// State observes a link. ErrNotFound when nothing of it exists.
+	State(ctx context.Context, l Link) (LinkStatus, error)
+	// Events reports links whose carrier or existence changed, whoever did
+	// it, for every link that this process has connected or asked the State
+	// of. The channel is closed when ctx ends or the source is lost.
+	Events(ctx context.Context) (<-chan LinkStatus, error)
+}
+
+// Port is one interface to be made.
+type Port struct {
+	Lab        string
+	End        lab.End
+	Attachment Attachment
+	MTU        int // bytes; 0 means the backend's default
+}
+
+// Link is a cable to be made between two ports.
+type Link struct {
+	Lab  string
+	A, B Port
+}
+
+// ID identifies the link within its lab.
+func (l Link) ID() string { return lab.LinkID(l.A.End.Endpoint, l.B.End.Endpoint) }
+
+// LinkStatus is what a network observes of a link.
+type LinkStatus struct {
+	Lab, ID   string
+	Connected bool // both ends exist and are wired to each other
+	// Carrier is on when both ends see it.
+	Carrier lab.Carrier
+	VLAN    int // 0 where the backend uses none
+	Gone    bool
+	Reason  string // why it is not as it should be, when known
+}

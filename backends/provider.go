@@ -1,0 +1,135 @@
+package backends
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"archetype/lab"
+	"archetype/vendors"
+)
+
+// Provider makes nodes and runs them.
+type Provider interface {
+	Name() string
+	Available(ctx context.Context) Availability
+
+	// Create makes everything of the node but runs nothing: afterwards its
+	// interfaces can be attached. Creating a node that exists with another
+	// configuration updates what takes effect at the next Start.
+	Create(ctx context.Context, n NodeConfig) error
+	// Start runs the node and returns once its init runs; readiness is the
+	// engine's business.
+	Start(ctx context.Context, ref NodeRef) error
+	// Stop ends everything that runs in the node, by force after grace. What
+	// Create made stays, interfaces and their links included.
+	Stop(ctx context.Context, ref NodeRef, grace time.Duration) error
+	// Remove makes the node and everything of it vanish, running or not.
+	Remove(ctx context.Context, ref NodeRef) error
+
+	// List returns the nodes that exist, of one lab or, with "", of all labs.
+	// It reads the real world: the truth after a crash.
+	List(ctx context.Context, labName string) ([]NodeStatus, error)
+	// Attachment says where an interface of a created node meets the outside.
+	Attachment(ctx context.Context, ref NodeRef, iface string) (Attachment, error)
+	// Events reports nodes that start and end, whoever did it. The channel is
+	// closed when ctx ends or the source is lost; the engine then lists and
+	// subscribes again.
+	Events(ctx context.Context) (<-chan NodeStatus, error)
+
+	// Exec runs a command in a running node and waits for it.
+	Exec(ctx context.Context, ref NodeRef, req ExecRequest) (ExecResult, error)
+	// Console opens the node's command line, as its kind defines it.
+	Console(ctx context.Context, ref NodeRef, size Size) (Console, error)
+	// Logs returns what the node's init and daemons said. With Follow the
+	// stream goes on, over restarts of the node, until ctx ends or it is closed.
+	Logs(ctx context.Context, ref NodeRef, opt LogOptions) (io.ReadCloser, error)
+}
+
+// StatsReader is implemented by providers that can tell what a node consumes.
+type StatsReader interface {
+	Stats(ctx context.Context, labName string) ([]NodeStats, error)
+}
+
+// NodeConfig is everything a provider needs to make a node.
+type NodeConfig struct {
+	Ref  NodeRef
+	Node lab.Node
+	Kind *vendors.Kind
+	// Interfaces that the node will have, in the order of the topology: for
+	// providers and kinds that must know before boot.
+	Interfaces []string
+	// Hosts are the names and addresses of the lab, in the form of /etc/hosts.
+	Hosts string
+	// Config is the text of the startup configuration, already resolved.
+	Config string
+	// Labels go onto the real thing, so that truth can be rebuilt from it.
+	Labels map[string]string
+}
+
+// NodeStatus is what a provider observes of a node.
+type NodeStatus struct {
+	Ref        NodeRef
+	Identifier string            // what the provider itself calls it
+	Running    bool              // its init runs
+	PID        int               // of its init, as seen from the host; 0 when not running
+	ExitReason string            // why it last ended, when it was not asked to
+	Started    time.Time         // zero when not running
+	Boot       uint64            // changes with every start, so that an old event is told from a new one
+	Labels     map[string]string // as given to Create
+	Gone       bool              // in events: it does not exist any more
+}
+
+// NodeStats is what a node consumes.
+type NodeStats struct {
+	Ref       NodeRef
+	CPU       time.Duration // since its start, all its processes
+	Memory    uint64        // bytes resident now, all its processes
+	Processes int
+}
+
+// Attachment is where an interface of a node meets the outside: inside a
+// network namespace, or a tap on the host. Exactly one of Netns and Tap is set.
+type Attachment struct {
+	Netns     string // path that can be opened while the node exists
+	Interface string // name the interface has, or shall have, in there
+	Tap       string // name of the tap on the host
+}
+
+// Size is that of a terminal, in cells.
+type Size struct {
+	Cols int `json:"cols"`
+	Rows int `json:"rows"`
+}
+
+// Console is an open command line of a node. Reads end with io.EOF when it
+// ended at the node's side.
+type Console interface {
+	io.ReadWriteCloser
+	Resize(Size) error
+}
+
+// ExecRequest is a command to run in a node.
+type ExecRequest struct {
+	Command []string
+	Env     []string
+	Dir     string
+	User    string
+	Stdin   io.Reader // may be nil
+	// Stdout and Stderr receive the output as it comes; where nil, it is
+	// collected in the result, up to 16 MiB each.
+	Stdout, Stderr io.Writer
+}
+
+// ExecResult is how a command ended.
+type ExecResult struct {
+	Code           int
+	Stdout, Stderr []byte
+}
+
+// LogOptions says which part of a log is wanted.
+type LogOptions struct {
+	Lines  int  // the last n; 0 means all
+	Follow bool // go on with what comes
+	Boot   bool // only since the latest start
+}

@@ -1,0 +1,130 @@
+// Package api is what crosses between the engine and whoever looks at it:
+// immutable snapshots, updates and commands. Everything in it can be written
+// as JSON, so the engine may live in this process or behind a socket; package
+// wire carries it there.
+package api
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"archetype/backends"
+	"archetype/lab"
+)
+
+// Engine is everything a screen or a verb can ask for.
+//
+// Commands return as soon as the wish is durably noted; the work is a job
+// whose progress shows in the updates. A command that changes nothing returns
+// a job that has already completed.
+type Engine interface {
+	// Snapshot returns the present state. It must not be modified.
+	Snapshot(ctx context.Context) (*Snapshot, error)
+	// Watch sends a first update that holds everything, then what changed,
+	// coalesced: a slow reader gets fewer and larger updates, never stale
+	// ones. The channel is closed when ctx ends or the engine is lost.
+	Watch(ctx context.Context) (<-chan *Update, error)
+
+	// Plan says what deploying the file would change, without doing it.
+	Plan(ctx context.Context, req DeployRequest) (*Plan, error)
+	Deploy(ctx context.Context, req DeployRequest) (*Deployed, error)
+	Destroy(ctx context.Context, labName string) (*Job, error)
+	// SetNodes starts, stops or restarts nodes; no names means all of the lab.
+	SetNodes(ctx context.Context, req NodesRequest) (*Job, error)
+	// SetLink cuts or joins a link of the lab.
+	SetLink(ctx context.Context, req LinkRequest) (*Job, error)
+	CancelJob(ctx context.Context, id string) error
+
+	Exec(ctx context.Context, labName, node string, req backends.ExecRequest) (backends.ExecResult, error)
+	Console(ctx context.Context, labName, node string, size backends.Size) (backends.Console, error)
+	Logs(ctx context.Context, labName, node string, opt backends.LogOptions) (io.ReadCloser, error)
+	Stats(ctx context.Context, labName string) ([]NodeStats, error)
+	// Backends says which providers and networks there are and whether they
+	// are available.
+	Backends(ctx context.Context) ([]BackendInfo, error)
+	// Close ends this use of the engine. Labs go on running.
+	Close() error
+}
+
+// DeployRequest asks for a file's lab to be made so.
+type DeployRequest struct {
+	File     string            `json:"file"`               // absolute path
+	Env      map[string]string `json:"env,omitempty"`      // for ${VAR} in the file
+	Provider string            `json:"provider,omitempty"` // empty: the file's, the kind's or the default
+	Network  string            `json:"network,omitempty"`
+}
+
+// Deployed is the answer to a deploy that has begun.
+type Deployed struct {
+	Job      *Job         `json:"job"`
+	Plan     *Plan        `json:"plan"`
+	Warnings []Diagnostic `json:"warnings,omitempty"`
+}
+
+// Plan is the difference between a file and what is deployed.
+type Plan struct {
+	Lab            string       `json:"lab"`
+	New            bool         `json:"new"` // the lab is not deployed at all
+	NodesAdded     []string     `json:"nodes_added,omitempty"`
+	NodesChanged   []Change     `json:"nodes_changed,omitempty"` // will be made anew
+	NodesRemoved   []string     `json:"nodes_removed,omitempty"`
+	NodesUnchanged int          `json:"nodes_unchanged"`
+	LinksAdded     []string     `json:"links_added,omitempty"` // "a:if -- b:if"
+	LinksChanged   []Change     `json:"links_changed,omitempty"`
+	LinksRemoved   []string     `json:"links_removed,omitempty"`
+	LinksUnchanged int          `json:"links_unchanged"`
+	Warnings       []Diagnostic `json:"warnings,omitempty"`
+}
+
+// Change is a node or link that differs, and in which fields.
+type Change struct {
+	Name   string   `json:"name"`
+	Fields []string `json:"fields"`
+}
+
+// Empty reports whether there is nothing to do.
+func (p *Plan) Empty() bool {
+	return !p.New && len(p.NodesAdded)+len(p.NodesChanged)+len(p.NodesRemoved)+
+		len(p.LinksAdded)+len(p.LinksChanged)+len(p.LinksRemoved) == 0
+}
+
+// NodesRequest is a wish for some nodes of a lab.
+type NodesRequest struct {
+	Lab   string      `json:"lab"`
+	Nodes []string    `json:"nodes,omitempty"`
+	Verb  lab.JobVerb `json:"verb"` // start, stop or restart
+}
+
+// LinkRequest is a wish for one link of a lab, either way round.
+type LinkRequest struct {
+	Lab  string       `json:"lab"`
+	A    lab.Endpoint `json:"a"`
+	B    lab.Endpoint `json:"b"`
+	Wish lab.LinkWish `json:"wish"`
+}
+
+// Diagnostic is something to say about a file, at a place in it.
+type Diagnostic struct {
+	Severity string `json:"severity"` // "error" or "warning"
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`   // from 1; 0 when not known
+	Column   int    `json:"column,omitempty"` // from 1
+	Message  string `json:"message"`
+	Hint     string `json:"hint,omitempty"` // what to do, or what was meant
+}
+
+// BackendInfo describes a provider or a network.
+type BackendInfo struct {
+	Name string `json:"name"`
+	Type string `json:"type"` // "provider" or "network"
+	backends.Availability
+}
+
+// NodeStats is what a node consumes.
+type NodeStats struct {
+	Node      string        `json:"node"`
+	CPU       time.Duration `json:"cpu"`    // nanoseconds since its start
+	Memory    uint64        `json:"memory"` // bytes
+	Processes int           `json:"processes"`
+}

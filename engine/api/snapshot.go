@@ -1,0 +1,131 @@
+package api
+
+import (
+	"time"
+
+	"archetype/lab"
+)
+
+// Snapshot is the whole state at one moment. It and everything in it is
+// immutable: a part that did not change since an earlier snapshot is the same
+// pointer, so that a screen can compare by identity.
+type Snapshot struct {
+	Rev    uint64   // grows with every change
+	Labs   []*Lab   // by name
+	Jobs   []*Job   // running ones and the latest that ended, oldest first
+	Events []*Event // the latest, oldest first
+}
+
+// Lab returns the lab of that name, or nil.
+func (s *Snapshot) Lab(name string) *Lab {
+	for _, l := range s.Labs {
+		if l.Name == name {
+			return l
+		}
+	}
+	return nil
+}
+
+// Lab is one lab and all of it.
+type Lab struct {
+	Info
+	Rev   uint64  // of the last change of anything in it
+	Nodes []*Node // in the order of the file
+	Links []*Link // in the order of the file
+}
+
+// Info is a lab without its parts. Its JSON form is part of what scripts rely on.
+type Info struct {
+	Name     string    `json:"name"`
+	State    lab.State `json:"state"`
+	File     string    `json:"file"`
+	Provider string    `json:"provider"`
+	Network  string    `json:"network"`
+}
+
+// Node is one node of a lab. The JSON names are part of what scripts rely on.
+type Node struct {
+	Name         string        `json:"name"`
+	Kind         string        `json:"kind"`
+	Provider     string        `json:"provider"`
+	Identifier   string        `json:"identifier"`
+	Desired      lab.NodeWish  `json:"desired"`
+	Actual       lab.NodeState `json:"actual"`
+	Progress     int           `json:"progress"`      // per cent of the boot, 0 to 100
+	ProgressText string        `json:"progress_text"` // the line of the log that earned it
+	Error        string        `json:"error"`
+	PID          int           `json:"pid"` // of its init, as seen from the host; 0 when not running
+
+	Image   string    `json:"image,omitempty"`
+	Group   string    `json:"group,omitempty"`
+	Since   time.Time `json:"since,omitzero"`   // of the present state
+	Retries int       `json:"retries,omitzero"` // of enforcement, since it was last healthy
+	RetryAt time.Time `json:"retry_at,omitzero"`
+	Console bool      `json:"console,omitempty"` // a console can be opened now
+}
+
+// Link is one link of a lab. The JSON names are part of what scripts rely on.
+type Link struct {
+	A       string        `json:"a"` // "node:interface"
+	B       string        `json:"b"`
+	Desired lab.LinkWish  `json:"desired"`
+	Actual  lab.LinkState `json:"actual"`
+	Carrier lab.Carrier   `json:"carrier"`
+	VLAN    int           `json:"vlan"`
+	Error   string        `json:"error"`
+
+	MTU int `json:"mtu,omitempty"`
+}
+
+// Job is a piece of work that somebody asked for.
+type Job struct {
+	ID       string       `json:"id"`
+	Lab      string       `json:"lab"`
+	Verb     lab.JobVerb  `json:"verb"`
+	Target   string       `json:"target,omitempty"` // nodes or link it is about; empty: the lab
+	State    lab.JobState `json:"state"`
+	Done     int          `json:"done"` // steps
+	Total    int          `json:"total"`
+	Text     string       `json:"text,omitempty"`  // what it does or waits for
+	Error    string       `json:"error,omitempty"` // why it failed
+	Created  time.Time    `json:"created"`
+	Ended    time.Time    `json:"ended,omitzero"`
+	Deadline time.Time    `json:"deadline,omitzero"`
+}
+
+// Event is something that happened, for a person to read.
+type Event struct {
+	Seq   uint64    `json:"seq"`
+	Time  time.Time `json:"time"`
+	Level string    `json:"level"` // "info", "warn" or "error"
+	Lab   string    `json:"lab,omitempty"`
+	Node  string    `json:"node,omitempty"`
+	Link  string    `json:"link,omitempty"`
+	Job   string    `json:"job,omitempty"`
+	Text  string    `json:"text"` // what happened, why, and what can be done
+}
+
+// Update is what changed since the one before. The first of a watch, and any
+// after a gap, is Full: whatever it does not mention does not exist.
+type Update struct {
+	Rev  uint64       `json:"rev"`
+	Full bool         `json:"full,omitempty"`
+	Labs []*LabUpdate `json:"labs,omitempty"`
+	// Gone names labs that exist no more.
+	Gone   []string `json:"gone,omitempty"`
+	Jobs   []*Job   `json:"jobs,omitempty"`   // new or changed
+	Events []*Event `json:"events,omitempty"` // new, oldest first
+}
+
+// LabUpdate is what changed in one lab.
+type LabUpdate struct {
+	Info
+	Rev uint64 `json:"rev"`
+	// Nodes and Links that are new or changed. Order, when present, is the
+	// complete list of names in order: what it does not name is gone.
+	Nodes     []*Node  `json:"nodes,omitempty"`
+	Links     []*Link  `json:"links,omitempty"`
+	NodeOrder []string `json:"node_order,omitempty"`
+	LinkOrder []string `json:"link_order,omitempty"` // lab.LinkID of each
+	Reordered bool     `json:"reordered,omitempty"`  // the two orders are present, even if empty
+}

@@ -1,0 +1,63 @@
+package lab
+
+// JobState is how far a job has come.
+type JobState string
+
+// The states of a job.
+const (
+	JobPending   JobState = "pending"
+	JobRunning   JobState = "running"
+	JobCompleted JobState = "completed"
+	JobFailed    JobState = "failed"
+	JobCancelled JobState = "cancelled"
+)
+
+var jobs = machine[JobState]{
+	what:   "job",
+	states: []JobState{JobPending, JobRunning, JobCompleted, JobFailed, JobCancelled},
+	next: map[JobState][]JobState{
+		JobPending: {JobRunning, JobFailed, JobCancelled},
+		JobRunning: {JobCompleted, JobFailed, JobCancelled},
+	},
+}
+
+// JobStates lists every job state.
+func JobStates() []JobState { return append([]JobState(nil), jobs.states...) }
+
+// Valid reports whether s is a job state.
+func (s JobState) Valid() bool { return jobs.valid(s) }
+
+// CanTransition reports whether a job may go from s to the state given.
+func (s JobState) CanTransition(to JobState) bool { return jobs.can(s, to) }
+
+// CheckTransition returns nil or the error that says what is wrong with going
+// from s to the state given.
+func (s JobState) CheckTransition(to JobState) error { return jobs.check(s, to) }
+
+// Ended reports whether a job in state s will never change again.
+func (s JobState) Ended() bool {
+	return s == JobCompleted || s == JobFailed || s == JobCancelled
+}
+
+// JobVerb is what a job was asked to do.
+type JobVerb string
+
+// What a job can be asked to do.
+const (
+	JobDeploy     JobVerb = "deploy"
+	JobDestroy    JobVerb = "destroy"
+	JobStart      JobVerb = "start"
+	JobStop       JobVerb = "stop"
+	JobRestart    JobVerb = "restart"
+	JobConnect    JobVerb = "connect"
+	JobDisconnect JobVerb = "disconnect"
+)
+
+// Valid reports whether v is something a job can be asked to do.
+func (v JobVerb) Valid() bool {
+	switch v {
+	case JobDeploy, JobDestroy, JobStart, JobStop, JobRestart, JobConnect, JobDisconnect:
+		return true
+	}
+	return false
+}
