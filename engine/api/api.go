@@ -105,14 +105,7 @@ type LinkRequest struct {
 }
 
 // Diagnostic is something to say about a file, at a place in it.
-type Diagnostic struct {
-	Severity string `json:"severity"` // "error" or "warning"
-	File     string `json:"file,omitempty"`
-	Line     int    `json:"line,omitempty"`   // from 1; 0 when not known
-	Column   int    `json:"column,omitempty"` // from 1
-	Message  string `json:"message"`
-	Hint     string `json:"hint,omitempty"` // what to do, or what was meant
-}
+type Diagnostic = lab.Diagnostic
 
 // BackendInfo describes a provider or a network.
 type BackendInfo struct {

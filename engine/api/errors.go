@@ -55,22 +55,3 @@ func CodeOf(err error) Code {
 	}
 	return CodeFailed
 }
-
-func (d Diagnostic) String() string {
-	var b strings.Builder
-	if d.File != "" {
-		b.WriteString(d.File)
-		if d.Line > 0 {
-			fmt.Fprintf(&b, ":%d:%d", d.Line, d.Column)
-		}
-		b.WriteString(": ")
-	}
-	if d.Severity != "" {
-		b.WriteString(d.Severity + ": ")
-	}
-	b.WriteString(d.Message)
-	if d.Hint != "" {
-		b.WriteString(" (" + d.Hint + ")")
-	}
-	return b.String()
-}
