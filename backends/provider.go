@@ -75,7 +75,7 @@ type NodeStatus struct {
 	PID        int               // of its init, as seen from the host; 0 when not running
 	ExitReason string            // why it last ended, when it was not asked to
 	Started    time.Time         // zero when not running
-	Boot       uint64            // changes with every start, so that an old event is told from a new one
+	Boot       uint64            // grows with every start, so that an old event is told from a new one; 0 before the first
 	Labels     map[string]string // as given to Create
 	Gone       bool              // in events: it does not exist any more
 }

@@ -93,11 +93,21 @@ type Job struct {
 	Deadline time.Time    `json:"deadline,omitzero"`
 }
 
+// Level says how much an event matters.
+type Level string
+
+// The levels of an event.
+const (
+	LevelInfo  Level = "info"
+	LevelWarn  Level = "warn"
+	LevelError Level = "error"
+)
+
 // Event is something that happened, for a person to read.
 type Event struct {
 	Seq   uint64    `json:"seq"`
 	Time  time.Time `json:"time"`
-	Level string    `json:"level"` // "info", "warn" or "error"
+	Level Level     `json:"level"`
 	Lab   string    `json:"lab,omitempty"`
 	Node  string    `json:"node,omitempty"`
 	Link  string    `json:"link,omitempty"`
