@@ -1,0 +1,43 @@
+# Archetype. `make help` lists what there is.
+GO        ?= go
+BIN       := bin/archetype
+LAB       ?= examples/quickstart.clab.yml
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS   := -s -w -X archetype/cli.Version=$(VERSION)
+SOURCES    = $(shell find . -name '*.go' -not -path './bin/*') $(wildcard vendors/kinds/* themes/*.yaml) go.mod go.sum
+LINT      := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+TESTFLAGS ?= -race
+
+.PHONY: help run build test tools bench lint format fuzz clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run: $(BIN) ## build the program and open the workbench on a working lab (LAB=file for another)
+	@$(BIN) $(LAB)
+
+build: $(BIN) ## build the program into bin/
+
+$(BIN): $(SOURCES)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ .
+
+test: ## install what the tests need where that is possible, then run them all
+	@scripts/test-setup
+	@scripts/test $(TESTFLAGS)
+
+bench: $(BIN) ## measure, side by side with yardsticks, and print ratios
+	@scripts/test-setup bench
+	@scripts/bench
+
+lint: ## vet and golangci-lint
+	$(GO) vet ./...
+	$(GO) run $(LINT) run ./...
+
+format: ## fail if a file is not formatted
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+
+fuzz: ## fuzz every target for a minute each
+	@scripts/fuzz
+
+clean: ## remove what was built
+	rm -rf bin .build

@@ -1,0 +1,144 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+
+	"archetype/lab"
+)
+
+// How much history is kept.
+const (
+	KeepJobs   = 500
+	KeepEvents = 5000
+)
+
+// trimSlack is how far above its bound a history may grow, so that not every
+// write pays for a deletion.
+const trimSlack = 256
+
+// PutJob stores a job. Its verb and state must exist and its state must be
+// one step from the stored one.
+func (t *Tx) PutJob(r Job) error {
+	if err := checkKey("job", r.ID); err != nil {
+		return err
+	}
+	if !r.Verb.Valid() {
+		return refuse("job", r.ID, ConstraintValue, &lab.InvalidStateError{What: "job verb", State: string(r.Verb)})
+	}
+	if !r.State.Valid() {
+		return refuse("job", r.ID, ConstraintValue, &lab.InvalidStateError{What: "job", State: string(r.State)})
+	}
+	if r.Done < 0 || r.Total < 0 {
+		return refuse("job", r.ID, ConstraintValue, fmt.Errorf("progress %d of %d", r.Done, r.Total))
+	}
+	jobs, ids := t.tx.Bucket(bucketJobs), t.tx.Bucket(bucketJobIDs)
+	k := slices.Clone(ids.Get([]byte(r.ID)))
+	if k == nil {
+		k = append(number(uint64(max(r.Created.UnixNano(), 0))), r.ID...)
+		if err := ids.Put([]byte(r.ID), k); err != nil {
+			return err
+		}
+	} else if old, ok, err := get[Job](jobs, k); err != nil {
+		return err
+	} else if ok {
+		if err := old.State.CheckTransition(r.State); err != nil {
+			return refuse("job", r.ID, ConstraintTransition, err)
+		}
+	}
+	if err := put(jobs, k, r); err != nil {
+		return err
+	}
+	return t.trimJobs()
+}
+
+// trimJobs forgets the oldest jobs that have ended.
+func (t *Tx) trimJobs() error {
+	jobs, ids := t.tx.Bucket(bucketJobs), t.tx.Bucket(bucketJobIDs)
+	n := ids.Inspect().KeyN
+	if n <= KeepJobs+trimSlack {
+		return nil
+	}
+	var old []Job
+	var keys [][]byte
+	c := jobs.Cursor()
+	for k, data := c.First(); k != nil && len(old) < n-KeepJobs; k, data = c.Next() {
+		var j Job
+		if err := json.Unmarshal(data, &j); err != nil {
+			return fmt.Errorf("%w: job: %w", ErrCorrupt, err)
+		}
+		if j.State.Ended() {
+			old, keys = append(old, j), append(keys, slices.Clone(k))
+		}
+	}
+	for i, j := range old {
+		if err := jobs.Delete(keys[i]); err != nil {
+			return err
+		}
+		if err := ids.Delete([]byte(j.ID)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Jobs returns the newest jobs, at most limit, oldest first.
+func (t *Tx) Jobs(limit int) ([]Job, error) {
+	return newest[Job](t.tx.Bucket(bucketJobs), limit)
+}
+
+// AppendEvent stores an event under the next sequence number, which it returns.
+func (t *Tx) AppendEvent(r Event) (uint64, error) {
+	b := t.tx.Bucket(bucketEvents)
+	seq, err := b.NextSequence()
+	if err != nil {
+		return 0, err
+	}
+	r.Seq = seq
+	if err := put(b, number(seq), r); err != nil {
+		return 0, err
+	}
+	if seq%trimSlack == 0 {
+		return seq, t.TrimEvents(KeepEvents)
+	}
+	return seq, nil
+}
+
+// Events returns the newest events, at most limit, oldest first.
+func (t *Tx) Events(limit int) ([]Event, error) {
+	return newest[Event](t.tx.Bucket(bucketEvents), limit)
+}
+
+// TrimEvents forgets all but the newest keep events.
+func (t *Tx) TrimEvents(keep int) error {
+	b := t.tx.Bucket(bucketEvents)
+	last := b.Sequence()
+	if last <= uint64(max(keep, 0)) {
+		return nil
+	}
+	end := number(last - uint64(max(keep, 0)))
+	c := b.Cursor()
+	for k, _ := c.First(); k != nil && string(k) <= string(end); k, _ = c.First() {
+		if err := b.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newest[T any](b *bolt.Bucket, limit int) ([]T, error) {
+	var out []T
+	c := b.Cursor()
+	for k, data := c.Last(); k != nil && len(out) < limit; k, data = c.Prev() {
+		var v T
+		if err := json.Unmarshal(data, &v); err != nil {
+			return nil, fmt.Errorf("%w: record: %w", ErrCorrupt, err)
+		}
+		out = append(out, v)
+	}
+	slices.Reverse(out)
+	return out, nil
+}

@@ -1,0 +1,76 @@
+package store
+
+import (
+	"time"
+
+	"archetype/lab"
+)
+
+// Lab is a deployed lab and the topology it was deployed from.
+type Lab struct {
+	Name       string       `json:"name"`
+	File       string       `json:"file,omitempty"`
+	Provider   string       `json:"provider,omitempty"`
+	Network    string       `json:"network,omitempty"`
+	Topology   lab.Topology `json:"topology"`
+	Created    time.Time    `json:"created"`
+	Destroying bool         `json:"destroying,omitempty"`
+}
+
+// Node is what is wished of a node and what was last seen of it. A first
+// record may start in any state, because truth can be rebuilt from what runs.
+type Node struct {
+	Lab          string        `json:"lab"`
+	Name         string        `json:"name"`
+	Kind         string        `json:"kind"`
+	Provider     string        `json:"provider,omitempty"`
+	Identifier   string        `json:"identifier,omitempty"`
+	Desired      lab.NodeWish  `json:"desired"`
+	Actual       lab.NodeState `json:"actual"`
+	Progress     int           `json:"progress,omitempty"` // per cent
+	ProgressText string        `json:"progress_text,omitempty"`
+	Error        string        `json:"error,omitempty"`
+	Since        time.Time     `json:"since"`
+	Hash         string        `json:"hash,omitempty"`
+	Retries      int           `json:"retries,omitempty"`
+}
+
+// Link is what is wished of a link and what was last seen of it.
+type Link struct {
+	Lab     string        `json:"lab"`
+	A       lab.Endpoint  `json:"a"`
+	B       lab.Endpoint  `json:"b"`
+	Desired lab.LinkWish  `json:"desired"`
+	Actual  lab.LinkState `json:"actual"`
+	Error   string        `json:"error,omitempty"`
+}
+
+// Job is one user action and how far it got.
+type Job struct {
+	ID       string       `json:"id"`
+	Lab      string       `json:"lab"`
+	Verb     lab.JobVerb  `json:"verb"`
+	Target   string       `json:"target,omitempty"`
+	State    lab.JobState `json:"state"`
+	Done     int          `json:"done,omitempty"`
+	Total    int          `json:"total,omitempty"`
+	Text     string       `json:"text,omitempty"`
+	Error    string       `json:"error,omitempty"`
+	Created  time.Time    `json:"created"`
+	Ended    time.Time    `json:"ended,omitzero"`
+	Deadline time.Time    `json:"deadline,omitzero"`
+	Nodes    []string     `json:"nodes,omitempty"`
+}
+
+// Event is something that happened. Seq grows by one with each event ever
+// stored.
+type Event struct {
+	Seq   uint64    `json:"seq"`
+	Time  time.Time `json:"time"`
+	Level string    `json:"level"`
+	Lab   string    `json:"lab,omitempty"`
+	Node  string    `json:"node,omitempty"`
+	Link  string    `json:"link,omitempty"`
+	Job   string    `json:"job,omitempty"`
+	Text  string    `json:"text"`
+}

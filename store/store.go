@@ -1,0 +1,135 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterr "go.etcd.io/bbolt/errors"
+)
+
+// schema is the version of the records' form. Raised when an older program
+// could misread what this one writes.
+const schema = 1
+
+const lockTimeout = 500 * time.Millisecond
+
+var (
+	bucketMeta   = []byte("meta")
+	bucketLabs   = []byte("labs")
+	bucketNodes  = []byte("nodes")      // lab, node
+	bucketLinks  = []byte("links")      // lab, a, b
+	bucketIfaces = []byte("interfaces") // lab, endpoint → the link's key
+	bucketJobs   = []byte("jobs")       // time of creation, id
+	bucketJobIDs = []byte("job ids")    // id → the job's key
+	bucketEvents = []byte("events")     // sequence number
+	keySchema    = []byte("schema")
+)
+
+// Options change how a store works. The zero value is the safe one.
+type Options struct {
+	// NoSync leaves writing to the disk to the kernel: faster, and a crash of
+	// the machine may lose or damage the file.
+	NoSync bool
+}
+
+// Store is an open database. Its methods may be called from any goroutine.
+type Store struct{ db *bolt.DB }
+
+// Open opens the database at path or makes a new one, with folders that only
+// the user can enter. Errors are ErrLocked, ErrNewer, ErrCorrupt or those of
+// the file system; the file is untouched then.
+func Open(path string, opt Options) (s *Store, err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	defer func() {
+		// bbolt panics on some damaged pages.
+		if r := recover(); r != nil {
+			s, err = nil, fmt.Errorf("%w: %s: %v", ErrCorrupt, path, r)
+		}
+	}()
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, NoSync: opt.NoSync,
+		FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
+	switch {
+	case errors.Is(err, bolterr.ErrTimeout):
+		return nil, fmt.Errorf("%w: %s", ErrLocked, path)
+	case errors.Is(err, bolterr.ErrInvalid), errors.Is(err, bolterr.ErrChecksum),
+		errors.Is(err, bolterr.ErrVersionMismatch):
+		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
+	case err != nil:
+		var pe *os.PathError
+		if errors.As(err, &pe) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
+	}
+	s = &Store{db: db}
+	if err := s.prepare(path); err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// prepare checks the whole file before anything relies on it, then makes
+// what a new one lacks.
+func (s *Store) prepare(path string) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %s: %v", ErrCorrupt, path, r)
+		}
+	}()
+	err = s.db.View(func(tx *bolt.Tx) error {
+		// Check sends from a goroutine of its own: read it to the end.
+		var bad error
+		for e := range tx.Check() {
+			bad = errors.Join(bad, e)
+		}
+		if bad != nil {
+			return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, bad)
+		}
+		if m := tx.Bucket(bucketMeta); m != nil {
+			v := m.Get(keySchema)
+			if len(v) != 8 {
+				return fmt.Errorf("%w: %s: no schema version", ErrCorrupt, path)
+			}
+			if n := binary.BigEndian.Uint64(v); n > schema {
+				return fmt.Errorf("%w: %s has schema %d, this program knows %d", ErrNewer, path, n, schema)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.db.Update(func(tx *bolt.Tx) error {
+		for _, b := range [][]byte{bucketMeta, bucketLabs, bucketNodes, bucketLinks, bucketIfaces,
+			bucketJobs, bucketJobIDs, bucketEvents} {
+			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(bucketMeta).Put(keySchema, number(schema))
+	})
+}
+
+// Close writes what is left and lets go of the file.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Update runs fn in a transaction that is kept whole or not at all: with an
+// error of fn, nothing of it is stored.
+func (s *Store) Update(fn func(*Tx) error) error {
+	return s.db.Update(func(tx *bolt.Tx) error { return fn(&Tx{tx}) })
+}
+
+// View runs fn over one consistent state.
+func (s *Store) View(fn func(*Tx) error) error {
+	return s.db.View(func(tx *bolt.Tx) error { return fn(&Tx{tx}) })
+}
+
+func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

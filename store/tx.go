@@ -1,0 +1,224 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+
+	"archetype/lab"
+)
+
+// Tx is one transaction. It is only valid within the function it was given to.
+type Tx struct{ tx *bolt.Tx }
+
+const separator = "\x00"
+
+func key(parts ...string) []byte { return []byte(strings.Join(parts, separator)) }
+
+// prefix is what the keys of everything below parts begin with.
+func prefix(parts ...string) []byte { return append(key(parts...), 0) }
+
+func refuse(record, key, constraint string, err error) error {
+	return &ConstraintError{Record: record, Key: strings.ReplaceAll(key, separator, "/"),
+		Constraint: constraint, Err: err}
+}
+
+func checkKey(record string, parts ...string) error {
+	for _, p := range parts {
+		switch {
+		case p == "":
+			return refuse(record, strings.Join(parts, "/"), ConstraintKey, errors.New("a name is empty"))
+		case strings.Contains(p, separator) || len(p) > 512:
+			return refuse(record, strings.Join(parts, "/"), ConstraintKey, errors.New("a name cannot be a key"))
+		}
+	}
+	return nil
+}
+
+func get[T any](b *bolt.Bucket, k []byte) (v T, ok bool, err error) {
+	data := b.Get(k)
+	if data == nil {
+		return v, false, nil
+	}
+	if err := json.Unmarshal(data, &v); err != nil {
+		return v, false, fmt.Errorf("%w: record %q: %w", ErrCorrupt, k, err)
+	}
+	return v, true, nil
+}
+
+func put(b *bolt.Bucket, k []byte, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return b.Put(k, data)
+}
+
+func list[T any](b *bolt.Bucket, pre []byte) ([]T, error) {
+	var out []T
+	c := b.Cursor()
+	for k, data := c.Seek(pre); k != nil && bytes.HasPrefix(k, pre); k, data = c.Next() {
+		var v T
+		if err := json.Unmarshal(data, &v); err != nil {
+			return nil, fmt.Errorf("%w: record %q: %w", ErrCorrupt, k, err)
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+func drop(b *bolt.Bucket, pre []byte) error {
+	c := b.Cursor()
+	for k, _ := c.Seek(pre); k != nil && bytes.HasPrefix(k, pre); k, _ = c.Seek(pre) {
+		if err := b.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Tx) labs() *bolt.Bucket  { return t.tx.Bucket(bucketLabs) }
+func (t *Tx) nodes() *bolt.Bucket { return t.tx.Bucket(bucketNodes) }
+func (t *Tx) links() *bolt.Bucket { return t.tx.Bucket(bucketLinks) }
+
+// PutLab stores a lab, new or changed.
+func (t *Tx) PutLab(r Lab) error {
+	if err := checkKey("lab", r.Name); err != nil {
+		return err
+	}
+	return put(t.labs(), key(r.Name), r)
+}
+
+// Lab returns one lab; ok is false when there is none of that name.
+func (t *Tx) Lab(name string) (r Lab, ok bool, err error) {
+	return get[Lab](t.labs(), key(name))
+}
+
+// Labs returns all labs by name.
+func (t *Tx) Labs() ([]Lab, error) { return list[Lab](t.labs(), nil) }
+
+// DeleteLab removes a lab with its nodes and links. Jobs and events stay:
+// they are history.
+func (t *Tx) DeleteLab(name string) error {
+	pre := prefix(name)
+	for _, b := range [][]byte{bucketNodes, bucketLinks, bucketIfaces} {
+		if err := drop(t.tx.Bucket(b), pre); err != nil {
+			return err
+		}
+	}
+	return t.labs().Delete(key(name))
+}
+
+// PutNode stores a node. Its states must exist, its lab must be stored, and
+// its actual state must be one step from the stored one.
+func (t *Tx) PutNode(r Node) error {
+	id := r.Lab + "/" + r.Name
+	if err := checkKey("node", r.Lab, r.Name); err != nil {
+		return err
+	}
+	if !r.Actual.Valid() {
+		return refuse("node", id, ConstraintValue, &lab.InvalidStateError{What: "node", State: string(r.Actual)})
+	}
+	if !r.Desired.Valid() {
+		return refuse("node", id, ConstraintValue, &lab.InvalidStateError{What: "desired node", State: string(r.Desired)})
+	}
+	if r.Progress < 0 || r.Progress > 100 {
+		return refuse("node", id, ConstraintValue, fmt.Errorf("progress %d is not a per cent", r.Progress))
+	}
+	if t.labs().Get(key(r.Lab)) == nil {
+		return refuse("node", id, ConstraintReference, fmt.Errorf("no lab %q", r.Lab))
+	}
+	old, ok, err := get[Node](t.nodes(), key(r.Lab, r.Name))
+	if err != nil {
+		return err
+	}
+	if ok {
+		if err := old.Actual.CheckTransition(r.Actual); err != nil {
+			return refuse("node", id, ConstraintTransition, err)
+		}
+	}
+	return put(t.nodes(), key(r.Lab, r.Name), r)
+}
+
+// Node returns one node; ok is false when there is none of that name.
+func (t *Tx) Node(labName, name string) (r Node, ok bool, err error) {
+	return get[Node](t.nodes(), key(labName, name))
+}
+
+// Nodes returns a lab's nodes by name.
+func (t *Tx) Nodes(labName string) ([]Node, error) { return list[Node](t.nodes(), prefix(labName)) }
+
+// DeleteNode removes a node that no link uses any more.
+func (t *Tx) DeleteNode(labName, name string) error {
+	pre := key(labName, name+":")
+	if k, _ := t.tx.Bucket(bucketIfaces).Cursor().Seek(pre); bytes.HasPrefix(k, pre) {
+		return refuse("node", labName+"/"+name, ConstraintReference,
+			fmt.Errorf("a link still uses %s", k[len(prefix(labName)):]))
+	}
+	return t.nodes().Delete(key(labName, name))
+}
+
+// PutLink stores a link. Its states must exist, its nodes must be stored,
+// its actual state must be one step from the stored one, and no other link
+// may use its interfaces.
+func (t *Tx) PutLink(r Link) error {
+	id := r.Lab + "/" + r.A.String() + "/" + r.B.String()
+	if err := checkKey("link", r.Lab, r.A.Node, r.A.Interface, r.B.Node, r.B.Interface); err != nil {
+		return err
+	}
+	if r.A == r.B {
+		return refuse("link", id, ConstraintUnique, errors.New("both ends are the same interface"))
+	}
+	if !r.Actual.Valid() {
+		return refuse("link", id, ConstraintValue, &lab.InvalidStateError{What: "link", State: string(r.Actual)})
+	}
+	if !r.Desired.Valid() {
+		return refuse("link", id, ConstraintValue, &lab.InvalidStateError{What: "desired link", State: string(r.Desired)})
+	}
+	k := key(r.Lab, r.A.String(), r.B.String())
+	ifaces := t.tx.Bucket(bucketIfaces)
+	for _, e := range []lab.Endpoint{r.A, r.B} {
+		if t.nodes().Get(key(r.Lab, e.Node)) == nil {
+			return refuse("link", id, ConstraintReference, fmt.Errorf("no node %q in lab %q", e.Node, r.Lab))
+		}
+		if user := ifaces.Get(key(r.Lab, e.String())); user != nil && !bytes.Equal(user, k) {
+			return refuse("link", id, ConstraintUnique, fmt.Errorf("%s is used by another link", e))
+		}
+	}
+	old, ok, err := get[Link](t.links(), k)
+	if err != nil {
+		return err
+	}
+	if ok {
+		if err := old.Actual.CheckTransition(r.Actual); err != nil {
+			return refuse("link", id, ConstraintTransition, err)
+		}
+	}
+	for _, e := range []lab.Endpoint{r.A, r.B} {
+		if err := ifaces.Put(key(r.Lab, e.String()), k); err != nil {
+			return err
+		}
+	}
+	return put(t.links(), k, r)
+}
+
+// Links returns a lab's links, by their ends.
+func (t *Tx) Links(labName string) ([]Link, error) { return list[Link](t.links(), prefix(labName)) }
+
+// DeleteLink removes a link.
+func (t *Tx) DeleteLink(labName string, a, b lab.Endpoint) error {
+	k := key(labName, a.String(), b.String())
+	if t.links().Get(k) == nil {
+		return nil
+	}
+	for _, e := range []lab.Endpoint{a, b} {
+		if err := t.tx.Bucket(bucketIfaces).Delete(key(labName, e.String())); err != nil {
+			return err
+		}
+	}
+	return t.links().Delete(k)
+}
