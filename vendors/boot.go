@@ -1,0 +1,131 @@
+package vendors
+
+import (
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/charmbracelet/x/ansi"
+)
+
+// maxText bounds the text shown beside a per cent, in runes.
+const maxText = 120
+
+// Boot reads one boot of one node out of its log. It does no I/O and keeps
+// no more than the latest message. The zero value is not usable.
+type Boot struct {
+	kind     *Kind
+	patterns []*regexp.Regexp // beside kind.Progress; nil where it has Text
+	ready    *regexp.Regexp
+	percent  int
+	text     string
+	done     bool
+}
+
+// NewBoot begins a boot of a node of the kind. A kind without a readiness
+// probe is ready at once.
+func NewBoot(k *Kind) *Boot {
+	b := &Boot{kind: k, patterns: make([]*regexp.Regexp, len(k.Progress))}
+	for i, p := range k.Progress {
+		if p.Regexp != "" {
+			b.patterns[i], _ = regexp.Compile(p.Regexp) // checked when the kind was read
+		}
+	}
+	switch k.Readiness.Probe {
+	case "", "none":
+		b.done, b.percent = true, 100
+	case "log":
+		b.ready, _ = regexp.Compile(k.Readiness.Pattern)
+	}
+	return b
+}
+
+// Line takes a line of the log in and reports whether per cent, text or
+// readiness changed. The line may hold whatever a device prints.
+func (b *Boot) Line(raw string) (changed bool) {
+	if b.done {
+		return false
+	}
+	line := Clean(raw)
+	for i, p := range b.kind.Progress {
+		if p.Percent <= b.percent {
+			continue
+		}
+		if re := b.patterns[i]; (re != nil && !re.MatchString(line)) || (re == nil && !strings.Contains(line, p.Text)) {
+			continue
+		}
+		// The last per cent is earned by readiness alone.
+		b.percent = min(p.Percent, 99)
+		b.text = p.Message
+		if b.text == "" {
+			b.text = short(line)
+		}
+		changed = true
+	}
+	if b.ready != nil && b.ready.MatchString(line) {
+		b.done, b.percent, changed = true, 100, true
+		if b.text == "" {
+			b.text = short(line)
+		}
+	}
+	return changed
+}
+
+// Percent is how far the boot got, 0 to 100. It never falls, and is 100 only
+// once the boot is ready.
+func (b *Boot) Percent() int { return b.percent }
+
+// Text is the message that earned the per cent: the kind's own, or the line
+// of the log.
+func (b *Boot) Text() string { return b.text }
+
+// Ready reports whether the log has said that the node is up. A kind probed
+// by a command is not made ready by its log.
+func (b *Boot) Ready() bool { return b.done }
+
+// controls writes the one-character forms of escape sequences' beginnings as
+// the two characters that every terminal knows.
+var controls = strings.NewReplacer("\u009b", "\x1b[", "\u009d", "\x1b]", "\u0090", "\x1bP")
+
+// Clean makes a line of a device's output safe to show: escape sequences and
+// control characters are gone, a carriage return starts the line anew, and
+// what is no UTF-8 is replaced.
+func Clean(line string) string {
+	line = strings.TrimRight(line, "\r\n")
+	if i := strings.LastIndexByte(line, '\r'); i >= 0 {
+		line = line[i+1:]
+	}
+	if isPlain(line) {
+		return line
+	}
+	line = ansi.Strip(controls.Replace(strings.ToValidUTF8(line, "\uFFFD")))
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case r < 0x20 || r >= 0x7f && r < 0xa0, r == utf8.RuneError:
+			return -1
+		case r >= 0x200b && r <= 0x200f, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0xfeff:
+			return -1 // invisible, or turning the direction of what follows
+		}
+		return r
+	}, line)
+}
+
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return true
+}
+
+func short(s string) string {
+	s = strings.TrimSpace(s)
+	if utf8.RuneCountInString(s) <= maxText {
+		return s
+	}
+	r := []rune(s)
+	return string(r[:maxText-1]) + "…"
+}

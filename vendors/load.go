@@ -1,0 +1,175 @@
+package vendors
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"archetype/lab"
+)
+
+//go:embed kinds/*.yaml
+var builtin embed.FS
+
+// BuiltIn is the origin of the kinds that come with the program.
+const BuiltIn = "built-in"
+
+// maxFile bounds a vendor file, in bytes. A kind is a page or two of text.
+const maxFile = 1 << 20
+
+// Registry knows all kinds. It does not change once it is loaded.
+type Registry struct {
+	kinds   map[string]*Kind // by name
+	aliases map[string]string
+	names   []string
+}
+
+// Load reads the built-in kinds and those of the user's folder, which add to
+// them or take their place. The diagnostics speak of the user's files only: a
+// broken one is an error among them and leaves the other kinds in place. A
+// folder that does not exist holds nothing.
+func Load(userDir string) (*Registry, []lab.Diagnostic, error) {
+	r := &Registry{kinds: map[string]*Kind{}, aliases: map[string]string{}}
+	files, err := fs.Glob(builtin, "kinds/*.yaml")
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, f := range files {
+		data, err := builtin.ReadFile(f)
+		if err != nil {
+			return nil, nil, err
+		}
+		k, diags := Parse(path.Base(f), data)
+		if k == nil {
+			return nil, nil, &lab.FileError{Diagnostics: diags}
+		}
+		k.Origin = BuiltIn
+		if diags := r.add(k, f); len(diags) > 0 {
+			return nil, nil, &lab.FileError{Diagnostics: diags}
+		}
+	}
+	diags, err := r.loadUser(userDir)
+	r.names = r.names[:0]
+	for name := range r.kinds {
+		r.names = append(r.names, name)
+	}
+	slices.Sort(r.names)
+	return r, diags, err
+}
+
+func (r *Registry) loadUser(dir string) ([]lab.Diagnostic, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("vendor files: %w", err)
+	}
+	var diags []lab.Diagnostic
+	for _, e := range entries {
+		ext := filepath.Ext(e.Name())
+		if e.IsDir() || (ext != ".yaml" && ext != ".yml") || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		file := filepath.Join(dir, e.Name())
+		data, err := readBounded(file)
+		if err != nil {
+			diags = append(diags, lab.Diagnostic{Severity: lab.SeverityError, File: file, Message: err.Error()})
+			continue
+		}
+		k, d := Parse(file, data)
+		diags = append(diags, d...)
+		if k != nil {
+			k.Origin = file
+			diags = append(diags, r.add(k, file)...)
+		}
+	}
+	return diags, nil
+}
+
+func readBounded(file string) ([]byte, error) {
+	st, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	if st.Size() > maxFile {
+		return nil, fmt.Errorf("%d bytes: a vendor file has at most %d", st.Size(), maxFile)
+	}
+	return os.ReadFile(file)
+}
+
+// add takes a kind in. A kind of the same name is replaced with a warning; a
+// name that another kind goes by is an error and the kind is left out.
+func (r *Registry) add(k *Kind, file string) []lab.Diagnostic {
+	refuse := func(format string, a ...any) []lab.Diagnostic {
+		return []lab.Diagnostic{{Severity: lab.SeverityError, File: file, Line: 1, Column: 1, Message: fmt.Sprintf(format, a...)}}
+	}
+	if owner, ok := r.aliases[k.Name]; ok && owner != k.Name {
+		return refuse("kind %q: the name is an alias of kind %q (%s)", k.Name, owner, r.kinds[owner].Origin)
+	}
+	for _, a := range k.Aliases {
+		if other, ok := r.kinds[a]; ok && a != k.Name {
+			return refuse("alias %q is the name of another kind (%s)", a, other.Origin)
+		}
+		if owner, ok := r.aliases[a]; ok && owner != k.Name {
+			return refuse("alias %q belongs to kind %q already (%s)", a, owner, r.kinds[owner].Origin)
+		}
+	}
+	var diags []lab.Diagnostic
+	if old := r.kinds[k.Name]; old != nil {
+		diags = append(diags, lab.Diagnostic{Severity: lab.SeverityWarning, File: file, Line: 1, Column: 1,
+			Message: fmt.Sprintf("kind %q takes the place of the one from %s", k.Name, old.Origin)})
+		for a, owner := range r.aliases {
+			if owner == k.Name {
+				delete(r.aliases, a)
+			}
+		}
+	}
+	r.kinds[k.Name] = k
+	for _, a := range k.Aliases {
+		r.aliases[a] = k.Name
+	}
+	return diags
+}
+
+// Kind returns the kind of a name or alias.
+func (r *Registry) Kind(name string) (*Kind, bool) {
+	if owner, ok := r.aliases[name]; ok {
+		name = owner
+	}
+	k, ok := r.kinds[name]
+	return k, ok
+}
+
+// Canonical returns the name of the kind that goes by the name or alias.
+func (r *Registry) Canonical(name string) (string, bool) {
+	k, ok := r.Kind(name)
+	if !ok {
+		return "", false
+	}
+	return k.Name, true
+}
+
+// Names returns the names of all kinds, sorted, without aliases.
+func (r *Registry) Names() []string { return slices.Clone(r.names) }
+
+// Kinds returns all kinds by name.
+func (r *Registry) Kinds() []*Kind {
+	out := make([]*Kind, len(r.names))
+	for i, n := range r.names {
+		out[i] = r.kinds[n]
+	}
+	return out
+}
