@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -47,14 +49,25 @@ func Open(path string, opt Options) (s *Store, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
+	var file *os.File
+	openFile := func(name string, flag int, perm os.FileMode) (_ *os.File, err error) {
+		file, err = os.OpenFile(name, flag, perm)
+		return file, err
+	}
+	// A page beyond the end of a file cut short is a fault of memory.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		// bbolt panics on some damaged pages.
 		if r := recover(); r != nil {
 			s, err = nil, fmt.Errorf("%w: %s: %v", ErrCorrupt, path, r)
+			release(file)
 		}
 	}()
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, NoSync: opt.NoSync,
-		FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, NoSync: opt.NoSync, OpenFile: openFile,
+		FreelistType: bolt.FreelistMapType})
+	if err != nil {
+		release(file)
+	}
 	switch {
 	case errors.Is(err, bolterr.ErrTimeout):
 		return nil, fmt.Errorf("%w: %s", ErrLocked, path)
@@ -71,9 +84,19 @@ func Open(path string, opt Options) (s *Store, err error) {
 	s = &Store{db: db}
 	if err := s.prepare(path); err != nil {
 		_ = db.Close()
+		release(file)
 		return nil, err
 	}
 	return s, nil
+}
+
+// release lets go of a file that bbolt gave up on half-way: its mapping of the
+// file may be left and would keep the lock.
+func release(file *os.File) {
+	if file != nil {
+		_ = syscall.Flock(int(file.Fd()), syscall.LOCK_UN)
+		_ = file.Close()
+	}
 }
 
 // prepare checks the whole file before anything relies on it, then makes
@@ -85,13 +108,12 @@ func (s *Store) prepare(path string) (err error) {
 		}
 	}()
 	err = s.db.View(func(tx *bolt.Tx) error {
-		// Check sends from a goroutine of its own: read it to the end.
-		var bad error
-		for e := range tx.Check() {
-			bad = errors.Join(bad, e)
-		}
-		if bad != nil {
-			return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, bad)
+		// Read every page once. bbolt's own check would do more, but panics
+		// in a goroutine of its own on some damage.
+		if err := tx.ForEach(func(_ []byte, b *bolt.Bucket) error {
+			return b.ForEach(func(_, _ []byte) error { return nil })
+		}); err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 		}
 		if m := tx.Bucket(bucketMeta); m != nil {
 			v := m.Get(keySchema)

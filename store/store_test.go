@@ -272,7 +272,7 @@ func TestDamage(t *testing.T) {
 		if err != nil {
 			refused++
 			if !errors.Is(err, ErrCorrupt) {
-				t.Errorf("%s: %v", what, err)
+				t.Fatalf("%s: %v", what, err)
 			}
 			return
 		}

@@ -1,0 +1,246 @@
+package engine
+
+import (
+	"context"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"archetype/backends"
+	"archetype/engine/api"
+	"archetype/lab"
+	"archetype/store"
+	"archetype/vendors"
+)
+
+// destroy wishes the whole lab gone.
+func (c *controller) destroy() *job {
+	for _, j := range c.jobs {
+		if j.Verb == lab.JobDestroy && !j.State.Ended() {
+			return j // under way already
+		}
+	}
+	for _, j := range c.jobs {
+		j.waitNodes, j.waitLinks, j.waitGone = nil, nil, nil
+		c.endJob(j, lab.JobCancelled, "")
+	}
+	c.m.destroying = true
+	c.saveLab()
+	for _, n := range c.m.nodeOrder {
+		n.forgive()
+		n.touch()
+	}
+	j := c.newJob(lab.JobDestroy, "")
+	j.whole = true
+	return j
+}
+
+// cleanLab removes what the lab's links share and then the lab's records.
+func (c *controller) cleanLab() {
+	network, ok := c.e.opt.Backends.Network(c.m.info.Network)
+	name := c.m.info.Name
+	go func() {
+		var err error
+		if ok {
+			ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
+			defer cancel()
+			err = network.Cleanup(ctx, name)
+		}
+		c.post(func(c *controller) { c.cleaned(err) })
+	}()
+}
+
+func (c *controller) cleaned(err error) {
+	if err != nil {
+		c.event(api.Event{Level: api.LevelError, Text: "clean-up of the links: " + reason(err)})
+	}
+	name := c.m.info.Name
+	c.gone = true
+	c.event(api.Event{Text: "lab destroyed"})
+	c.checkJobs()
+	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.DeleteLab(name) })
+	_ = c.flush(true)
+	c.e.forget(c)
+	c.unpublish()
+}
+
+// forget takes a lab that is gone off the list, before anybody is told that
+// it is, so that the same name can be deployed again at once.
+func (e *Engine) forget(c *controller) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.labs[c.m.info.Name] == c {
+		delete(e.labs, c.m.info.Name)
+	}
+}
+
+// mayDeploy refuses what cannot be applied to the lab as it stands.
+func (c *controller) mayDeploy(w *wanted) error {
+	if c.m.destroying || c.gone {
+		return api.Errorf(api.CodeConflict, "lab %s is being destroyed; deploy it again when that is done", w.top.Name)
+	}
+	if _, err := os.Stat(c.m.info.File); err == nil && w.top.File != c.m.info.File {
+		err := api.Errorf(api.CodeConflict, "a lab named %s is already deployed from %s", w.top.Name, c.m.info.File)
+		err.Hint = "give one of them another name, or destroy that lab first"
+		return err
+	}
+	if w.network != "" && w.network != c.m.info.Network {
+		err := api.Errorf(api.CodeConflict, "lab %s is wired by %s; a running lab cannot be moved to %s yet",
+			w.top.Name, c.m.info.Network, w.network)
+		err.Hint = "destroy it and deploy it again"
+		return err
+	}
+	if w.provider != "" && w.provider != c.m.info.Provider {
+		err := api.Errorf(api.CodeConflict, "lab %s runs on %s; a running lab cannot be moved to %s yet",
+			w.top.Name, c.m.info.Provider, w.provider)
+		err.Hint = "destroy it and deploy it again"
+		return err
+	}
+	return nil
+}
+
+// attached is the link with the attachments of both its ends.
+func (c *controller) attached(ctx context.Context, l *link) (backends.Link, error) {
+	bl := backends.Link{Lab: c.m.info.Name, A: c.port(l, l.spec.A, l.a), B: c.port(l, l.spec.B, l.b)}
+	for n, port := range map[*node]*backends.Port{l.a: &bl.A, l.b: &bl.B} {
+		p, err := c.provider(n)
+		if err != nil {
+			return bl, err
+		}
+		if port.Attachment, err = p.Attachment(ctx, c.ref(n), port.End.Interface); err != nil {
+			return bl, err
+		}
+	}
+	return bl, nil
+}
+
+// reach finds the provider that runs a node.
+func (e *Engine) reach(ctx context.Context, labName, name string, running bool) (backends.Provider, backends.NodeRef, error) {
+	var p backends.Provider
+	ref := backends.NodeRef{Lab: labName, Node: name}
+	c, err := e.controller(labName)
+	if err != nil {
+		return nil, ref, err
+	}
+	err = c.call(ctx, func(c *controller) error {
+		targets, err := c.named([]string{name})
+		if err != nil {
+			return err
+		}
+		n := targets[0]
+		if running && !n.inited {
+			err := api.Errorf(api.CodeConflict, "%s is %s", name, n.actual)
+			err.Hint = "start it first"
+			if n.err != "" {
+				err.Message += ": " + n.err
+			}
+			return err
+		}
+		p, err = c.provider(n)
+		return err
+	})
+	return p, ref, err
+}
+
+// Exec implements api.Engine.
+func (e *Engine) Exec(ctx context.Context, labName, node string, req backends.ExecRequest) (backends.ExecResult, error) {
+	if len(req.Command) == 0 {
+		return backends.ExecResult{}, api.Errorf(api.CodeUsage, "no command given")
+	}
+	p, ref, err := e.reach(ctx, labName, node, true)
+	if err != nil {
+		return backends.ExecResult{}, err
+	}
+	return p.Exec(ctx, ref, req)
+}
+
+// Console implements api.Engine.
+func (e *Engine) Console(ctx context.Context, labName, node string, size backends.Size) (backends.Console, error) {
+	p, ref, err := e.reach(ctx, labName, node, true)
+	if err != nil {
+		return nil, err
+	}
+	return p.Console(ctx, ref, size)
+}
+
+// Logs implements api.Engine.
+func (e *Engine) Logs(ctx context.Context, labName, node string, opt backends.LogOptions) (io.ReadCloser, error) {
+	p, ref, err := e.reach(ctx, labName, node, false)
+	if err != nil {
+		return nil, err
+	}
+	return p.Logs(ctx, ref, opt)
+}
+
+// Stats implements api.Engine.
+func (e *Engine) Stats(ctx context.Context, labName string) ([]api.NodeStats, error) {
+	var out []api.NodeStats
+	for _, name := range e.opt.Backends.Providers() {
+		p, _ := e.opt.Backends.Provider(name)
+		r, ok := p.(backends.StatsReader)
+		if !ok {
+			continue
+		}
+		list, err := r.Stats(ctx, labName)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range list {
+			out = append(out, api.NodeStats{Node: s.Ref.Node, CPU: s.CPU, Memory: s.Memory, Processes: s.Processes})
+		}
+	}
+	return out, nil
+}
+
+// Backends implements api.Engine.
+func (e *Engine) Backends(ctx context.Context) ([]api.BackendInfo, error) {
+	var out []api.BackendInfo
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	ask := func(what, name string, available func(context.Context) backends.Availability) {
+		wg.Add(1)
+		at := len(out)
+		out = append(out, api.BackendInfo{Name: name, Type: what})
+		go func() {
+			defer wg.Done()
+			a := available(ctx)
+			mu.Lock()
+			out[at].Availability = a
+			mu.Unlock()
+		}()
+	}
+	mu.Lock()
+	for _, name := range e.opt.Backends.Providers() {
+		p, _ := e.opt.Backends.Provider(name)
+		ask("provider", name, p.Available)
+	}
+	for _, name := range e.opt.Backends.Networks() {
+		n, _ := e.opt.Backends.Network(name)
+		ask("network", name, n.Available)
+	}
+	mu.Unlock()
+	wg.Wait()
+	return out, nil
+}
+
+// kindOr stands in for a kind that is not known any more, so that a node of
+// it can still be stopped and removed.
+func kindOr(k *vendors.Kind) *vendors.Kind {
+	if k == nil {
+		return &vendors.Kind{}
+	}
+	return k
+}
+
+// joinOr lists names for a person.
+func joinOr(names []string) string {
+	switch len(names) {
+	case 0:
+		return "none"
+	case 1:
+		return names[0]
+	default:
+		return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
+	}
+}

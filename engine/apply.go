@@ -1,0 +1,232 @@
+package engine
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"archetype/engine/api"
+	"archetype/lab"
+	"archetype/store"
+	"archetype/vendors"
+)
+
+// apply makes what is wanted the lab's desired state and returns the job that
+// watches it come true.
+func (c *controller) apply(w *wanted, p *api.Plan) *job {
+	c.m.topology = *w.top
+	c.m.info.File = w.top.File
+	c.m.hosts = hosts(w.top)
+	c.saveLab()
+	c.removeUnwanted(w.top)
+	for i, spec := range w.top.Nodes {
+		c.wantNode(i, spec, w.configs[spec.Name])
+	}
+	for _, spec := range w.top.Links {
+		c.wantLink(spec)
+	}
+	c.reorder(w.top)
+	j := c.newJob(lab.JobDeploy, "")
+	for _, n := range c.m.nodeOrder {
+		if n.remove {
+			j.waitGone[n.spec.Name] = true
+			continue
+		}
+		c.wantRunning(n)
+		j.waitNodes[n] = lab.WishRunning
+	}
+	for _, l := range c.m.linkOrder {
+		if l.remove {
+			continue
+		}
+		l.desired = lab.WishUp
+		l.retryAt, l.retries = time.Time{}, 0
+		l.touch()
+		c.saveLink(l)
+		j.waitLinks[l] = lab.WishUp
+	}
+	c.event(api.Event{Job: j.ID, Text: "deploy " + planText(p)})
+	return j
+}
+
+// wantRunning wishes a node up, now: what held back another try is forgotten.
+func (c *controller) wantRunning(n *node) {
+	n.desired = lab.WishRunning
+	n.forgive()
+	n.touch()
+	c.saveNode(n)
+}
+
+// forgive lets a node that failed be tried again at once.
+func (n *node) forgive() {
+	n.retries, n.permanent, n.retryAt = 0, false, time.Time{}
+}
+
+func planText(p *api.Plan) string {
+	var parts []string
+	add := func(n int, what string) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	add(len(p.NodesAdded), "nodes new")
+	add(len(p.NodesChanged), "nodes changed")
+	add(len(p.NodesRemoved), "nodes removed")
+	add(p.NodesUnchanged, "nodes unchanged")
+	add(len(p.LinksAdded), "links new")
+	add(len(p.LinksChanged), "links changed")
+	add(len(p.LinksRemoved), "links removed")
+	return strings.Join(parts, ", ")
+}
+
+func (c *controller) removeUnwanted(top *lab.Topology) {
+	want := map[string]bool{}
+	for _, l := range top.Links {
+		want[l.ID()] = true
+	}
+	for _, l := range c.m.linkOrder {
+		if !want[l.id] {
+			l.remove = true
+			l.touch()
+		}
+	}
+	for _, n := range c.m.nodeOrder {
+		if _, ok := top.Node(n.spec.Name); !ok {
+			n.remove = true
+			n.touch()
+		}
+	}
+}
+
+// wantNode takes a node of the file into the model: new, changed or as it is.
+func (c *controller) wantNode(i int, spec lab.Node, config string) {
+	kind, _ := c.e.opt.Vendors.Kind(spec.Kind)
+	hash := hashNode(spec, config)
+	provider := c.chooseProvider(spec, kind)
+	n := c.m.nodes[spec.Name]
+	if n == nil {
+		n = &node{actual: lab.NodeUndeployed, desired: lab.WishRunning, since: c.e.now()}
+		c.m.nodes[spec.Name] = n
+		c.m.nodeOrder = append(c.m.nodeOrder, n)
+		c.relist = true
+	} else if n.hash != hash {
+		// Another kind or provider is another thing; all else takes effect
+		// at the next start, and the interfaces and their links stay.
+		if n.spec.Kind != spec.Kind || n.provider != provider {
+			n.rebuild = true
+		}
+		n.stale = n.exists || n.busy != nil
+		n.restart = n.actual.Alive() || n.busy != nil
+	}
+	n.remove = false
+	n.spec, n.index, n.kind, n.config, n.hash, n.provider = spec, i, kindOr(kind), config, hash, provider
+	n.touch()
+	c.saveNode(n)
+}
+
+func (c *controller) wantLink(spec lab.Link) {
+	l := c.m.links[spec.ID()]
+	if l == nil {
+		l = &link{id: spec.ID(), actual: lab.LinkUnknown, ready: map[*node]bool{}}
+		c.m.links[l.id] = l
+		c.m.linkOrder = append(c.m.linkOrder, l)
+		l.a, l.b = c.m.nodes[spec.A.Node], c.m.nodes[spec.B.Node]
+		l.a.links = append(l.a.links, l)
+		if l.b != l.a {
+			l.b.links = append(l.b.links, l)
+		}
+		l.spec = spec
+		c.relist = true
+	} else if !sameLink(l.spec, spec) {
+		l.rebuild = true
+	}
+	if l.spec.A.Endpoint != spec.A.Endpoint {
+		l.a, l.b = l.b, l.a
+	}
+	l.spec, l.remove = spec, false
+	l.touch()
+}
+
+// reorder brings nodes and links into the order of the file; those on their
+// way out come last.
+func (c *controller) reorder(top *lab.Topology) {
+	places := map[string]int{}
+	for i, l := range top.Links {
+		places[l.ID()] = i
+	}
+	last := len(top.Nodes) + len(top.Links)
+	nodeAt := func(n *node) int {
+		if n.remove {
+			return last
+		}
+		return n.index
+	}
+	linkAt := func(l *link) int {
+		if l.remove {
+			return last
+		}
+		return places[l.id]
+	}
+	slices.SortStableFunc(c.m.nodeOrder, func(a, b *node) int { return nodeAt(a) - nodeAt(b) })
+	slices.SortStableFunc(c.m.linkOrder, func(a, b *link) int { return linkAt(a) - linkAt(b) })
+	c.relist = true
+}
+
+// chooseProvider picks the node's own wish, else the lab's where the kind can
+// run there, else the kind's favourite.
+func (c *controller) chooseProvider(spec lab.Node, kind *vendors.Kind) string {
+	switch {
+	case spec.Provider != "":
+		return spec.Provider
+	case kind == nil || len(kind.Providers) == 0 || slices.Contains(kind.Providers, c.m.info.Provider):
+		return c.m.info.Provider
+	default:
+		return kind.Providers[0]
+	}
+}
+
+func (c *controller) dropLink(l *link) {
+	for _, n := range []*node{l.a, l.b} {
+		n.links = slices.DeleteFunc(n.links, func(x *link) bool { return x == l })
+		n.dirty = true
+	}
+	delete(c.m.links, l.id)
+	c.m.linkOrder = slices.DeleteFunc(c.m.linkOrder, func(x *link) bool { return x == l })
+	a, b, name := l.spec.A.Endpoint, l.spec.B.Endpoint, c.m.info.Name
+	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.DeleteLink(name, a, b) })
+	c.relist = true
+}
+
+func (c *controller) dropNode(n *node) {
+	delete(c.m.nodes, n.spec.Name)
+	c.m.nodeOrder = slices.DeleteFunc(c.m.nodeOrder, func(x *node) bool { return x == n })
+	name, labName := n.spec.Name, c.m.info.Name
+	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.DeleteNode(labName, name) })
+	c.event(api.Event{Node: name, Text: "removed"})
+	c.relist = true
+}
+
+// hosts are the lab's names and addresses as /etc/hosts has them: for each
+// node the first address of each family that the file gives it.
+func hosts(top *lab.Topology) string {
+	v4, v6 := map[string]string{}, map[string]string{}
+	for _, l := range top.Links {
+		for _, end := range l.Ends() {
+			if _, ok := v4[end.Node]; !ok && len(end.IPv4) > 0 {
+				v4[end.Node] = end.IPv4[0].Addr().String()
+			}
+			if _, ok := v6[end.Node]; !ok && len(end.IPv6) > 0 {
+				v6[end.Node] = end.IPv6[0].Addr().String()
+			}
+		}
+	}
+	var b strings.Builder
+	for _, m := range []map[string]string{v4, v6} {
+		for _, name := range slices.Sorted(maps.Keys(m)) {
+			fmt.Fprintf(&b, "%s\t%s\n", m[name], name)
+		}
+	}
+	return b.String()
+}

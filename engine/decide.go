@@ -1,0 +1,257 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"archetype/lab"
+)
+
+// verb is an effect on the world outside.
+type verb int
+
+const (
+	doCreate verb = iota + 1
+	doStart
+	doStop
+	doRemove
+	doConnect
+	doDisconnect
+	doProvision
+	doDelete
+)
+
+func (v verb) String() string {
+	return [...]string{"", "create", "start", "stop", "remove", "connect", "disconnect", "provision", "delete"}[v]
+}
+
+// effect is one call to a provider or a network. It is decided by the
+// controller, carried out elsewhere, and answered by a result.
+type effect struct {
+	verb   verb
+	node   *node // for effects on nodes, and the end of a provision
+	link   *link
+	cancel func()
+}
+
+// decideNode takes the one step that brings the node nearer to what is wanted
+// of it: it may change the node's state, and returns the effect to carry out,
+// or nil when there is nothing to do or something to wait for.
+func (c *controller) decideNode(n *node) *effect {
+	if n.busy != nil {
+		if c.withdrawn(n) {
+			n.busy.cancel()
+		}
+		return nil
+	}
+	if c.m.leaving(n) {
+		return c.decideLeaving(n)
+	}
+	if n.restart && !n.actual.Alive() {
+		n.restart = false
+		n.moved = true
+	}
+	if n.desired == lab.WishStopped || n.restart {
+		return c.decideStopped(n)
+	}
+	return c.decideRunning(n)
+}
+
+// withdrawn reports whether what is being done to the node is not wanted any
+// more, so that it is better cancelled than waited for.
+func (c *controller) withdrawn(n *node) bool {
+	switch n.busy.verb {
+	case doCreate, doStart:
+		return c.m.leaving(n) || n.desired == lab.WishStopped
+	default:
+		return false
+	}
+}
+
+func (c *controller) decideLeaving(n *node) *effect {
+	if !n.exists && !n.inited {
+		if n.actual != lab.NodeUndeployed {
+			c.moveNode(n, lab.NodeUndeployed)
+		}
+		if n.rebuild && !n.remove && !c.m.destroying {
+			n.rebuild = false
+			n.dirty = true
+		}
+		return nil
+	}
+	for _, l := range n.links {
+		if l.busy != nil {
+			return nil // its interfaces are being worked on: wait for that to end
+		}
+	}
+	if n.actual == lab.NodeStarting || n.actual == lab.NodeRunning {
+		c.moveNode(n, lab.NodeStopping)
+	}
+	return &effect{verb: doRemove, node: n}
+}
+
+func (c *controller) decideStopped(n *node) *effect {
+	switch n.actual {
+	case lab.NodeStarting, lab.NodeRunning:
+		c.moveNode(n, lab.NodeStopping)
+		return &effect{verb: doStop, node: n}
+	case lab.NodeStopping:
+		return &effect{verb: doStop, node: n}
+	case lab.NodePending:
+		if n.exists {
+			c.moveNode(n, lab.NodeStopped)
+		} else {
+			c.moveNode(n, lab.NodeUndeployed)
+		}
+	case lab.NodeError:
+		if n.exists {
+			return &effect{verb: doStop, node: n} // the error may have left something running
+		}
+		n.err = ""
+		c.moveNode(n, lab.NodeUndeployed)
+	}
+	return nil
+}
+
+func (c *controller) decideRunning(n *node) *effect {
+	switch n.actual {
+	case lab.NodeUndeployed, lab.NodeStopped, lab.NodeError:
+		if n.permanent || c.wait(n.retryAt) {
+			return nil
+		}
+		c.moveNode(n, lab.NodePending)
+		return &effect{verb: doCreate, node: n}
+	case lab.NodePending:
+		if !n.exists || n.stale {
+			return &effect{verb: doCreate, node: n}
+		}
+		if !n.interfacesReady() {
+			return nil
+		}
+		c.moveNode(n, lab.NodeStarting)
+		return &effect{verb: doStart, node: n}
+	case lab.NodeStarting:
+		if !n.inited {
+			return &effect{verb: doStart, node: n}
+		}
+		if n.watch == nil {
+			c.watchBoot(n)
+		}
+	case lab.NodeStopping:
+		return &effect{verb: doStop, node: n}
+	}
+	return nil
+}
+
+// decideLink does for a link what decideNode does for a node.
+func (c *controller) decideLink(l *link) *effect {
+	if l.busy != nil {
+		return nil
+	}
+	if c.m.destroying {
+		return nil // goes with the nodes and the lab's clean-up
+	}
+	if l.remove || l.rebuild {
+		if l.made || len(l.ready) > 0 {
+			return &effect{verb: doDelete, link: l}
+		}
+		if l.actual != lab.LinkDown && l.actual != lab.LinkUnknown {
+			c.moveLink(l, lab.LinkDown)
+		}
+		if l.rebuild && !l.remove {
+			l.rebuild = false
+			l.dirty = true
+		}
+		return nil
+	}
+	if !c.bothThere(l) {
+		return c.decideHalf(l)
+	}
+	if l.desired == lab.WishDown {
+		if l.actual == lab.LinkDown && l.made {
+			return nil
+		}
+		if l.actual == lab.LinkError && c.wait(l.retryAt) {
+			return nil
+		}
+		return &effect{verb: doDisconnect, link: l}
+	}
+	switch l.actual {
+	case lab.LinkUp:
+		if l.made {
+			return nil
+		}
+		c.moveLink(l, lab.LinkPending)
+	case lab.LinkError:
+		if c.wait(l.retryAt) {
+			return nil
+		}
+		c.moveLink(l, lab.LinkPending)
+	case lab.LinkUnknown, lab.LinkDown:
+		c.moveLink(l, lab.LinkPending)
+	}
+	if l.actual == lab.LinkPending {
+		c.moveLink(l, lab.LinkCreating)
+	}
+	return &effect{verb: doConnect, link: l}
+}
+
+// bothThere reports whether both ends can be attached to.
+func (c *controller) bothThere(l *link) bool {
+	return l.a.exists && l.b.exists && !c.m.leaving(l.a) && !c.m.leaving(l.b)
+}
+
+// decideHalf serves a link of which one end cannot be attached to: the node
+// at the other gets an isolated interface, unless its peer is about to come.
+func (c *controller) decideHalf(l *link) *effect {
+	switch {
+	case l.desired == lab.WishDown:
+		if l.actual != lab.LinkDown {
+			c.moveLink(l, lab.LinkDown)
+		}
+	case l.actual != lab.LinkPending:
+		c.moveLink(l, lab.LinkPending)
+	}
+	for _, n := range []*node{l.a, l.b} {
+		p := l.peer(n)
+		if !n.exists || c.m.leaving(n) || l.ready[n] || c.m.coming(p) {
+			continue
+		}
+		if p.rebuild {
+			continue // back in a moment
+		}
+		return &effect{verb: doProvision, link: l, node: n}
+	}
+	if l.desired == lab.WishUp {
+		c.setLinkError(l, c.waitsFor(l))
+	}
+	return nil
+}
+
+func (c *controller) waitsFor(l *link) string {
+	for _, n := range []*node{l.a, l.b} {
+		switch {
+		case n.exists || c.m.coming(n):
+		case n.actual == lab.NodeError:
+			return fmt.Sprintf("waits for %s, which is in error", n.spec.Name)
+		default:
+			return fmt.Sprintf("waits for %s, which is %s", n.spec.Name, n.actual)
+		}
+	}
+	return ""
+}
+
+// wait reports whether the moment is still to come, and makes sure that the
+// controller looks again when it has.
+func (c *controller) wait(until time.Time) bool {
+	if until.IsZero() {
+		return false
+	}
+	if now := c.e.now(); until.After(now) {
+		if c.wake.IsZero() || until.Before(c.wake) {
+			c.wake = until
+		}
+		return true
+	}
+	return false
+}

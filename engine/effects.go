@@ -1,0 +1,354 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"archetype/backends"
+	"archetype/engine/api"
+	"archetype/lab"
+)
+
+// effectTimeout bounds one call to a provider or a network, so that a backend
+// that hangs is an error on one node instead of a lab that never moves.
+const effectTimeout = 2 * time.Minute
+
+// carryOut does what was decided, elsewhere, and brings the result back.
+func (c *controller) carryOut(ef *effect) {
+	ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
+	ef.cancel = cancel
+	run := c.prepare(ef)
+	go func() {
+		defer cancel()
+		err := c.e.limit(ctx, func() error { return run(ctx) })
+		c.post(func(c *controller) { c.ended(ef, err) })
+	}()
+}
+
+// prepare gathers, on the controller's goroutine, everything the effect needs
+// and returns what can be run anywhere.
+func (c *controller) prepare(ef *effect) func(context.Context) error {
+	switch ef.verb {
+	case doCreate, doStart, doStop, doRemove:
+		return c.prepareNode(ef)
+	default:
+		return c.prepareLink(ef)
+	}
+}
+
+func (c *controller) prepareNode(ef *effect) func(context.Context) error {
+	n := ef.node
+	p, err := c.provider(n)
+	if err != nil {
+		return func(context.Context) error { return err }
+	}
+	ref := c.ref(n)
+	switch ef.verb {
+	case doCreate:
+		cfg := c.nodeConfig(n)
+		n.stale = false // what changes from here on makes it stale again
+		return func(ctx context.Context) error { return p.Create(ctx, cfg) }
+	case doStart:
+		return func(ctx context.Context) error { return p.Start(ctx, ref) }
+	case doStop:
+		grace := time.Duration(n.kind.StopGrace)
+		return func(ctx context.Context) error { return p.Stop(ctx, ref, grace) }
+	default:
+		return func(ctx context.Context) error { return p.Remove(ctx, ref) }
+	}
+}
+
+func (c *controller) prepareLink(ef *effect) func(context.Context) error {
+	l := ef.link
+	network, ok := c.e.opt.Backends.Network(c.m.info.Network)
+	if !ok {
+		err := fmt.Errorf("network %s: %w", c.m.info.Network, backends.ErrUnavailable)
+		return func(context.Context) error { return err }
+	}
+	providers := map[*node]backends.Provider{}
+	for _, n := range []*node{l.a, l.b} {
+		if p, err := c.provider(n); err == nil {
+			providers[n] = p
+		}
+	}
+	a, b := c.port(l, l.spec.A, l.a), c.port(l, l.spec.B, l.b)
+	refA, refB := c.ref(l.a), c.ref(l.b)
+	pa, pb := providers[l.a], providers[l.b]
+	attach := func(ctx context.Context, port *backends.Port, ref backends.NodeRef, p backends.Provider) error {
+		if p == nil {
+			return fmt.Errorf("%s: %w", ref.Node, backends.ErrUnavailable)
+		}
+		at, err := p.Attachment(ctx, ref, port.End.Interface)
+		port.Attachment = at
+		return err
+	}
+	both := func(ctx context.Context) (backends.Link, error) {
+		if err := attach(ctx, &a, refA, pa); err != nil {
+			return backends.Link{}, err
+		}
+		if err := attach(ctx, &b, refB, pb); err != nil {
+			return backends.Link{}, err
+		}
+		return backends.Link{Lab: c.m.info.Name, A: a, B: b}, nil
+	}
+	switch ef.verb {
+	case doConnect:
+		return func(ctx context.Context) error {
+			bl, err := both(ctx)
+			if err != nil {
+				return err
+			}
+			return network.Connect(ctx, bl)
+		}
+	case doDisconnect:
+		made := l.made
+		return func(ctx context.Context) error {
+			bl, err := both(ctx)
+			if err != nil {
+				return err
+			}
+			if !made { // the interfaces must be there, even if nothing crosses
+				if err := network.Connect(ctx, bl); err != nil {
+					return err
+				}
+			}
+			return network.Disconnect(ctx, bl)
+		}
+	case doProvision:
+		port, ref, p := a, refA, pa
+		if ef.node == l.b && ef.node != l.a {
+			port, ref, p = b, refB, pb
+		}
+		return func(ctx context.Context) error {
+			if err := attach(ctx, &port, ref, p); err != nil {
+				return err
+			}
+			return network.Provision(ctx, port)
+		}
+	default: // doDelete: of ends whose node is gone, nothing is left
+		return func(ctx context.Context) error {
+			errA := attach(ctx, &a, refA, pa)
+			errB := attach(ctx, &b, refB, pb)
+			switch {
+			case errA == nil && errB == nil:
+				return network.DeleteLink(ctx, backends.Link{Lab: c.m.info.Name, A: a, B: b})
+			case errA == nil:
+				return network.DeletePort(ctx, a)
+			case errB == nil:
+				return network.DeletePort(ctx, b)
+			default:
+				return nil
+			}
+		}
+	}
+}
+
+func (c *controller) port(l *link, end lab.End, n *node) backends.Port {
+	mtu := l.spec.MTU
+	if mtu == 0 {
+		mtu = n.spec.MTU
+	}
+	return backends.Port{Lab: c.m.info.Name, End: end, MTU: mtu}
+}
+
+func (c *controller) ref(n *node) backends.NodeRef {
+	return backends.NodeRef{Lab: c.m.info.Name, Node: n.spec.Name}
+}
+
+func (c *controller) provider(n *node) (backends.Provider, error) {
+	p, ok := c.e.opt.Backends.Provider(n.provider)
+	if !ok {
+		return nil, fmt.Errorf("kind %s needs provider %s, which this program does not have: %w",
+			n.spec.Kind, n.provider, backends.ErrUnavailable)
+	}
+	return p, nil
+}
+
+func (c *controller) nodeConfig(n *node) backends.NodeConfig {
+	cfg := backends.NodeConfig{Ref: c.ref(n), Node: n.spec, Kind: n.kind,
+		Hosts: c.m.hosts, Config: n.config, Labels: c.labels(n)}
+	for _, l := range n.links {
+		for _, end := range l.spec.Ends() {
+			if end.Node == n.spec.Name {
+				cfg.Interfaces = append(cfg.Interfaces, end.Interface)
+			}
+		}
+	}
+	return cfg
+}
+
+// ended takes the result of an effect in.
+func (c *controller) ended(ef *effect, err error) {
+	if ef.link != nil {
+		ef.link.busy = nil
+		c.linkEnded(ef, err)
+		ef.link.touch()
+		ef.link.a.dirty, ef.link.b.dirty = true, true
+		return
+	}
+	ef.node.busy = nil
+	c.nodeEnded(ef, err)
+	ef.node.touch()
+}
+
+func (c *controller) nodeEnded(ef *effect, err error) {
+	n := ef.node
+	if err != nil && c.dropped(ef, err) {
+		return
+	}
+	switch ef.verb {
+	case doCreate:
+		if err != nil {
+			c.fail(n, err)
+			return
+		}
+		n.exists = true
+		n.identifier = c.m.info.Name + "/" + n.spec.Name
+	case doStart:
+		if err != nil {
+			c.fail(n, err)
+			return
+		}
+		// It may have ended meanwhile, and that news may have been faster.
+		n.inited = n.actual == lab.NodeStarting
+	case doStop:
+		if err != nil && !errors.Is(err, backends.ErrNotFound) {
+			c.fail(n, fmt.Errorf("stop: %w", err))
+			return
+		}
+		c.bootOver(n)
+		n.inited = false
+		n.err = ""
+		n.boot++ // late news of this boot is no news
+		c.moveNode(n, lab.NodeStopped)
+		if n.restart {
+			n.restart = false
+		} else {
+			c.infof(n, "stopped")
+		}
+	case doRemove:
+		if err != nil && !errors.Is(err, backends.ErrNotFound) {
+			c.fail(n, fmt.Errorf("remove: %w", err))
+			n.retryAt = c.e.now().Add(backoff(n.retries))
+			c.wait(n.retryAt)
+			return
+		}
+		c.vanished(n)
+	}
+}
+
+// dropped deals with an effect that was withdrawn: that it did not succeed is
+// as it should be. What it left half done is found by the next decision.
+func (c *controller) dropped(ef *effect, err error) bool {
+	if !errors.Is(err, context.Canceled) {
+		return false
+	}
+	n := ef.node
+	switch ef.verb {
+	case doCreate:
+		n.exists = true // perhaps: removing or creating it again is harmless
+		n.stale = true
+	case doStart:
+		n.inited = true // perhaps: it is stopped, which is harmless
+	}
+	return true
+}
+
+// fail takes a node into error, and plans when it is tried again.
+func (c *controller) fail(n *node, err error) {
+	c.bootOver(n)
+	n.permanent = errors.Is(err, backends.ErrUnavailable) || errors.Is(err, backends.ErrUnsupported) ||
+		errors.Is(err, os.ErrNotExist)
+	n.retries++
+	n.retryAt = c.e.now().Add(backoff(n.retries))
+	n.err = reason(err)
+	c.moveNode(n, lab.NodeError)
+	again := ""
+	if n.desired == lab.WishRunning && !n.permanent && !c.m.leaving(n) {
+		again = fmt.Sprintf("; next try in %s", n.retryAt.Sub(c.e.now()).Round(time.Second))
+	}
+	c.errorf(n, "%s%s", n.err, again)
+}
+
+// vanished notes that nothing of the node exists any more.
+func (c *controller) vanished(n *node) {
+	c.bootOver(n)
+	n.exists, n.inited, n.pid, n.boot = false, false, 0, 0
+	n.err = ""
+	c.moveNode(n, lab.NodeUndeployed)
+	for _, l := range n.links {
+		// A network may have lost the far end with it: all is looked at again.
+		if l.made || len(l.ready) > 0 {
+			far := l.peer(n)
+			l.unmade()
+			if l.actual == lab.LinkUp || l.actual == lab.LinkCreating {
+				c.moveLink(l, lab.LinkPending)
+			}
+			far.dirty = true
+		}
+		l.touch()
+	}
+	n.touch()
+}
+
+func (c *controller) linkEnded(ef *effect, err error) {
+	l := ef.link
+	if err != nil {
+		if errors.Is(err, context.Canceled) || c.m.destroying {
+			return
+		}
+		if errors.Is(err, backends.ErrNotFound) && !c.bothThere(l) {
+			return // an end went away meanwhile: decided upon again
+		}
+		l.retries++
+		l.retryAt = c.e.now().Add(backoff(l.retries))
+		c.setLinkError(l, reason(err))
+		if l.actual == lab.LinkDown || l.actual == lab.LinkUp || l.actual == lab.LinkUnknown ||
+			l.actual == lab.LinkPending || l.actual == lab.LinkCreating {
+			c.moveLink(l, lab.LinkError)
+		}
+		c.event(api.Event{Level: api.LevelError, Link: l.name(),
+			Text: fmt.Sprintf("%s %s: %s", ef.verb, l.name(), l.err)})
+		return
+	}
+	switch ef.verb {
+	case doConnect:
+		l.made, l.retries = true, 0
+		l.carrier = lab.CarrierOn
+		if l.actual == lab.LinkPending {
+			c.moveLink(l, lab.LinkCreating)
+		}
+		c.moveLink(l, lab.LinkUp)
+	case doDisconnect:
+		l.made, l.retries = true, 0
+		l.carrier = lab.CarrierOff
+		c.moveLink(l, lab.LinkDown)
+	case doProvision:
+		l.ready[ef.node] = true
+	case doDelete:
+		l.unmade()
+		if l.actual == lab.LinkUp || l.actual == lab.LinkPending || l.actual == lab.LinkCreating {
+			c.moveLink(l, lab.LinkDown)
+		}
+	}
+}
+
+// backoff is how long to wait before try number n+1: doubling from a second,
+// at most a minute.
+func backoff(n int) time.Duration {
+	return min(time.Minute, time.Second<<min(max(n-1, 0), 6))
+}
+
+// reason is an error in words for a person, on one line.
+func reason(err error) string {
+	s := strings.Join(strings.Fields(err.Error()), " ")
+	const most = 500
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}

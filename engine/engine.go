@@ -1,0 +1,321 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"archetype/backends"
+	"archetype/engine/api"
+	"archetype/lab"
+	"archetype/store"
+	"archetype/vendors"
+)
+
+// Options is what an engine works with.
+type Options struct {
+	Store    *store.Store
+	Backends *backends.Registry
+	Vendors  *vendors.Registry
+	// DefaultProvider and DefaultNetwork serve labs that name none.
+	DefaultProvider, DefaultNetwork string
+	// BootTimeout is for kinds that name none; 0 means five minutes.
+	BootTimeout time.Duration
+	Log         *slog.Logger
+	// Now tells the time; nil means time.Now.
+	Now func() time.Time
+}
+
+// Engine is what runs labs. It implements api.Engine.
+type Engine struct {
+	opt     Options
+	log     *slog.Logger
+	now     func() time.Time
+	ctx     context.Context
+	cancel  context.CancelFunc
+	hub     *hub
+	persist *persister
+	slots   chan struct{}
+	wg      sync.WaitGroup
+
+	mu   sync.Mutex // guards labs, and keeps a lab from being made twice
+	labs map[string]*controller
+
+	events atomic.Uint64
+	jobs   atomic.Uint64
+}
+
+var _ api.Engine = (*Engine)(nil)
+
+// New starts an engine: it takes up what the store says is wanted and what
+// the providers say there is, and goes on from there.
+func New(ctx context.Context, opt Options) (*Engine, error) {
+	if opt.BootTimeout <= 0 {
+		opt.BootTimeout = defaultBootTimeout
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	e := &Engine{opt: opt, log: opt.Log, now: opt.Now, ctx: ctx, cancel: cancel,
+		hub: newHub(), labs: map[string]*controller{},
+		slots: make(chan struct{}, max(8, 4*runtime.NumCPU()))}
+	e.persist = newPersister(opt.Store, opt.Log, func(err error) {
+		e.publishEvents([]*api.Event{{Seq: e.nextEvent(), Time: e.now(), Level: api.LevelError,
+			Text: "state could not be saved: " + reason(err)}})
+	})
+	saved, err := e.loadSaved()
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	e.spawn(func() { e.persist.run(ctx) })
+	e.recover(saved)
+	return e, nil
+}
+
+// spawn runs f on a goroutine that Shutdown waits for.
+func (e *Engine) spawn(f func()) {
+	e.wg.Add(1)
+	go func() {
+		defer e.wg.Done()
+		f()
+	}()
+}
+
+// Shutdown ends the engine; labs go on running. What was decided is stored.
+func (e *Engine) Shutdown() {
+	e.cancel()
+	e.wg.Wait()
+}
+
+// Idle reports whether the engine has nothing to look after: no lab is
+// deployed.
+func (e *Engine) Idle() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.labs) == 0
+}
+
+// Close implements api.Engine. It is the use that ends, not the engine.
+func (e *Engine) Close() error { return nil }
+
+func (e *Engine) nextEvent() uint64 { return e.events.Add(1) }
+func (e *Engine) nextJob() string   { return fmt.Sprintf("j%d", e.jobs.Add(1)) }
+
+// limit runs f when there is room for one more effect.
+func (e *Engine) limit(ctx context.Context, f func() error) error {
+	select {
+	case e.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-e.slots }()
+	return f()
+}
+
+func (e *Engine) controller(name string) (*controller, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c := e.labs[name]; c != nil {
+		return c, nil
+	}
+	err := api.Errorf(api.CodeNotFound, "no lab %s is deployed", name)
+	if len(e.labs) == 0 {
+		err.Hint = "no lab is deployed at all"
+	}
+	return nil, err
+}
+
+// start runs a controller; e.mu is held.
+func (e *Engine) start(c *controller) {
+	e.labs[c.m.info.Name] = c
+	e.spawn(func() {
+		c.run()
+		if c.gone {
+			e.mu.Lock()
+			delete(e.labs, c.m.info.Name)
+			e.mu.Unlock()
+		}
+	})
+}
+
+// Snapshot implements api.Engine.
+func (e *Engine) Snapshot(context.Context) (*api.Snapshot, error) {
+	s, _ := e.hub.get()
+	return s, nil
+}
+
+// Watch implements api.Engine.
+func (e *Engine) Watch(ctx context.Context) (<-chan *api.Update, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	context.AfterFunc(e.ctx, cancel)
+	return e.hub.watch(ctx), nil
+}
+
+// Plan implements api.Engine.
+func (e *Engine) Plan(ctx context.Context, req api.DeployRequest) (*api.Plan, error) {
+	w, err := e.load(req)
+	if err != nil {
+		return nil, err
+	}
+	c, err := e.controller(w.top.Name)
+	if err != nil {
+		return w.plan(nil), nil
+	}
+	var p *api.Plan
+	err = c.call(ctx, func(c *controller) error { p = w.plan(c); return nil })
+	return p, err
+}
+
+// Deploy implements api.Engine.
+func (e *Engine) Deploy(ctx context.Context, req api.DeployRequest) (*api.Deployed, error) {
+	w, err := e.load(req)
+	if err != nil {
+		return nil, err
+	}
+	c, err := e.obtain(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Deployed{Warnings: w.warnings}
+	err = c.call(ctx, func(c *controller) error {
+		if err := c.mayDeploy(w); err != nil {
+			return err
+		}
+		if len(c.m.nodes) > 0 || len(c.m.links) > 0 {
+			out.Plan = w.plan(c)
+		} else {
+			out.Plan = w.plan(nil)
+		}
+		out.Job = c.begin(c.apply(w, out.Plan))
+		return nil
+	})
+	return out, err
+}
+
+// obtain returns the lab's controller, made now if the lab is new.
+func (e *Engine) obtain(ctx context.Context, w *wanted) (*controller, error) {
+	e.mu.Lock()
+	c := e.labs[w.top.Name]
+	e.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	network := either(w.network, e.opt.DefaultNetwork)
+	if err := e.usable(ctx, network, either(w.provider, e.opt.DefaultProvider)); err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c := e.labs[w.top.Name]; c != nil {
+		return c, nil
+	}
+	m := &model{nodes: map[string]*node{}, links: map[string]*link{}, created: e.now(),
+		info: api.Info{Name: w.top.Name, File: w.top.File, Network: network,
+			Provider: either(w.provider, e.opt.DefaultProvider), State: lab.StateUnknown}}
+	c = newController(e, m)
+	e.start(c)
+	return c, nil
+}
+
+func either(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// usable checks, before anything is touched, that a lab could be run at all.
+func (e *Engine) usable(ctx context.Context, network, provider string) error {
+	p, ok := e.opt.Backends.Provider(provider)
+	if !ok {
+		return unknownBackend("provider", provider, e.opt.Backends.Providers())
+	}
+	n, ok := e.opt.Backends.Network(network)
+	if !ok {
+		return unknownBackend("network", network, e.opt.Backends.Networks())
+	}
+	for what, a := range map[string]backends.Availability{
+		"provider " + provider: p.Available(ctx), "network " + network: n.Available(ctx)} {
+		if !a.OK {
+			err := api.Errorf(api.CodeUnavailable, "%s cannot be used here: %s", what, a.Reason)
+			err.Hint = a.Fix
+			return err
+		}
+	}
+	return nil
+}
+
+func unknownBackend(what, name string, have []string) error {
+	err := api.Errorf(api.CodeUsage, "this program has no %s named %q", what, name)
+	err.Hint = "it has " + joinOr(have)
+	return err
+}
+
+// Destroy implements api.Engine.
+func (e *Engine) Destroy(ctx context.Context, name string) (*api.Job, error) {
+	return e.ask(ctx, name, func(c *controller) (*job, error) { return c.destroy(), nil })
+}
+
+// SetNodes implements api.Engine.
+func (e *Engine) SetNodes(ctx context.Context, req api.NodesRequest) (*api.Job, error) {
+	switch req.Verb {
+	case lab.JobStart, lab.JobStop, lab.JobRestart:
+	default:
+		return nil, api.Errorf(api.CodeUsage, "nodes can be started, stopped or restarted, not %q", req.Verb)
+	}
+	return e.ask(ctx, req.Lab, func(c *controller) (*job, error) { return c.setNodes(req) })
+}
+
+// SetLink implements api.Engine.
+func (e *Engine) SetLink(ctx context.Context, req api.LinkRequest) (*api.Job, error) {
+	return e.ask(ctx, req.Lab, func(c *controller) (*job, error) { return c.setLink(req) })
+}
+
+func (e *Engine) ask(ctx context.Context, name string, f func(*controller) (*job, error)) (*api.Job, error) {
+	c, err := e.controller(name)
+	if err != nil {
+		return nil, err
+	}
+	var out *api.Job
+	err = c.call(ctx, func(c *controller) error {
+		j, err := f(c)
+		if err == nil {
+			out = c.begin(j)
+		}
+		return err
+	})
+	return out, err
+}
+
+// CancelJob implements api.Engine.
+func (e *Engine) CancelJob(ctx context.Context, id string) error {
+	e.mu.Lock()
+	all := make([]*controller, 0, len(e.labs))
+	for _, c := range e.labs {
+		all = append(all, c)
+	}
+	e.mu.Unlock()
+	for _, c := range all {
+		err := c.call(ctx, func(c *controller) error { return c.cancelJob(id) })
+		if api.CodeOf(err) != api.CodeNotFound {
+			return err
+		}
+	}
+	return api.Errorf(api.CodeNotFound, "job %s is not running", id)
+}
+
+func errorAs[T error](err error) (T, bool) {
+	var t T
+	ok := errors.As(err, &t)
+	return t, ok
+}

@@ -1,0 +1,238 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"archetype/engine/api"
+	"archetype/lab"
+)
+
+// stalled is how long a job may go without any progress beyond the time that
+// its nodes' kinds may take to boot.
+const stalled = 3 * time.Minute
+
+// settleTries is how often a step may fail before a job stops waiting for it.
+// Enforcement goes on trying after that.
+const settleTries = 3
+
+// job is work somebody asked for: a set of nodes and links that are to arrive
+// somewhere. The work itself is done by reconciliation; the job watches it.
+type job struct {
+	api.Job
+	waitNodes map[*node]lab.NodeWish
+	waitLinks map[*link]lab.LinkWish
+	waitGone  map[string]bool // names of nodes that are to vanish
+	whole     bool            // the lab itself is to vanish
+	failed    []string
+	patience  time.Duration
+	moved     bool
+}
+
+// newJob makes a job and puts it on the list.
+func (c *controller) newJob(v lab.JobVerb, target string) *job {
+	now := c.e.now()
+	j := &job{Job: api.Job{ID: c.e.nextJob(), Lab: c.m.info.Name, Verb: v, Target: target,
+		State: lab.JobRunning, Created: now},
+		waitNodes: map[*node]lab.NodeWish{}, waitLinks: map[*link]lab.LinkWish{},
+		waitGone: map[string]bool{}, patience: stalled, moved: true}
+	c.jobs = append(c.jobs, j)
+	return j
+}
+
+// begin fixes what the job is about and stores it.
+func (c *controller) begin(j *job) *api.Job {
+	for n := range j.waitNodes {
+		j.patience = max(j.patience, stalled+c.bootTimeout(n))
+	}
+	j.Total = j.left()
+	j.Deadline = c.e.now().Add(j.patience)
+	c.saveJob(&j.Job, nil)
+	c.checkJobs()
+	out := j.Job
+	return &out
+}
+
+func (c *controller) bootTimeout(n *node) time.Duration {
+	if n.kind != nil && n.kind.Readiness.Timeout > 0 {
+		return time.Duration(n.kind.Readiness.Timeout)
+	}
+	return c.e.opt.BootTimeout
+}
+
+func (j *job) left() int {
+	n := len(j.waitNodes) + len(j.waitLinks) + len(j.waitGone)
+	if j.whole {
+		n++
+	}
+	return n
+}
+
+// checkJobs looks at how far each job has come.
+func (c *controller) checkJobs() {
+	for _, j := range c.jobs {
+		if j.State.Ended() {
+			continue
+		}
+		c.checkNodes(j)
+		c.checkLinks(j)
+		if done := j.Total - j.left(); done != j.Done {
+			j.Done, j.moved = done, true
+			j.Deadline = c.e.now().Add(j.patience)
+		}
+		if text := j.waitsFor(); text != j.Text {
+			j.Text, j.moved = text, true
+		}
+		switch {
+		case j.left() == 0 && len(j.failed) > 0:
+			c.endJob(j, lab.JobFailed, strings.Join(first(j.failed, 5), "; "))
+		case j.left() == 0:
+			c.endJob(j, lab.JobCompleted, "")
+		case c.wait(j.Deadline):
+		default:
+			c.endJob(j, lab.JobFailed, "no progress for "+j.patience.String()+"; still waits for "+j.waitsFor())
+		}
+	}
+	c.jobs = slices.DeleteFunc(c.jobs, func(j *job) bool {
+		if j.moved {
+			j.moved = false
+			out := j.Job
+			c.jobOut = append(c.jobOut, &out)
+		}
+		return j.State.Ended()
+	})
+}
+
+func (c *controller) checkNodes(j *job) {
+	for n, wish := range j.waitNodes {
+		switch {
+		case n.desired != wish:
+			delete(j.waitNodes, n) // somebody wished otherwise since
+		case n.actual.Matches(wish) && !n.restart && !n.rebuild && !n.stale:
+			delete(j.waitNodes, n)
+		case n.actual == lab.NodeError && n.busy == nil && (n.permanent || n.retries >= settleTries):
+			delete(j.waitNodes, n)
+			j.failed = append(j.failed, n.spec.Name+": "+n.err)
+		}
+	}
+	for name := range j.waitGone {
+		n := c.m.nodes[name]
+		if n == nil || !n.remove {
+			delete(j.waitGone, name)
+		}
+	}
+	if j.whole && (c.gone || !c.m.destroying) {
+		j.whole = false
+	}
+}
+
+func (c *controller) checkLinks(j *job) {
+	for l, wish := range j.waitLinks {
+		blocked := ""
+		for _, n := range []*node{l.a, l.b} {
+			if n.actual == lab.NodeError && !n.exists && (n.permanent || n.retries >= settleTries) ||
+				!n.exists && n.desired == lab.WishStopped {
+				blocked = n.spec.Name
+			}
+		}
+		switch {
+		case l.desired != wish || l.remove:
+			delete(j.waitLinks, l)
+		case l.actual.Matches(wish) && (l.made || wish == lab.WishDown) && !l.rebuild && l.busy == nil:
+			delete(j.waitLinks, l)
+		case l.actual == lab.LinkError && l.busy == nil && l.retries >= settleTries:
+			delete(j.waitLinks, l)
+			j.failed = append(j.failed, "link "+l.name()+": "+l.err)
+		case blocked != "":
+			delete(j.waitLinks, l)
+			j.failed = append(j.failed, "link "+l.name()+": waits for "+blocked)
+		}
+	}
+}
+
+// waitsFor says in a few words what is still missing.
+func (j *job) waitsFor() string {
+	var names []string
+	for n := range j.waitNodes {
+		names = append(names, n.spec.Name)
+	}
+	for name := range j.waitGone {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	if len(names) == 0 {
+		for l := range j.waitLinks {
+			names = append(names, l.name())
+		}
+		slices.Sort(names)
+	}
+	return strings.Join(first(names, 4), ", ")
+}
+
+func first(s []string, n int) []string {
+	if len(s) <= n {
+		return s
+	}
+	return append(slices.Clone(s[:n]), fmt.Sprintf("and %d more", len(s)-n))
+}
+
+func (c *controller) endJob(j *job, to lab.JobState, text string) {
+	j.State, j.Ended, j.Error, j.Text, j.moved = to, c.e.now(), text, "", true
+	c.saveJob(&j.Job, nil)
+	took := j.Ended.Sub(j.Created).Round(10 * time.Millisecond)
+	ev := api.Event{Job: j.ID}
+	what := strings.TrimSpace(string(j.Verb) + " " + j.Target)
+	switch to {
+	case lab.JobCompleted:
+		ev.Text = fmt.Sprintf("%s done in %s", what, took)
+	case lab.JobCancelled:
+		ev.Level, ev.Text = api.LevelWarn, what+" cancelled"
+	default:
+		ev.Level, ev.Text = api.LevelError, fmt.Sprintf("%s failed after %s: %s", what, took, text)
+	}
+	c.event(ev)
+}
+
+// cancelJob withdraws what the job still waits for: starts and restarts that
+// have not arrived are withdrawn, stops and removals not yet done are not
+// done. What has arrived stays.
+func (c *controller) cancelJob(id string) error {
+	at := slices.IndexFunc(c.jobs, func(j *job) bool { return j.ID == id })
+	if at < 0 {
+		return api.Errorf(api.CodeNotFound, "job %s is not running", id)
+	}
+	j := c.jobs[at]
+	for n, wish := range j.waitNodes {
+		n.restart = false
+		if wish == lab.WishRunning && n.actual != lab.NodeRunning {
+			n.desired = lab.WishStopped
+		} else if wish == lab.WishStopped && n.actual == lab.NodeRunning {
+			n.desired = lab.WishRunning
+		}
+		n.touch()
+		c.saveNode(n)
+	}
+	for l, wish := range j.waitLinks {
+		if wish == lab.WishUp && l.actual != lab.LinkUp && j.Verb == lab.JobConnect {
+			l.desired = lab.WishDown
+			l.touch()
+			c.saveLink(l)
+		}
+	}
+	if j.whole && c.m.destroying && !c.cleaning {
+		c.m.destroying = false
+		for _, n := range c.m.nodeOrder {
+			if n.actual != lab.NodeRunning {
+				n.desired = lab.WishStopped // what was taken down stays down
+			}
+			n.touch()
+			c.saveNode(n)
+		}
+		c.saveLab()
+	}
+	j.waitNodes, j.waitLinks, j.waitGone, j.whole = nil, nil, nil, false
+	c.endJob(j, lab.JobCancelled, "")
+	return nil
+}

@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"archetype/engine/api"
+	"archetype/lab"
+	"archetype/vendors"
+)
+
+// model is all that one lab's controller knows. Only the controller's
+// goroutine touches it.
+type model struct {
+	info       api.Info
+	topology   lab.Topology
+	created    time.Time
+	destroying bool
+
+	nodes map[string]*node
+	links map[string]*link
+	// order of the file, which every view keeps.
+	nodeOrder []*node
+	linkOrder []*link
+
+	hosts string // for /etc/hosts of every node
+}
+
+// node is what is wanted of a node, what is known of it, and what is being
+// done about it.
+type node struct {
+	spec     lab.Node
+	index    int // place in the file
+	kind     *vendors.Kind
+	provider string
+	config   string // text of its startup configuration
+	hash     string // of spec and config
+	links    []*link
+
+	desired lab.NodeWish
+	restart bool // stop once, then go on with desired
+	remove  bool // wanted gone
+	rebuild bool // wanted gone and made again: what it is changed beyond updating
+
+	actual lab.NodeState
+	since  time.Time
+	exists bool // made at the provider, so that interfaces can be attached
+	stale  bool // made from an older spec than the present one
+	inited bool // its init runs
+
+	identifier string
+	pid        int
+	boot       uint64
+	progress   int
+	text       string
+	err        string
+
+	busy      *effect            // what is being done to it
+	watch     context.CancelFunc // of the boot watch
+	watchBoot int                // tells a boot watch's messages from an older one's
+
+	retries   int
+	retryAt   time.Time
+	permanent bool // the error will not go away by trying again
+
+	dirty bool      // to be decided upon
+	moved bool      // to be published
+	view  *api.Node // as last published
+}
+
+// link is the same for a link.
+type link struct {
+	spec    lab.Link
+	id      string
+	a, b    *node
+	desired lab.LinkWish
+	remove  bool
+	rebuild bool
+
+	actual  lab.LinkState
+	carrier lab.Carrier
+	vlan    int
+	err     string
+	made    bool           // both interfaces exist
+	ready   map[*node]bool // an isolated interface stands at this end
+
+	busy    *effect
+	retries int
+	retryAt time.Time
+
+	dirty bool
+	moved bool
+	view  *api.Link
+}
+
+// leaving reports whether the node is on its way out, so that nothing new is
+// to be attached to it.
+func (m *model) leaving(n *node) bool { return m.destroying || n.remove || n.rebuild }
+
+// coming reports whether the node does not exist yet but is about to.
+func (m *model) coming(n *node) bool {
+	return !n.exists && !m.leaving(n) && n.desired == lab.WishRunning &&
+		n.actual != lab.NodeError
+}
+
+// interfacesReady reports whether every interface of the node that can exist
+// now does: the node's own init will find them.
+func (n *node) interfacesReady() bool {
+	for _, l := range n.links {
+		if l.remove || l.made || l.ready[n] || l.actual == lab.LinkError {
+			continue
+		}
+		return false
+	}
+	return true
+}
+
+// peer returns the node at the other end.
+func (l *link) peer(n *node) *node {
+	if l.a == n {
+		return l.b
+	}
+	return l.a
+}
+
+func (l *link) name() string { return l.spec.A.String() + " -- " + l.spec.B.String() }
+
+// unmade notes that nothing of the link can be relied on any more.
+func (l *link) unmade() {
+	l.made = false
+	clear(l.ready)
+	l.carrier = ""
+}

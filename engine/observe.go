@@ -1,0 +1,272 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"archetype/backends"
+	"archetype/engine/api"
+	"archetype/lab"
+)
+
+const (
+	// lookInterval is the safety net under the events: everything is looked
+	// at again this often.
+	lookInterval = time.Minute
+	// healthy is how long a node must have run for its earlier failures to
+	// be forgotten.
+	healthy = time.Minute
+	// resubscribe is the pause after a lost stream of events.
+	resubscribe = time.Second
+)
+
+// follow keeps subscribed to a provider's events and looks at everything
+// whenever the stream was lost, and at an interval.
+func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus) {
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	for {
+		if events == nil {
+			var err error
+			if events, err = p.Events(e.ctx); err != nil {
+				events = nil
+				if !pause(e.ctx, resubscribe) {
+					return
+				}
+				continue
+			}
+			e.look(p)
+		}
+		select {
+		case st, ok := <-events:
+			if !ok {
+				events = nil
+				if !pause(e.ctx, resubscribe) {
+					return
+				}
+				continue
+			}
+			if c, err := e.controller(st.Ref.Lab); err == nil {
+				c.post(func(c *controller) { c.observeNode(p.Name(), st) })
+			}
+		case <-tick.C:
+			if !e.Idle() {
+				e.look(p)
+			}
+		case <-e.ctx.Done():
+			return
+		}
+	}
+}
+
+// look compares what a provider has with what every lab believes.
+func (e *Engine) look(p backends.Provider) {
+	ctx, cancel := context.WithTimeout(e.ctx, effectTimeout)
+	defer cancel()
+	list, err := p.List(ctx, "")
+	if err != nil {
+		e.log.Warn("cannot list nodes", "provider", p.Name(), "err", err)
+		return
+	}
+	byLab := map[string]map[string]backends.NodeStatus{}
+	for _, st := range list {
+		if byLab[st.Ref.Lab] == nil {
+			byLab[st.Ref.Lab] = map[string]backends.NodeStatus{}
+		}
+		byLab[st.Ref.Lab][st.Ref.Node] = st
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for name, c := range e.labs {
+		found := byLab[name]
+		// Posting must not wait for a controller that waits for e.mu.
+		go c.post(func(c *controller) { c.observeAll(p, found) })
+	}
+}
+
+// observeAll takes in what a provider has of this lab: of its nodes, and of
+// nodes that the lab does not know.
+func (c *controller) observeAll(p backends.Provider, found map[string]backends.NodeStatus) {
+	for _, n := range c.m.nodeOrder {
+		if n.provider != p.Name() || n.busy != nil {
+			continue // what is being done to it will tell
+		}
+		if st, ok := found[n.spec.Name]; ok {
+			c.observeNode(p.Name(), st)
+		} else if n.exists {
+			c.observeNode(p.Name(), backends.NodeStatus{Ref: c.ref(n), Gone: true})
+		}
+	}
+	for name, st := range found {
+		if c.m.nodes[name] == nil {
+			c.removeStray(p, st)
+		}
+	}
+}
+
+// removeStray ends a node that carries the lab's label but is no part of it:
+// what an interrupted change left behind.
+func (c *controller) removeStray(p backends.Provider, st backends.NodeStatus) {
+	c.event(api.Event{Level: api.LevelWarn, Node: st.Ref.Node, Text: "is no part of the lab any more: removed"})
+	go func() {
+		ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
+		defer cancel()
+		if err := p.Remove(ctx, st.Ref); err != nil {
+			c.e.log.Warn("cannot remove a stray node", "node", st.Ref, "err", err)
+		}
+	}()
+}
+
+// observeNode takes in what a provider says of a node.
+func (c *controller) observeNode(provider string, st backends.NodeStatus) {
+	n := c.m.nodes[st.Ref.Node]
+	if n == nil || n.provider != provider || st.Boot < n.boot {
+		return // of no concern here, or news of an earlier boot
+	}
+	switch {
+	case st.Gone:
+		c.observeGone(n)
+	case st.Running:
+		c.observeRunning(n, st)
+	case st.Boot > 0 || n.inited:
+		c.observeEnded(n, st)
+	default:
+		n.exists = true
+	}
+}
+
+func (c *controller) observeGone(n *node) {
+	if n.busy != nil || !n.exists {
+		return // our own doing, or known
+	}
+	if !c.m.leaving(n) {
+		c.warnf(n, "was removed behind our back")
+	}
+	c.vanished(n)
+}
+
+func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
+	n.exists = true
+	if n.pid != st.PID || n.boot != st.Boot {
+		n.pid, n.boot = st.PID, st.Boot
+		if st.Identifier != "" {
+			n.identifier = st.Identifier
+		}
+		n.moved = true
+	}
+	if n.busy != nil || n.inited {
+		return
+	}
+	// It runs though we did not start it just now: an earlier engine did.
+	n.inited = true
+	switch n.actual {
+	case lab.NodeUndeployed, lab.NodeStopped, lab.NodeError:
+		c.moveNode(n, lab.NodePending)
+		c.moveNode(n, lab.NodeStarting)
+	case lab.NodePending:
+		c.moveNode(n, lab.NodeStarting)
+	}
+	n.touch()
+}
+
+// observeEnded deals with a node whose init is not running: as asked, or not.
+func (c *controller) observeEnded(n *node, st backends.NodeStatus) {
+	n.exists = true
+	n.boot = max(n.boot, st.Boot)
+	if n.busy != nil && n.busy.verb != doStart {
+		return // our own doing
+	}
+	if !n.inited && (n.busy == nil || st.ExitReason == "") {
+		return // known
+	}
+	was := n.actual
+	c.bootOver(n)
+	n.inited, n.pid = false, 0
+	n.touch()
+	if !was.Alive() {
+		return
+	}
+	why := st.ExitReason
+	if why == "" {
+		why = "no reason known"
+	}
+	if was == lab.NodeStopping {
+		return
+	}
+	if was == lab.NodeRunning && c.e.now().Sub(n.since) > healthy {
+		n.retries = 0
+	}
+	if was == lab.NodeStarting {
+		c.fail(n, fmt.Errorf("ended while it booted: %s%s", why, lastWords(n)))
+		return
+	}
+	n.retries++
+	n.retryAt = c.e.now().Add(backoff(n.retries))
+	c.moveNode(n, lab.NodeStopped)
+	n.err = "ended by itself: " + why
+	again := ""
+	if n.desired == lab.WishRunning && !c.m.leaving(n) {
+		again = fmt.Sprintf("; started again in %s, time %d", n.retryAt.Sub(c.e.now()).Round(time.Second), n.retries)
+	}
+	c.warnf(n, "%s%s", n.err, again)
+}
+
+func lastWords(n *node) string {
+	if n.text == "" {
+		return ""
+	}
+	return "; it last said: " + n.text
+}
+
+// followLinks keeps subscribed to a network's events.
+func (e *Engine) followLinks(network backends.Network) {
+	for {
+		events, err := network.Events(e.ctx)
+		if err == nil {
+			for st := range events {
+				if c, err := e.controller(st.Lab); err == nil {
+					c.post(func(c *controller) { c.observeLink(network.Name(), st) })
+				}
+			}
+		}
+		if !pause(e.ctx, resubscribe) {
+			return
+		}
+	}
+}
+
+// observeLink takes in what a network says of a link.
+func (c *controller) observeLink(network string, st backends.LinkStatus) {
+	l := c.m.links[st.ID]
+	if l == nil || c.m.info.Network != network || l.busy != nil || c.m.destroying {
+		return
+	}
+	if st.Carrier != "" && st.Carrier != l.carrier && l.made {
+		l.carrier = st.Carrier
+		l.moved = true
+		if l.actual == lab.LinkUp && st.Connected {
+			c.event(api.Event{Link: l.name(), Text: fmt.Sprintf("%s: carrier %s", l.name(), st.Carrier)})
+		}
+	}
+	if l.vlan != st.VLAN {
+		l.vlan, l.moved = st.VLAN, true
+	}
+	if !l.made || st.Connected && !st.Gone || c.m.leaving(l.a) || c.m.leaving(l.b) || l.remove {
+		return
+	}
+	if l.actual == lab.LinkDown && !st.Gone {
+		return // cut, as wished
+	}
+	l.unmade()
+	if l.actual == lab.LinkUp {
+		c.moveLink(l, lab.LinkPending)
+	}
+	why := st.Reason
+	if why == "" {
+		why = "an interface of it was removed"
+	}
+	c.event(api.Event{Level: api.LevelWarn, Link: l.name(),
+		Text: fmt.Sprintf("%s came apart behind our back: %s; wired again", l.name(), why)})
+	l.touch()
+}

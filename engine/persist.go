@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"archetype/engine/api"
+	"archetype/store"
+)
+
+// record is one thing to be written, in order with the others.
+type record func(*store.Tx) error
+
+// gather is how long writes that nobody waits for are collected, so that many
+// transitions cost one synchronous disk write.
+const gather = 25 * time.Millisecond
+
+// persister writes records in the order they were handed in, many in one
+// transaction. The actual states it writes are observations that could be
+// made again; wishes are waited for by whoever states them.
+type persister struct {
+	st    *store.Store
+	log   *slog.Logger
+	mu    sync.Mutex
+	todo  []batch
+	wake  chan struct{}
+	hurry chan struct{}
+	done  chan struct{}
+	// failed is told of writes that were lost, once each time it gets worse.
+	failed func(error)
+}
+
+type batch struct {
+	records []record
+	answer  chan error // nil when nobody waits
+}
+
+func newPersister(st *store.Store, log *slog.Logger, failed func(error)) *persister {
+	return &persister{st: st, log: log, failed: failed,
+		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// put hands records in and, with wait, returns when they are on disk.
+func (p *persister) put(records []record, wait bool) error {
+	if len(records) == 0 && !wait {
+		return nil
+	}
+	b := batch{records: records}
+	if wait {
+		b.answer = make(chan error, 1)
+	}
+	p.mu.Lock()
+	p.todo = append(p.todo, b)
+	p.mu.Unlock()
+	signal(p.wake)
+	if !wait {
+		return nil
+	}
+	signal(p.hurry)
+	select {
+	case err := <-b.answer:
+		return err
+	case <-p.done:
+		return errors.New("the engine is ending")
+	}
+}
+
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// run writes until ctx ends, and then what is left.
+func (p *persister) run(ctx context.Context) {
+	defer close(p.done)
+	t := time.NewTimer(gather)
+	defer t.Stop()
+	for {
+		select {
+		case <-p.wake:
+		case <-ctx.Done():
+			p.write()
+			return
+		}
+		t.Reset(gather)
+		select {
+		case <-t.C:
+		case <-p.hurry:
+		case <-ctx.Done():
+		}
+		p.write()
+	}
+}
+
+func (p *persister) write() {
+	p.mu.Lock()
+	todo := p.todo
+	p.todo = nil
+	p.mu.Unlock()
+	if len(todo) == 0 {
+		return
+	}
+	err := p.st.Update(func(tx *store.Tx) error {
+		for _, b := range todo {
+			if err := b.apply(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		for _, b := range todo {
+			b.tell(nil)
+		}
+		return
+	}
+	// One bad record must not take the others down with it.
+	for _, b := range todo {
+		err := p.st.Update(b.apply)
+		b.tell(err)
+		if err != nil {
+			p.log.Error("a write was refused", "err", err)
+			if b.answer == nil {
+				p.failed(err)
+			}
+		}
+	}
+}
+
+func (b batch) apply(tx *store.Tx) error {
+	for _, r := range b.records {
+		if err := r(tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b batch) tell(err error) {
+	if b.answer != nil {
+		b.answer <- err
+	}
+}
+
+// flush hands the controller's writes and events on; with wait it returns
+// when they are on disk.
+func (c *controller) flush(wait bool) error {
+	writes := c.writes
+	c.writes = nil
+	for _, ev := range c.events {
+		r := eventRecord(ev)
+		writes = append(writes, func(tx *store.Tx) error { _, err := tx.AppendEvent(r); return err })
+	}
+	c.e.publishEvents(c.events)
+	c.events = nil
+	return c.e.persist.put(writes, wait)
+}
+
+func (c *controller) saveNode(n *node) {
+	r := store.Node{Lab: c.m.info.Name, Name: n.spec.Name, Kind: n.spec.Kind, Provider: n.provider,
+		Identifier: n.identifier, Desired: n.desired, Actual: n.actual, Progress: n.progress,
+		ProgressText: n.text, Error: n.err, Since: n.since, Hash: n.hash, Retries: n.retries}
+	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.PutNode(r) })
+}
+
+func (c *controller) saveLink(l *link) {
+	r := store.Link{Lab: c.m.info.Name, A: l.spec.A.Endpoint, B: l.spec.B.Endpoint,
+		Desired: l.desired, Actual: l.actual, Error: l.err}
+	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.PutLink(r) })
+}
+
+func (c *controller) saveLab() {
+	r := store.Lab{Name: c.m.info.Name, File: c.m.info.File, Provider: c.m.info.Provider,
+		Network: c.m.info.Network, Topology: c.m.topology, Created: c.m.created, Destroying: c.m.destroying}
+	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.PutLab(r) })
+}
+
+func (c *controller) saveJob(j *api.Job, nodes []string) {
+	r := store.Job{ID: j.ID, Lab: j.Lab, Verb: j.Verb, Target: j.Target, State: j.State, Done: j.Done,
+		Total: j.Total, Text: j.Text, Error: j.Error, Created: j.Created, Ended: j.Ended,
+		Deadline: j.Deadline, Nodes: nodes}
+	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.PutJob(r) })
+}
+
+func eventRecord(ev *api.Event) store.Event {
+	return store.Event{Time: ev.Time, Level: string(ev.Level), Lab: ev.Lab, Node: ev.Node,
+		Link: ev.Link, Job: ev.Job, Text: ev.Text}
+}

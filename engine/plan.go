@@ -1,0 +1,178 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+
+	"archetype/engine/api"
+	"archetype/lab"
+	"archetype/topology"
+)
+
+// wanted is a file, read and resolved: what a deploy asks for.
+type wanted struct {
+	top      *lab.Topology
+	configs  map[string]string // startup configuration by node
+	warnings []lab.Diagnostic
+	provider string
+	network  string
+}
+
+// load reads a topology file with the environment of whoever asks.
+func (e *Engine) load(req api.DeployRequest) (*wanted, error) {
+	env := func(name string) (string, bool) { v, ok := req.Env[name]; return v, ok }
+	top, warnings, err := topology.Load(req.File, topology.Options{Env: env, Kinds: e.opt.Vendors})
+	if err != nil {
+		return nil, fileError(req.File, err)
+	}
+	w := &wanted{top: top, warnings: warnings, configs: map[string]string{},
+		provider: req.Provider, network: req.Network}
+	for _, n := range top.Nodes {
+		text, err := configText(n)
+		if err != nil {
+			return nil, fileError(req.File, &lab.FileError{Diagnostics: []lab.Diagnostic{{
+				Severity: lab.SeverityError, File: req.File,
+				Message: fmt.Sprintf("node %s: startup-config: %v", n.Name, err)}}})
+		}
+		w.configs[n.Name] = text
+	}
+	return w, nil
+}
+
+func fileError(file string, err error) error {
+	out := &api.Error{Code: api.CodeBadFile, Message: err.Error()}
+	if fe, ok := errorAs[*lab.FileError](err); ok {
+		out.Diagnostics = fe.Diagnostics
+		bad := 0
+		for _, d := range fe.Diagnostics {
+			if d.Severity == lab.SeverityError {
+				bad++
+			}
+		}
+		out.Message = fmt.Sprintf("%s cannot be used: %s", file, plural(bad, "error"))
+	}
+	return out
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+const maxConfig = 8 << 20 // bytes of one startup configuration
+
+func configText(n lab.Node) (string, error) {
+	if n.StartupConfig == "" {
+		return n.ConfigText, nil
+	}
+	info, err := os.Stat(n.StartupConfig)
+	switch {
+	case err != nil:
+		return "", err
+	case !info.Mode().IsRegular():
+		return "", fmt.Errorf("%s is not a file", n.StartupConfig)
+	case info.Size() > maxConfig:
+		return "", fmt.Errorf("%s is larger than %d MiB", n.StartupConfig, maxConfig>>20)
+	}
+	b, err := os.ReadFile(n.StartupConfig)
+	return string(b), err
+}
+
+// hashNode identifies what a node is made from.
+func hashNode(spec lab.Node, config string) string {
+	b, _ := json.Marshal(spec)
+	h := sha256.New()
+	h.Write(b)
+	h.Write([]byte{0})
+	h.Write([]byte(config))
+	return hex.EncodeToString(h.Sum(nil)[:12])
+}
+
+// plan compares what is wanted with what the lab is made from. c is nil when
+// the lab is not deployed.
+func (w *wanted) plan(c *controller) *api.Plan {
+	p := &api.Plan{Lab: w.top.Name, Warnings: w.warnings}
+	if c == nil {
+		p.New = true
+		for _, n := range w.top.Nodes {
+			p.NodesAdded = append(p.NodesAdded, n.Name)
+		}
+		for _, l := range w.top.Links {
+			p.LinksAdded = append(p.LinksAdded, linkName(l))
+		}
+		return p
+	}
+	for _, spec := range w.top.Nodes {
+		have := c.m.nodes[spec.Name]
+		switch {
+		case have == nil || have.remove:
+			p.NodesAdded = append(p.NodesAdded, spec.Name)
+		case have.hash == hashNode(spec, w.configs[spec.Name]):
+			p.NodesUnchanged++
+		default:
+			fields := changedFields(have.spec, spec)
+			if have.config != w.configs[spec.Name] && !slices.Contains(fields, "startup_config") {
+				fields = append(fields, "startup_config")
+			}
+			p.NodesChanged = append(p.NodesChanged, api.Change{Name: spec.Name, Fields: fields})
+		}
+	}
+	for _, n := range c.m.nodeOrder {
+		if _, ok := w.top.Node(n.spec.Name); !ok && !n.remove {
+			p.NodesRemoved = append(p.NodesRemoved, n.spec.Name)
+		}
+	}
+	want := map[string]bool{}
+	for _, spec := range w.top.Links {
+		want[spec.ID()] = true
+		have := c.m.links[spec.ID()]
+		switch {
+		case have == nil || have.remove:
+			p.LinksAdded = append(p.LinksAdded, linkName(spec))
+		case sameLink(have.spec, spec):
+			p.LinksUnchanged++
+		default:
+			p.LinksChanged = append(p.LinksChanged, api.Change{Name: linkName(spec), Fields: changedFields(have.spec, spec)})
+		}
+	}
+	for _, l := range c.m.linkOrder {
+		if !want[l.id] && !l.remove {
+			p.LinksRemoved = append(p.LinksRemoved, l.name())
+		}
+	}
+	return p
+}
+
+func linkName(l lab.Link) string { return l.A.String() + " -- " + l.B.String() }
+
+// sameLink compares two statements of one link, whichever way round.
+func sameLink(a, b lab.Link) bool {
+	if a.A.Endpoint != b.A.Endpoint {
+		b.A, b.B = b.B, b.A
+	}
+	return len(changedFields(a, b)) == 0
+}
+
+// changedFields names the fields, as JSON calls them, in which two values of
+// one struct type differ once written down.
+func changedFields[T any](a, b T) []string {
+	var out []string
+	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
+	for i := range va.NumField() {
+		x, _ := json.Marshal(va.Field(i).Interface())
+		y, _ := json.Marshal(vb.Field(i).Interface())
+		if string(x) != string(y) {
+			name, _, _ := strings.Cut(va.Type().Field(i).Tag.Get("json"), ",")
+			out = append(out, name)
+		}
+	}
+	return out
+}

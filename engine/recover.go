@@ -1,0 +1,372 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"archetype/backends"
+	"archetype/engine/api"
+	"archetype/lab"
+	"archetype/store"
+)
+
+// saved is what the store says at the start.
+type saved struct {
+	labs  []store.Lab
+	nodes map[string][]store.Node
+	links map[string][]store.Link
+	jobs  []store.Job
+}
+
+func (e *Engine) loadSaved() (*saved, error) {
+	s := &saved{nodes: map[string][]store.Node{}, links: map[string][]store.Link{}}
+	var events []store.Event
+	err := e.opt.Store.View(func(tx *store.Tx) (err error) {
+		if s.labs, err = tx.Labs(); err != nil {
+			return err
+		}
+		for _, l := range s.labs {
+			if s.nodes[l.Name], err = tx.Nodes(l.Name); err != nil {
+				return err
+			}
+			if s.links[l.Name], err = tx.Links(l.Name); err != nil {
+				return err
+			}
+		}
+		if s.jobs, err = tx.Jobs(api.KeepJobs); err != nil {
+			return err
+		}
+		events, err = tx.Events(api.KeepEvents)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	e.showSaved(s, events)
+	return s, nil
+}
+
+// showSaved puts the past into the snapshot and counts on from it.
+func (e *Engine) showSaved(s *saved, events []store.Event) {
+	var snap api.Snapshot
+	for _, r := range events {
+		snap.Events = append(snap.Events, &api.Event{Seq: r.Seq, Time: r.Time, Level: api.Level(r.Level),
+			Lab: r.Lab, Node: r.Node, Link: r.Link, Job: r.Job, Text: r.Text})
+		e.events.Store(max(e.events.Load(), r.Seq))
+	}
+	for _, r := range s.jobs {
+		if n, err := strconv.ParseUint(strings.TrimPrefix(r.ID, "j"), 10, 64); err == nil {
+			e.jobs.Store(max(e.jobs.Load(), n))
+		}
+		if r.State.Ended() {
+			snap.Jobs = append(snap.Jobs, &api.Job{ID: r.ID, Lab: r.Lab, Verb: r.Verb, Target: r.Target,
+				State: r.State, Done: r.Done, Total: r.Total, Error: r.Error, Created: r.Created,
+				Ended: r.Ended, Deadline: r.Deadline})
+		}
+	}
+	e.hub.change(func(api.Snapshot) api.Snapshot { return snap })
+}
+
+// recover builds a controller for every lab that the store knows or that
+// runs without the store knowing it, and lets them go on.
+func (e *Engine) recover(s *saved) {
+	models := map[string]*controller{}
+	for _, l := range s.labs {
+		models[l.Name] = e.revive(l, s.nodes[l.Name], s.links[l.Name])
+	}
+	for _, name := range e.opt.Backends.Providers() {
+		p, _ := e.opt.Backends.Provider(name)
+		if !p.Available(e.ctx).OK {
+			continue
+		}
+		// Subscribed before listing, so that nothing falls in between.
+		events, err := p.Events(e.ctx)
+		if err != nil {
+			events = nil
+		}
+		list, err := p.List(e.ctx, "")
+		if err != nil {
+			e.log.Warn("cannot list nodes", "provider", name, "err", err)
+		}
+		e.rebuild(models, list)
+		byLab := map[string]map[string]backends.NodeStatus{}
+		for _, st := range list {
+			if byLab[st.Ref.Lab] == nil {
+				byLab[st.Ref.Lab] = map[string]backends.NodeStatus{}
+			}
+			byLab[st.Ref.Lab][st.Ref.Node] = st
+		}
+		if err == nil {
+			for _, c := range models {
+				c.observeAll(p, byLab[c.m.info.Name])
+				c.endLost(name, byLab[c.m.info.Name])
+			}
+		}
+		e.spawn(func() { e.follow(p, events) })
+	}
+	for _, name := range e.opt.Backends.Networks() {
+		n, _ := e.opt.Backends.Network(name)
+		if n.Available(e.ctx).OK {
+			e.spawn(func() { e.followLinks(n) })
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range models {
+		c.observeLinks()
+		c.resume(s.jobs)
+		c.markAll()
+		e.start(c)
+	}
+}
+
+// revive builds a lab from its records.
+func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *controller {
+	m := &model{nodes: map[string]*node{}, links: map[string]*link{}, created: r.Created,
+		topology: r.Topology, destroying: r.Destroying, hosts: hosts(&r.Topology),
+		info: api.Info{Name: r.Name, File: r.File, Provider: r.Provider, Network: r.Network}}
+	c := newController(e, m)
+	w := &wanted{top: &r.Topology, configs: map[string]string{}}
+	for _, spec := range r.Topology.Nodes {
+		text, err := configText(spec)
+		if err != nil {
+			c.event(api.Event{Level: api.LevelWarn, Node: spec.Name, Text: "startup-config: " + reason(err)})
+		}
+		w.configs[spec.Name] = text
+	}
+	for i, spec := range r.Topology.Nodes {
+		c.wantNode(i, spec, w.configs[spec.Name])
+	}
+	for _, spec := range r.Topology.Links {
+		c.wantLink(spec)
+	}
+	c.writes = nil // all of that is stored already
+	known := map[string]bool{}
+	for _, rn := range nodes {
+		n := m.nodes[rn.Name]
+		known[rn.Name] = true
+		if n == nil { // an apply was interrupted before it was gone
+			n = c.condemned(rn)
+		}
+		n.desired, n.actual, n.since, n.err = rn.Desired, rn.Actual, rn.Since, rn.Error
+		n.progress, n.text, n.retries = rn.Progress, rn.ProgressText, rn.Retries
+		n.identifier = rn.Identifier
+		n.stale = rn.Hash != n.hash
+		n.restart = n.stale && n.actual.Alive()
+	}
+	for _, n := range m.nodeOrder {
+		if !known[n.spec.Name] {
+			c.saveNode(n)
+		}
+	}
+	for _, rl := range links {
+		if l := m.links[lab.LinkID(rl.A, rl.B)]; l != nil {
+			l.desired, l.actual, l.err = rl.Desired, rl.Actual, rl.Error
+		}
+	}
+	for _, l := range m.linkOrder {
+		if l.desired == "" {
+			l.desired = lab.WishUp
+			c.saveLink(l)
+		}
+	}
+	return c
+}
+
+// condemned takes a node that the store still has but the topology has not
+// into the model, to be removed.
+func (c *controller) condemned(r store.Node) *node {
+	kind, _ := c.e.opt.Vendors.Kind(r.Kind)
+	n := &node{spec: lab.Node{Name: r.Name, Kind: r.Kind}, kind: kindOr(kind), provider: r.Provider,
+		hash: r.Hash, index: len(c.m.nodeOrder), remove: true}
+	c.m.nodes[r.Name] = n
+	c.m.nodeOrder = append(c.m.nodeOrder, n)
+	return n
+}
+
+// endLost brings nodes that a provider does not have any more, though the
+// store believes in them, to where they really are.
+func (c *controller) endLost(provider string, found map[string]backends.NodeStatus) {
+	for _, n := range c.m.nodeOrder {
+		if n.provider != provider {
+			continue
+		}
+		st, ok := found[n.spec.Name]
+		switch {
+		case !ok && n.actual != lab.NodeUndeployed && n.actual != lab.NodeError:
+			if n.actual.Alive() {
+				c.warnf(n, "is gone: it ended while no engine ran")
+			}
+			c.vanished(n)
+		case ok && !st.Running && n.actual.Alive():
+			c.warnf(n, "ended while no engine ran")
+			c.moveNode(n, lab.NodeStopped)
+		}
+	}
+}
+
+// observeLinks asks the network what became of every link.
+func (c *controller) observeLinks() {
+	network, ok := c.e.opt.Backends.Network(c.m.info.Network)
+	if !ok || c.m.destroying {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	gate := make(chan struct{}, cap(c.e.slots))
+	found := make([]*backends.LinkStatus, len(c.m.linkOrder))
+	for i, l := range c.m.linkOrder {
+		if !l.a.exists || !l.b.exists {
+			continue
+		}
+		bl, err := c.attached(ctx, l)
+		if err != nil {
+			continue
+		}
+		wg.Add(1)
+		gate <- struct{}{}
+		go func() {
+			defer func() { <-gate; wg.Done() }()
+			if st, err := network.State(ctx, bl); err == nil {
+				found[i] = &st
+			}
+		}()
+	}
+	wg.Wait()
+	for i, l := range c.m.linkOrder {
+		c.settleLink(l, found[i])
+	}
+}
+
+// settleLink brings a link's state in line with what was found of it.
+func (c *controller) settleLink(l *link, st *backends.LinkStatus) {
+	switch {
+	case st == nil || st.Gone:
+		if l.actual == lab.LinkUp || l.actual == lab.LinkCreating {
+			c.moveLink(l, lab.LinkPending)
+		}
+	case st.Connected:
+		l.made, l.carrier, l.vlan = true, st.Carrier, st.VLAN
+		switch l.actual {
+		case lab.LinkPending, lab.LinkError:
+			c.moveLink(l, lab.LinkPending)
+			c.moveLink(l, lab.LinkCreating)
+			c.moveLink(l, lab.LinkUp)
+		default:
+			c.moveLink(l, lab.LinkUp)
+		}
+	default: // both ends are there and nothing crosses: cut, or half made
+		l.carrier = lab.CarrierOff
+		l.made = l.actual == lab.LinkDown && l.desired == lab.WishDown
+		if l.actual == lab.LinkUp || l.actual == lab.LinkCreating {
+			c.moveLink(l, lab.LinkPending)
+		}
+	}
+}
+
+// resume takes up the jobs of this lab that an earlier engine did not end.
+func (c *controller) resume(jobs []store.Job) {
+	for _, r := range jobs {
+		if r.State.Ended() || r.Lab != c.m.info.Name {
+			continue
+		}
+		j := &job{Job: api.Job{ID: r.ID, Lab: r.Lab, Verb: r.Verb, Target: r.Target, State: r.State,
+			Created: r.Created}, waitNodes: map[*node]lab.NodeWish{}, waitLinks: map[*link]lab.LinkWish{},
+			waitGone: map[string]bool{}, patience: stalled, moved: true}
+		c.jobs = append(c.jobs, j)
+		switch r.Verb {
+		case lab.JobDestroy:
+			j.whole = true
+		default: // what was wished for still is: the job watches it all
+			for _, n := range c.m.nodeOrder {
+				j.waitNodes[n] = n.desired
+			}
+			for _, l := range c.m.linkOrder {
+				j.waitLinks[l] = l.desired
+			}
+		}
+		c.event(api.Event{Job: j.ID, Text: fmt.Sprintf("%s goes on after the engine was started again", r.Verb)})
+		c.begin(j)
+	}
+}
+
+// What the real thing carries, so that a lab can be rebuilt without a store.
+const (
+	labelLab      = "archetype.lab"
+	labelNode     = "archetype.node"
+	labelFile     = "archetype.file"
+	labelNetwork  = "archetype.network"
+	labelProvider = "archetype.provider"
+	labelSpec     = "archetype.spec"
+	labelLinks    = "archetype.links"
+	labelIndex    = "archetype.index"
+)
+
+func (c *controller) labels(n *node) map[string]string {
+	spec, _ := json.Marshal(n.spec)
+	var links []lab.Link
+	for _, l := range n.links {
+		if l.a == n && !l.remove {
+			links = append(links, l.spec)
+		}
+	}
+	ls, _ := json.Marshal(links)
+	return map[string]string{labelLab: c.m.info.Name, labelNode: n.spec.Name, labelFile: c.m.info.File,
+		labelNetwork: c.m.info.Network, labelProvider: c.m.info.Provider,
+		labelSpec: string(spec), labelLinks: string(ls), labelIndex: strconv.Itoa(n.index)}
+}
+
+// rebuild makes controllers for labs that run though the store knows nothing
+// of them, from the labels on their nodes.
+func (e *Engine) rebuild(models map[string]*controller, list []backends.NodeStatus) {
+	found := map[string][]backends.NodeStatus{}
+	for _, st := range list {
+		if models[st.Ref.Lab] == nil && st.Labels[labelSpec] != "" {
+			found[st.Ref.Lab] = append(found[st.Ref.Lab], st)
+		}
+	}
+	for name, sts := range found {
+		index := func(st backends.NodeStatus) int { n, _ := strconv.Atoi(st.Labels[labelIndex]); return n }
+		slices.SortFunc(sts, func(a, b backends.NodeStatus) int { return index(a) - index(b) })
+		r := store.Lab{Name: name, File: sts[0].Labels[labelFile], Network: sts[0].Labels[labelNetwork],
+			Provider: sts[0].Labels[labelProvider], Created: e.now()}
+		r.Topology = lab.Topology{Name: name, File: r.File}
+		var links []lab.Link
+		for _, st := range sts {
+			var n lab.Node
+			var ls []lab.Link
+			if json.Unmarshal([]byte(st.Labels[labelSpec]), &n) != nil || n.Name != st.Ref.Node {
+				continue
+			}
+			_ = json.Unmarshal([]byte(st.Labels[labelLinks]), &ls)
+			r.Topology.Nodes = append(r.Topology.Nodes, n)
+			links = append(links, ls...)
+		}
+		for _, l := range links { // only those whose both nodes are there
+			_, okA := r.Topology.Node(l.A.Node)
+			_, okB := r.Topology.Node(l.B.Node)
+			if okA && okB {
+				r.Topology.Links = append(r.Topology.Links, l)
+			}
+		}
+		c := e.revive(r, nil, nil)
+		c.writes = nil
+		c.saveLab()
+		for _, n := range c.m.nodeOrder {
+			n.desired = lab.WishRunning
+			n.stale = false
+			c.saveNode(n)
+		}
+		for _, l := range c.m.linkOrder {
+			c.saveLink(l)
+		}
+		c.event(api.Event{Level: api.LevelWarn, Text: "lab found running without a record of it: taken up again"})
+		models[name] = c
+	}
+}
