@@ -1,0 +1,584 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"archetype/backends"
+	"archetype/engine"
+	"archetype/engine/api"
+	"archetype/lab"
+	"archetype/store"
+	"archetype/vendors"
+)
+
+// bench is an engine over a simulated world, and what a test needs to drive
+// it and to wait for what it does.
+type bench struct {
+	*testing.T
+	w    *world
+	e    *engine.Engine
+	st   *store.Store
+	dir  string
+	snap *api.Snapshot
+	upd  <-chan *api.Update
+}
+
+func newBench(t *testing.T) *bench {
+	b := &bench{T: t, w: newWorld(), dir: t.TempDir()}
+	b.start()
+	t.Cleanup(func() { b.stop() })
+	return b
+}
+
+func (b *bench) start() {
+	b.Helper()
+	st, err := store.Open(filepath.Join(b.dir, "db"), store.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	kinds, _, err := vendors.Load("")
+	if err != nil {
+		b.Fatal(err)
+	}
+	reg := &backends.Registry{}
+	reg.AddProvider(simProvider{b.w})
+	reg.AddNetwork(simNetwork{b.w})
+	e, err := engine.New(b.Context(), engine.Options{Store: st, Backends: reg, Vendors: kinds,
+		DefaultProvider: "netns", DefaultNetwork: "veth", BootTimeout: time.Minute})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.e, b.st, b.snap = e, st, nil
+	if b.upd, err = e.Watch(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b *bench) stop() {
+	if b.e != nil {
+		b.e.Shutdown()
+		b.st.Close()
+		b.e = nil
+	}
+}
+
+// crash ends the engine and starts another on the same store and world.
+func (b *bench) crash() { b.stop(); b.start() }
+
+func (b *bench) file(text string) string {
+	path := filepath.Join(b.dir, "lab.clab.yml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	return path
+}
+
+func (b *bench) deploy(text string) *api.Deployed {
+	b.Helper()
+	d, err := b.e.Deploy(b.Context(), api.DeployRequest{File: b.file(text)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return d
+}
+
+// until waits for a snapshot that satisfies ok.
+func (b *bench) until(what string, ok func(*api.Snapshot) bool) *api.Snapshot {
+	b.Helper()
+	deadline := time.After(20 * time.Second)
+	for b.snap == nil || !ok(b.snap) {
+		select {
+		case u, open := <-b.upd:
+			if !open {
+				b.Fatalf("the engine ended while waiting for %s", what)
+			}
+			b.snap = b.snap.Apply(u)
+		case <-deadline:
+			b.Fatalf("never came: %s\n%s", what, describe(b.snap))
+		}
+	}
+	return b.snap
+}
+
+func describe(s *api.Snapshot) string {
+	var out strings.Builder
+	for _, l := range s.Labs {
+		fmt.Fprintf(&out, "%s %s\n", l.Name, l.State)
+		for _, n := range l.Nodes {
+			fmt.Fprintf(&out, "  %s wish=%s is=%s %s\n", n.Name, n.Desired, n.Actual, n.Error)
+		}
+		for _, k := range l.Links {
+			fmt.Fprintf(&out, "  %s wish=%s is=%s %s\n", k.ID(), k.Desired, k.Actual, k.Error)
+		}
+	}
+	for _, j := range s.Jobs {
+		fmt.Fprintf(&out, "  job %s %s %s %d/%d %s %s\n", j.ID, j.Verb, j.State, j.Done, j.Total, j.Text, j.Error)
+	}
+	for _, ev := range s.Events {
+		fmt.Fprintf(&out, "  %s %s\n", ev.Level, ev.Text)
+	}
+	return out.String()
+}
+
+func (b *bench) ended(j *api.Job) *api.Job {
+	b.Helper()
+	var out *api.Job
+	b.until("end of job "+j.ID, func(s *api.Snapshot) bool {
+		for _, x := range s.Jobs {
+			if x.ID == j.ID && x.State.Ended() {
+				out = x
+				return true
+			}
+		}
+		return false
+	})
+	return out
+}
+
+func (b *bench) completed(j *api.Job) {
+	b.Helper()
+	if got := b.ended(j); got.State != lab.JobCompleted {
+		b.Fatalf("job %s %s: %s\n%s", got.Verb, got.State, got.Error, describe(b.snap))
+	}
+}
+
+func (b *bench) node(name string, want lab.NodeState) *api.Node {
+	b.Helper()
+	var out *api.Node
+	b.until(name+" "+string(want), func(s *api.Snapshot) bool {
+		for _, l := range s.Labs {
+			for _, n := range l.Nodes {
+				if n.Name == name && n.Actual == want {
+					out = n
+					return true
+				}
+			}
+		}
+		return false
+	})
+	return out
+}
+
+func (b *bench) link(want lab.LinkState) *api.Link {
+	b.Helper()
+	var out *api.Link
+	b.until("link "+string(want), func(s *api.Snapshot) bool {
+		if len(s.Labs) == 0 {
+			return false
+		}
+		for _, l := range s.Labs[0].Links {
+			if l.Actual == want {
+				out = l
+				return true
+			}
+		}
+		return false
+	})
+	return out
+}
+
+func (b *bench) saidSomewhere(text string) {
+	b.Helper()
+	b.until("an event that says "+text, func(s *api.Snapshot) bool {
+		return slices.ContainsFunc(s.Events, func(e *api.Event) bool { return strings.Contains(e.Text, text) })
+	})
+}
+
+const pair = `
+name: pair
+topology:
+  nodes:
+    r1: {kind: linux}
+    r2: {kind: linux}
+  links:
+    - endpoints: ["r1:eth1", "r2:eth1"]
+`
+
+const pairLink = "r1:eth1|r2:eth1"
+
+var r1 = backends.NodeRef{Lab: "pair", Node: "r1"}
+
+func TestDeployRunsNodesAndWiresLinksBeforeTheyBoot(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	n := b.node("r1", lab.NodeRunning)
+	if n.PID == 0 || n.Progress != 100 {
+		t.Errorf("pid %d, progress %d", n.PID, n.Progress)
+	}
+	if l := b.link(lab.LinkUp); l.Carrier != lab.CarrierOn {
+		t.Errorf("carrier %s", l.Carrier)
+	}
+	at := func(call string) int { return slices.Index(b.w.calls, call) }
+	if at("connect "+pairLink) > at("start r1") || at("connect "+pairLink) > at("start r2") {
+		t.Errorf("a node was started before its link was there: %v", b.w.calls)
+	}
+}
+
+func TestDestroyLeavesNothing(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	j, err := b.e.Destroy(t.Context(), "pair")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.completed(j)
+	b.until("no lab", func(s *api.Snapshot) bool { return len(s.Labs) == 0 })
+	if left := b.w.what(); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	if !b.e.Idle() {
+		t.Error("the engine thinks it still has a lab")
+	}
+	b.completed(b.deploy(pair).Job) // and the name is free again
+}
+
+func TestStopDuringBootIsServed(t *testing.T) {
+	b := newBench(t)
+	b.w.silent["r1"] = true
+	b.deploy(pair)
+	b.node("r1", lab.NodeStarting)
+	j, err := b.e.SetNodes(t.Context(), api.NodesRequest{Lab: "pair", Nodes: []string{"r1"}, Verb: lab.JobStop})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.completed(j)
+	b.node("r1", lab.NodeStopped)
+	b.node("r2", lab.NodeRunning)
+}
+
+func TestStopWhileItIsBeingMadeWithdrawsTheStart(t *testing.T) {
+	b := newBench(t)
+	b.w.hold["create r1"] = make(chan struct{}) // never let go: only a cancel ends it
+	b.deploy(pair)
+	b.node("r1", lab.NodePending)
+	j, err := b.e.SetNodes(t.Context(), api.NodesRequest{Lab: "pair", Nodes: []string{"r1"}, Verb: lab.JobStop})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.completed(j)
+	if b.w.count("start r1") > 0 {
+		t.Error("started all the same")
+	}
+}
+
+func TestStartWhileStoppingIsRemembered(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	release := make(chan struct{})
+	b.w.set(func() { b.w.hold["stop r1"] = release })
+	if _, err := b.e.SetNodes(t.Context(), api.NodesRequest{Lab: "pair", Nodes: []string{"r1"}, Verb: lab.JobStop}); err != nil {
+		t.Fatal(err)
+	}
+	b.node("r1", lab.NodeStopping)
+	j, err := b.e.SetNodes(t.Context(), api.NodesRequest{Lab: "pair", Nodes: []string{"r1"}, Verb: lab.JobStart})
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	b.completed(j)
+	if got := b.w.count("start r1"); got != 2 {
+		t.Errorf("started %d times", got)
+	}
+}
+
+func TestRestartKeepsLinks(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	first := b.node("r1", lab.NodeRunning).PID
+	j, err := b.e.SetNodes(t.Context(), api.NodesRequest{Lab: "pair", Nodes: []string{"r1"}, Verb: lab.JobRestart})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.completed(j)
+	if n := b.node("r1", lab.NodeRunning); n.PID == first {
+		t.Error("it is the same process")
+	}
+	if b.w.count("connect") != 1 || b.w.count("delete") != 0 || b.w.count("remove") != 0 {
+		t.Errorf("links were touched: %v", b.w.calls)
+	}
+}
+
+func TestCutAndJoin(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	a, z := lab.Endpoint{Node: "r1", Interface: "eth1"}, lab.Endpoint{Node: "r2", Interface: "eth1"}
+	j, err := b.e.SetLink(t.Context(), api.LinkRequest{Lab: "pair", A: z, B: a, Wish: lab.WishDown})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.completed(j)
+	if l := b.link(lab.LinkDown); l.Carrier != lab.CarrierOff {
+		t.Errorf("carrier %s on a cut link", l.Carrier)
+	}
+	b.crash() // a cut cable stays cut
+	b.link(lab.LinkDown)
+	if j, err = b.e.SetLink(t.Context(), api.LinkRequest{Lab: "pair", A: a, B: z, Wish: lab.WishUp}); err != nil {
+		t.Fatal(err)
+	}
+	b.completed(j)
+	b.link(lab.LinkUp)
+	_, err = b.e.SetLink(t.Context(), api.LinkRequest{Lab: "pair", A: a, B: a, Wish: lab.WishUp})
+	if api.CodeOf(err) != api.CodeNotFound || !strings.Contains(err.Error(), "r1:eth1 -- r2:eth1") {
+		t.Errorf("a link that is not there: %v", err)
+	}
+}
+
+func TestNodeThatDiesIsStartedAgain(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	b.w.kill(r1, "killed by signal 9")
+	b.saidSomewhere("killed by signal 9")
+	b.until("r1 running again", func(s *api.Snapshot) bool {
+		return b.w.count("start r1") == 2 && s.Labs[0].Nodes[0].Actual == lab.NodeRunning
+	})
+}
+
+func TestNodeThatIsRemovedIsMadeAgainWithItsLinks(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	b.w.vanish(r1)
+	b.saidSomewhere("removed behind our back")
+	b.until("all as before", func(s *api.Snapshot) bool {
+		l := s.Labs[0]
+		return b.w.count("connect") == 2 && l.Nodes[0].Actual == lab.NodeRunning && l.Links[0].Actual == lab.LinkUp
+	})
+}
+
+func TestLinkThatVanishesIsWiredAgain(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	b.w.unplug("pair", pairLink)
+	b.until("wired again", func(s *api.Snapshot) bool {
+		return b.w.count("connect") == 2 && s.Labs[0].Links[0].Actual == lab.LinkUp
+	})
+}
+
+func TestNodeThatCannotRunLeavesTheOthersRunning(t *testing.T) {
+	b := newBench(t)
+	b.w.fail["create r2"] = fmt.Errorf("zebra is missing: install the package frr: %w", backends.ErrUnavailable)
+	j := b.ended(b.deploy(pair).Job)
+	if j.State != lab.JobFailed || !strings.Contains(j.Error, "install the package frr") {
+		t.Errorf("job %s: %s", j.State, j.Error)
+	}
+	b.node("r1", lab.NodeRunning)
+	b.node("r2", lab.NodeError)
+	if b.w.count("provision r1:eth1") != 1 {
+		t.Error("r1 booted without its interface")
+	}
+	if l := b.link(lab.LinkPending); !strings.Contains(l.Error, "r2") {
+		t.Errorf("the link does not say what it waits for: %q", l.Error)
+	}
+	if b.snap.Labs[0].State != lab.StateDegraded {
+		t.Errorf("lab is %s", b.snap.Labs[0].State)
+	}
+	// Once the reason is gone, a start serves it, link included.
+	b.w.set(func() { delete(b.w.fail, "create r2") })
+	s, err := b.e.SetNodes(t.Context(), api.NodesRequest{Lab: "pair", Nodes: []string{"r2"}, Verb: lab.JobStart})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.completed(s)
+	b.link(lab.LinkUp)
+}
+
+func TestPassingFailureIsTriedAgain(t *testing.T) {
+	b := newBench(t)
+	b.w.fail["start r1"] = errors.New("the machine is busy")
+	d := b.deploy(pair)
+	b.node("r1", lab.NodeError)
+	b.w.set(func() { delete(b.w.fail, "start r1") })
+	b.completed(d.Job)
+}
+
+func TestBootThatTakesTooLongIsExplained(t *testing.T) {
+	b := newBench(t)
+	b.stop()
+	b.dir = t.TempDir()
+	dir := filepath.Join(b.dir, "vendors")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	kind := "name: sleepy\nproviders: [netns]\nreadiness: {probe: log, pattern: 'login:', timeout: 300ms}\n"
+	if err := os.WriteFile(filepath.Join(dir, "sleepy.yaml"), []byte(kind), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kinds, warn, err := vendors.Load(dir)
+	if err != nil || len(warn) > 0 {
+		t.Fatal(err, warn)
+	}
+	st, err := store.Open(filepath.Join(b.dir, "db"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg := &backends.Registry{}
+	reg.AddProvider(simProvider{b.w})
+	reg.AddNetwork(simNetwork{b.w})
+	b.e, err = engine.New(t.Context(), engine.Options{Store: st, Backends: reg, Vendors: kinds,
+		DefaultProvider: "netns", DefaultNetwork: "veth"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.st = st
+	b.upd, _ = b.e.Watch(context.Background())
+	b.deploy("name: pair\ntopology: {nodes: {r1: {kind: sleepy}}}\n")
+	n := b.node("r1", lab.NodeError)
+	for _, want := range []string{"login:", "archetype-init: ready"} {
+		if !strings.Contains(n.Error, want) {
+			t.Errorf("the error does not mention %q: %s", want, n.Error)
+		}
+	}
+}
+
+func TestEngineThatDiesInTheMiddleConverges(t *testing.T) {
+	for _, at := range []string{"create r1", "create r2", "connect " + pairLink, "start r1", "start r2"} {
+		t.Run(at, func(t *testing.T) {
+			b := newBench(t)
+			hold := make(chan struct{})
+			b.w.hold[at] = hold
+			d := b.deploy(pair)
+			b.until("the held call", func(*api.Snapshot) bool { return b.w.count(at) > 0 })
+			b.stop()
+			b.w.set(func() { delete(b.w.hold, at) })
+			b.start()
+			b.completed(d.Job)
+			b.until("all running", func(s *api.Snapshot) bool {
+				return s.Labs[0].State == lab.StateRunning && s.Labs[0].Links[0].Actual == lab.LinkUp
+			})
+		})
+	}
+}
+
+func TestLabIsRebuiltWhenTheStoreIsGone(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	pid := b.node("r1", lab.NodeRunning).PID
+	b.stop()
+	if err := os.Remove(filepath.Join(b.dir, "db")); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	s := b.until("the lab", func(s *api.Snapshot) bool {
+		return len(s.Labs) == 1 && s.Labs[0].State == lab.StateRunning && len(s.Labs[0].Links) == 1 &&
+			s.Labs[0].Links[0].Actual == lab.LinkUp
+	})
+	if s.Labs[0].Nodes[0].PID != pid {
+		t.Error("the node was started anew")
+	}
+	if b.w.count("start") != 2 || b.w.count("connect") != 1 {
+		t.Errorf("something was done again: %v", b.w.calls)
+	}
+}
+
+const changed = `
+name: pair
+topology:
+  nodes:
+    r1: {kind: linux}
+    r2: {kind: linux, env: {A: "1"}}
+    r3: {kind: linux}
+  links:
+    - endpoints: ["r2:eth2", "r3:eth1"]
+`
+
+func TestDeployOfAChangedFileAppliesOnlyTheDifference(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	pid := b.node("r1", lab.NodeRunning).PID
+	d := b.deploy(changed)
+	b.completed(d.Job)
+	p := d.Plan
+	if !slices.Equal(p.NodesAdded, []string{"r3"}) || p.NodesUnchanged != 1 || len(p.NodesChanged) != 1 ||
+		p.NodesChanged[0].Name != "r2" || !slices.Equal(p.NodesChanged[0].Fields, []string{"env"}) ||
+		len(p.LinksAdded) != 1 || len(p.LinksRemoved) != 1 {
+		t.Errorf("plan %+v", p)
+	}
+	s := b.until("new links", func(s *api.Snapshot) bool { return len(s.Labs[0].Links) == 1 })
+	if s.Labs[0].Nodes[0].PID != pid {
+		t.Error("an unchanged node was touched")
+	}
+	if b.w.count("remove") != 0 {
+		t.Error("a changed node lost its interfaces")
+	}
+	want := []string{"link pair/r2:eth2|r3:eth1 connected=true", "node pair/r1 running=true",
+		"node pair/r2 running=true", "node pair/r3 running=true"}
+	if got := b.w.what(); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	again := b.deploy(changed)
+	if !again.Plan.Empty() {
+		t.Errorf("the same file again: %+v", again.Plan)
+	}
+	b.completed(again.Job)
+	d = b.deploy(pair)
+	b.completed(d.Job)
+	if !slices.Equal(d.Plan.NodesRemoved, []string{"r3"}) {
+		t.Errorf("plan %+v", d.Plan)
+	}
+	b.until("r3 gone", func(s *api.Snapshot) bool { return len(s.Labs[0].Nodes) == 2 && len(s.Labs[0].Links) == 1 })
+}
+
+func TestCancelledDeployStopsWhereItIs(t *testing.T) {
+	b := newBench(t)
+	b.w.silent["r2"] = true
+	d := b.deploy(pair)
+	b.node("r1", lab.NodeRunning)
+	b.node("r2", lab.NodeStarting)
+	if err := b.e.CancelJob(t.Context(), d.Job.ID); err != nil {
+		t.Fatal(err)
+	}
+	if j := b.ended(d.Job); j.State != lab.JobCancelled {
+		t.Errorf("job is %s", j.State)
+	}
+	b.node("r2", lab.NodeStopped)
+	b.node("r1", lab.NodeRunning)
+	if err := b.e.CancelJob(t.Context(), d.Job.ID); api.CodeOf(err) != api.CodeNotFound {
+		t.Errorf("cancelled twice: %v", err)
+	}
+}
+
+func TestBadFileTouchesNothing(t *testing.T) {
+	b := newBench(t)
+	_, err := b.e.Deploy(t.Context(), api.DeployRequest{File: b.file("name: x\ntopology:\n  nodes:\n    a: {knd: linux}\n")})
+	var e *api.Error
+	if !errors.As(err, &e) || e.Code != api.CodeBadFile || len(e.Diagnostics) == 0 || e.Diagnostics[0].Line != 4 {
+		t.Errorf("%#v", err)
+	}
+	if len(b.w.what()) > 0 || !b.e.Idle() {
+		t.Error("something was made")
+	}
+}
+
+func TestRequestsThatMakeNoSense(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	_, err := b.e.SetNodes(t.Context(), api.NodesRequest{Lab: "pair", Nodes: []string{"r9"}, Verb: lab.JobStart})
+	if api.CodeOf(err) != api.CodeNotFound || !strings.Contains(err.Error(), "r1, r2") {
+		t.Errorf("unknown node: %v", err)
+	}
+	if _, err = b.e.Destroy(t.Context(), "nope"); api.CodeOf(err) != api.CodeNotFound {
+		t.Errorf("unknown lab: %v", err)
+	}
+	other := filepath.Join(t.TempDir(), "other.clab.yml")
+	if err := os.WriteFile(other, []byte(pair), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = b.e.Deploy(t.Context(), api.DeployRequest{File: other}); api.CodeOf(err) != api.CodeConflict {
+		t.Errorf("another file with the same name: %v", err)
+	}
+	if _, err = b.e.Deploy(t.Context(), api.DeployRequest{File: b.file(strings.Replace(pair, "pair", "two", 1)), Network: "ovs"}); api.CodeOf(err) != api.CodeUsage {
+		t.Errorf("a network that is not there: %v", err)
+	}
+	// What is there already is left alone, and the job says so by being done.
+	j, err := b.e.SetNodes(t.Context(), api.NodesRequest{Lab: "pair", Verb: lab.JobStart})
+	if err != nil || j.State != lab.JobCompleted || j.Total != 0 {
+		t.Errorf("start of a running lab: %+v, %v", j, err)
+	}
+}

@@ -1,0 +1,408 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"archetype/backends"
+	"archetype/lab"
+)
+
+// world is a simulated machine for tests of the engine: a provider and a
+// network that keep their nodes and links in memory, fail when told to, and
+// survive the engine as real ones do. It is no part of the program.
+type world struct {
+	mu       sync.Mutex
+	nodes    map[backends.NodeRef]*simNode
+	links    map[string]*simLink // lab/id
+	ports    map[string]bool     // lab/endpoint, isolated
+	boot     uint64
+	events   []chan backends.NodeStatus
+	linkEvts []chan backends.LinkStatus
+	fail     map[string]error // "create r1", "connect a:e|b:e"
+	hold     map[string]chan struct{}
+	calls    []string
+	logs     map[backends.NodeRef]*simLog
+	silent   map[string]bool // nodes whose log stays empty
+}
+
+type simNode struct {
+	cfg     backends.NodeConfig
+	running bool
+	pid     int
+	boot    uint64
+}
+
+type simLink struct{ connected bool }
+
+func newWorld() *world {
+	return &world{nodes: map[backends.NodeRef]*simNode{}, links: map[string]*simLink{}, ports: map[string]bool{},
+		fail: map[string]error{}, hold: map[string]chan struct{}{}, logs: map[backends.NodeRef]*simLog{},
+		silent: map[string]bool{}}
+}
+
+// enter notes a call, waits while it is held, and returns the error planned
+// for it.
+func (w *world) enter(ctx context.Context, call string) error {
+	w.mu.Lock()
+	w.calls = append(w.calls, call)
+	hold := w.hold[call]
+	w.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fail[call]
+}
+
+func (w *world) tell(st backends.NodeStatus) {
+	for _, ch := range w.events {
+		ch <- st
+	}
+}
+
+func (w *world) count(prefix string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, c := range w.calls {
+		if strings.HasPrefix(c, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *world) set(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+// what lists everything that exists, for comparison.
+func (w *world) what() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	for ref, n := range w.nodes {
+		out = append(out, fmt.Sprintf("node %s running=%v", ref, n.running))
+	}
+	for id, l := range w.links {
+		out = append(out, fmt.Sprintf("link %s connected=%v", id, l.connected))
+	}
+	for p := range w.ports {
+		out = append(out, "port "+p)
+	}
+	sort.Strings(out)
+	return out
+}
+
+// kill ends a node's init behind the engine's back.
+func (w *world) kill(ref backends.NodeRef, why string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := w.nodes[ref]
+	n.running = false
+	w.tell(backends.NodeStatus{Ref: ref, Boot: n.boot, ExitReason: why})
+}
+
+// vanish removes a node behind the engine's back.
+func (w *world) vanish(ref backends.NodeRef) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	boot := w.nodes[ref].boot
+	w.drop(ref)
+	w.tell(backends.NodeStatus{Ref: ref, Boot: boot, Gone: true})
+}
+
+// drop removes a node and every link and port that ends in it.
+func (w *world) drop(ref backends.NodeRef) {
+	delete(w.nodes, ref)
+	for id := range w.links {
+		if strings.HasPrefix(id, ref.Lab+"/") && (strings.Contains(id, "/"+ref.Node+":") || strings.Contains(id, "|"+ref.Node+":")) {
+			delete(w.links, id)
+		}
+	}
+	for p := range w.ports {
+		if strings.HasPrefix(p, ref.Lab+"/"+ref.Node+":") {
+			delete(w.ports, p)
+		}
+	}
+}
+
+// simProvider is the provider's side of the world.
+type simProvider struct{ w *world }
+
+func (simProvider) Name() string { return "netns" }
+func (simProvider) Available(context.Context) backends.Availability {
+	return backends.Availability{OK: true, Detail: "simulated"}
+}
+
+func (p simProvider) Create(ctx context.Context, cfg backends.NodeConfig) error {
+	if err := p.w.enter(ctx, "create "+cfg.Ref.Node); err != nil {
+		return err
+	}
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	if n := p.w.nodes[cfg.Ref]; n != nil {
+		n.cfg = cfg
+		return nil
+	}
+	p.w.nodes[cfg.Ref] = &simNode{cfg: cfg}
+	return nil
+}
+
+func (p simProvider) Start(ctx context.Context, ref backends.NodeRef) error {
+	if err := p.w.enter(ctx, "start "+ref.Node); err != nil {
+		return err
+	}
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	n := p.w.nodes[ref]
+	if n == nil {
+		return backends.ErrNotFound
+	}
+	if !n.running {
+		p.w.boot++
+		n.running, n.boot, n.pid = true, p.w.boot, int(1000+p.w.boot)
+		p.w.tell(backends.NodeStatus{Ref: ref, Running: true, PID: n.pid, Boot: n.boot})
+	}
+	return nil
+}
+
+func (p simProvider) Stop(ctx context.Context, ref backends.NodeRef, _ time.Duration) error {
+	if err := p.w.enter(ctx, "stop "+ref.Node); err != nil {
+		return err
+	}
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	n := p.w.nodes[ref]
+	if n == nil {
+		return backends.ErrNotFound
+	}
+	if n.running {
+		n.running = false
+		p.w.tell(backends.NodeStatus{Ref: ref, Boot: n.boot})
+	}
+	return nil
+}
+
+func (p simProvider) Remove(ctx context.Context, ref backends.NodeRef) error {
+	if err := p.w.enter(ctx, "remove "+ref.Node); err != nil {
+		return err
+	}
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	if n := p.w.nodes[ref]; n != nil {
+		p.w.drop(ref)
+		p.w.tell(backends.NodeStatus{Ref: ref, Boot: n.boot, Gone: true})
+	}
+	return nil
+}
+
+func (p simProvider) List(_ context.Context, labName string) ([]backends.NodeStatus, error) {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	var out []backends.NodeStatus
+	for ref, n := range p.w.nodes {
+		if labName == "" || labName == ref.Lab {
+			out = append(out, backends.NodeStatus{Ref: ref, Running: n.running, PID: n.pid, Boot: n.boot, Labels: n.cfg.Labels})
+		}
+	}
+	return out, nil
+}
+
+func (p simProvider) Attachment(_ context.Context, ref backends.NodeRef, iface string) (backends.Attachment, error) {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	if p.w.nodes[ref] == nil {
+		return backends.Attachment{}, fmt.Errorf("%s: %w", ref, backends.ErrNotFound)
+	}
+	return backends.Attachment{Netns: "/sim/" + ref.String(), Interface: iface}, nil
+}
+
+func (p simProvider) Events(ctx context.Context) (<-chan backends.NodeStatus, error) {
+	ch := make(chan backends.NodeStatus, 4096)
+	p.w.set(func() { p.w.events = append(p.w.events, ch) })
+	context.AfterFunc(ctx, func() {
+		p.w.set(func() {
+			for i, c := range p.w.events {
+				if c == ch {
+					p.w.events = append(p.w.events[:i:i], p.w.events[i+1:]...)
+					close(ch)
+				}
+			}
+		})
+	})
+	return ch, nil
+}
+
+func (p simProvider) Exec(context.Context, backends.NodeRef, backends.ExecRequest) (backends.ExecResult, error) {
+	return backends.ExecResult{}, errors.ErrUnsupported
+}
+
+func (p simProvider) Console(context.Context, backends.NodeRef, backends.Size) (backends.Console, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// simLog is a log that ends when its reader's context does.
+type simLog struct {
+	text io.Reader
+	ctx  context.Context
+}
+
+func (l *simLog) Read(b []byte) (int, error) {
+	n, err := l.text.Read(b)
+	if err == io.EOF {
+		<-l.ctx.Done()
+	}
+	return n, err
+}
+func (l *simLog) Close() error { return nil }
+
+func (p simProvider) Logs(ctx context.Context, ref backends.NodeRef, _ backends.LogOptions) (io.ReadCloser, error) {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	text := "archetype-init: namespaces ready\narchetype-init: ready\n"
+	if p.w.silent[ref.Node] {
+		text = ""
+	}
+	return &simLog{text: strings.NewReader(text), ctx: ctx}, nil
+}
+
+// simNetwork is the network's side of the world.
+type simNetwork struct{ w *world }
+
+func (simNetwork) Name() string { return "veth" }
+func (simNetwork) Available(context.Context) backends.Availability {
+	return backends.Availability{OK: true, Detail: "simulated"}
+}
+func (n simNetwork) Initialize(context.Context, string) error { return nil }
+
+func (n simNetwork) Cleanup(ctx context.Context, labName string) error {
+	if err := n.w.enter(ctx, "cleanup "+labName); err != nil {
+		return err
+	}
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	for id := range n.w.links {
+		if strings.HasPrefix(id, labName+"/") {
+			delete(n.w.links, id)
+		}
+	}
+	return nil
+}
+
+func key(l backends.Link) string { return l.Lab + "/" + l.ID() }
+
+func portKey(p backends.Port) string { return p.Lab + "/" + p.End.String() }
+
+func (n simNetwork) Provision(ctx context.Context, p backends.Port) error {
+	if err := n.w.enter(ctx, "provision "+p.End.String()); err != nil {
+		return err
+	}
+	n.w.set(func() { n.w.ports[portKey(p)] = true })
+	return nil
+}
+
+func (n simNetwork) Connect(ctx context.Context, l backends.Link) error {
+	if err := n.w.enter(ctx, "connect "+l.ID()); err != nil {
+		return err
+	}
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	for _, p := range []backends.Port{l.A, l.B} {
+		if n.w.nodes[backends.NodeRef{Lab: p.Lab, Node: p.End.Node}] == nil {
+			return fmt.Errorf("%s: %w", p.End, backends.ErrNotFound)
+		}
+		delete(n.w.ports, portKey(p))
+	}
+	n.w.links[key(l)] = &simLink{connected: true}
+	return nil
+}
+
+func (n simNetwork) Disconnect(ctx context.Context, l backends.Link) error {
+	if err := n.w.enter(ctx, "disconnect "+l.ID()); err != nil {
+		return err
+	}
+	n.w.set(func() {
+		if s := n.w.links[key(l)]; s != nil {
+			s.connected = false
+		}
+	})
+	return nil
+}
+
+func (n simNetwork) DeleteLink(ctx context.Context, l backends.Link) error {
+	if err := n.w.enter(ctx, "delete "+l.ID()); err != nil {
+		return err
+	}
+	n.w.set(func() {
+		delete(n.w.links, key(l))
+		delete(n.w.ports, portKey(l.A))
+		delete(n.w.ports, portKey(l.B))
+	})
+	return nil
+}
+
+func (n simNetwork) DeletePort(ctx context.Context, p backends.Port) error {
+	if err := n.w.enter(ctx, "deleteport "+p.End.String()); err != nil {
+		return err
+	}
+	n.w.set(func() { delete(n.w.ports, portKey(p)) })
+	return nil
+}
+
+func (n simNetwork) State(_ context.Context, l backends.Link) (backends.LinkStatus, error) {
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	s := n.w.links[key(l)]
+	if s == nil {
+		return backends.LinkStatus{}, backends.ErrNotFound
+	}
+	st := backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Connected: s.connected, Carrier: lab.CarrierOff}
+	if s.connected {
+		st.Carrier = lab.CarrierOn
+	}
+	return st, nil
+}
+
+func (n simNetwork) Events(ctx context.Context) (<-chan backends.LinkStatus, error) {
+	ch := make(chan backends.LinkStatus, 4096)
+	n.w.set(func() { n.w.linkEvts = append(n.w.linkEvts, ch) })
+	context.AfterFunc(ctx, func() {
+		n.w.set(func() {
+			for i, c := range n.w.linkEvts {
+				if c == ch {
+					n.w.linkEvts = append(n.w.linkEvts[:i:i], n.w.linkEvts[i+1:]...)
+					close(ch)
+				}
+			}
+		})
+	})
+	return ch, nil
+}
+
+// unplug makes a link vanish behind the engine's back.
+func (w *world) unplug(labName, id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.links, labName+"/"+id)
+	for _, ch := range w.linkEvts {
+		ch <- backends.LinkStatus{Lab: labName, ID: id, Gone: true, Carrier: lab.CarrierOff}
+	}
+}

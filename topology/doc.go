@@ -1,0 +1,2 @@
+// Package topology reads and writes containerlab's topology files.
+package topology

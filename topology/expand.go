@@ -1,0 +1,174 @@
+package topology
+
+import (
+	"sort"
+	"strings"
+)
+
+// expanded is a file's text with its variables replaced, and the way back
+// from places in it to places in the file.
+type expanded struct {
+	text     string
+	unset    []unset
+	segments []segment // by out
+	outLines []int     // offset of each line's beginning in text
+	inLines  []int     // the same in the file
+}
+
+// segment says that text from out on stems from the file's offset in. Within
+// a replaced variable every place is the variable's own beginning.
+type segment struct {
+	out, in int
+	fixed   bool
+}
+
+type unset struct {
+	name string
+	at   int // offset in the file
+}
+
+// expand replaces $VAR, ${VAR}, ${VAR:-default}, ${VAR-default},
+// ${VAR:=default} and ${VAR=default} before the text is read as YAML, as
+// containerlab does. A default may hold further variables. A variable that is
+// not set and has no default stays as it is written, and so does everything
+// in a comment.
+func expand(in string, env func(string) (string, bool)) *expanded {
+	e := &expanded{}
+	var out strings.Builder
+	lineStart, comment := true, false
+	e.segments = append(e.segments, segment{})
+	for i := 0; i < len(in); {
+		c := in[i]
+		switch {
+		case c == '\n':
+			lineStart, comment = true, false
+		case c == '#' && (lineStart || i > 0 && (in[i-1] == ' ' || in[i-1] == '\t')):
+			comment = true
+		case c != ' ' && c != '\t':
+			lineStart = false
+		}
+		if c != '$' || comment {
+			out.WriteByte(c)
+			i++
+			continue
+		}
+		name, value, n, ok := variable(in[i:], env, 0)
+		if !ok {
+			if name != "" && strings.HasPrefix(in[i:], "${") {
+				e.unset = append(e.unset, unset{name, i})
+			}
+			out.WriteByte(c)
+			i++
+			continue
+		}
+		e.segments = append(e.segments, segment{out: out.Len(), in: i, fixed: true})
+		out.WriteString(value)
+		i += n
+		e.segments = append(e.segments, segment{out: out.Len(), in: i})
+	}
+	e.text = out.String()
+	e.outLines, e.inLines = lineOffsets(e.text), lineOffsets(in)
+	return e
+}
+
+const maxNesting = 20
+
+// variable reads one reference at the beginning of s and returns its value
+// and the length of what it was written as. With ok false nothing is replaced.
+func variable(s string, env func(string) (string, bool), depth int) (name, value string, n int, ok bool) {
+	if len(s) < 2 || depth > maxNesting {
+		return "", "", 0, false
+	}
+	if s[1] != '{' {
+		n = 1
+		for n < len(s) && nameByte(s[n], n == 1) {
+			n++
+		}
+		name = s[1:n]
+		if name == "" {
+			return "", "", 0, false
+		}
+		value, ok = env(name)
+		return name, value, n, ok
+	}
+	i := 2
+	for i < len(s) && nameByte(s[i], i == 2) {
+		i++
+	}
+	name = s[2:i]
+	if name == "" || i >= len(s) {
+		return "", "", 0, false
+	}
+	if s[i] == '}' {
+		value, ok = env(name)
+		return name, value, i + 1, ok
+	}
+	emptyCounts := true // as unset
+	if s[i] == ':' {
+		i++
+	} else {
+		emptyCounts = false
+	}
+	if i >= len(s) || (s[i] != '-' && s[i] != '=') {
+		return "", "", 0, false
+	}
+	i++
+	var def strings.Builder
+	for i < len(s) && s[i] != '}' {
+		if s[i] == '\n' {
+			return "", "", 0, false
+		}
+		if s[i] == '$' {
+			if _, v, k, ok := variable(s[i:], env, depth+1); ok {
+				def.WriteString(v)
+				i += k
+				continue
+			}
+		}
+		def.WriteByte(s[i])
+		i++
+	}
+	if i >= len(s) {
+		return "", "", 0, false
+	}
+	value, ok = env(name)
+	if !ok || (emptyCounts && value == "") {
+		value = def.String()
+	}
+	return name, value, i + 1, true
+}
+
+func nameByte(c byte, first bool) bool {
+	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || !first && c >= '0' && c <= '9'
+}
+
+func lineOffsets(s string) []int {
+	lines := []int{0}
+	for i := range len(s) {
+		if s[i] == '\n' {
+			lines = append(lines, i+1)
+		}
+	}
+	return lines
+}
+
+// place turns a line and column of the expanded text into those of the file.
+// Columns count bytes from 1.
+func (e *expanded) place(line, column int) (int, int) {
+	if line < 1 || line > len(e.outLines) {
+		return max(line, 1), max(column, 1)
+	}
+	out := e.outLines[line-1] + max(column-1, 0)
+	i := sort.Search(len(e.segments), func(i int) bool { return e.segments[i].out > out }) - 1
+	s := e.segments[max(i, 0)]
+	in := s.in
+	if !s.fixed {
+		in += out - s.out
+	}
+	return e.fromOffset(in)
+}
+
+func (e *expanded) fromOffset(in int) (line, column int) {
+	l := sort.Search(len(e.inLines), func(i int) bool { return e.inLines[i] > in })
+	return l, in - e.inLines[l-1] + 1
+}

@@ -1,0 +1,325 @@
+package topology
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"archetype/lab"
+)
+
+// Kinds is what the reader must know of the kinds of devices.
+type Kinds interface {
+	// Canonical returns the name of the kind that goes by a name or alias.
+	Canonical(kind string) (name string, ok bool)
+	// Names returns all kinds, for suggestions.
+	Names() []string
+	// Interface returns the kernel's name for an interface that may be given
+	// by the device's own name.
+	Interface(kind, name string) (kernel string, err error)
+}
+
+// Options say what the reader may rely on.
+type Options struct {
+	// Env looks up a variable; nil means the program's environment.
+	Env func(name string) (value string, ok bool)
+	// Kinds nil means that every kind is accepted.
+	Kinds Kinds
+}
+
+// Load reads a topology file. The diagnostics are warnings. When the file
+// cannot be used the error is a *lab.FileError with everything that is wrong
+// with it, or says why it cannot be read.
+func Load(path string, opt Options) (*lab.Topology, []lab.Diagnostic, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("topology file: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	if st, err := f.Stat(); err == nil && st.IsDir() {
+		return nil, nil, fmt.Errorf("topology file %s: this is a folder", path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, nil, fmt.Errorf("topology file: %w", err)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, diags, err := parse(path, abs, data, opt)
+	return t, diags, err
+}
+
+// Parse reads a topology from data, as Load does; file names it in messages
+// and its folder is what relative paths start from.
+func Parse(file string, data []byte, opt Options) (*lab.Topology, []lab.Diagnostic, error) {
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	return parse(file, abs, data, opt)
+}
+
+// reader holds one file while it is read.
+type reader struct {
+	file  string // as the user wrote it
+	abs   string
+	opt   Options
+	src   *expanded
+	diags []lab.Diagnostic
+	fails int
+	// broken are the nodes left out because of errors.
+	broken map[string]bool
+	index  map[string]int // of t.Nodes by name
+}
+
+func parse(file, abs string, data []byte, opt Options) (t *lab.Topology, diags []lab.Diagnostic, err error) {
+	if opt.Env == nil {
+		opt.Env = os.LookupEnv
+	}
+	r := &reader{file: file, abs: abs, opt: opt, src: &expanded{}}
+	defer func() {
+		// The YAML library has panicked on odd input before; a user's file
+		// must not take the program down.
+		if p := recover(); p != nil {
+			r.errorAt(1, 1, "", "the file cannot be read as YAML: %v", p)
+			t, diags, err = nil, nil, &lab.FileError{Diagnostics: r.diags}
+		}
+	}()
+	t = r.read(data)
+	slices.SortStableFunc(r.diags, func(a, b lab.Diagnostic) int {
+		if a.Line != b.Line {
+			return a.Line - b.Line
+		}
+		return a.Column - b.Column
+	})
+	if r.fails > 0 {
+		return nil, nil, &lab.FileError{Diagnostics: r.diags}
+	}
+	return t, r.diags, nil
+}
+
+const maxDiagnostics = 200
+
+func (r *reader) errorAt(line, column int, hint, format string, a ...any) {
+	r.fails++
+	r.diagnose(lab.SeverityError, line, column, hint, fmt.Sprintf(format, a...))
+}
+
+func (r *reader) warnAt(line, column int, hint, format string, a ...any) {
+	r.diagnose(lab.SeverityWarning, line, column, hint, fmt.Sprintf(format, a...))
+}
+
+func (r *reader) diagnose(s lab.Severity, line, column int, hint, message string) {
+	if len(r.diags) < maxDiagnostics {
+		r.diags = append(r.diags, lab.Diagnostic{Severity: s, File: r.file, Line: line, Column: column, Message: message, Hint: hint})
+	}
+}
+
+func (r *reader) read(data []byte) *lab.Topology {
+	if len(data) > maxFile {
+		r.errorAt(1, 1, "", "the file has more than %d bytes", maxFile)
+		return nil
+	}
+	data = []byte(strings.TrimPrefix(string(data), "\ufeff"))
+	if !utf8.Valid(data) {
+		r.errorAt(1, 1, "save it as UTF-8", "the file is not UTF-8 text")
+		return nil
+	}
+	text := strings.ReplaceAll(string(data), "\r\n", "\n")
+	if i := strings.IndexByte(text, 0); i >= 0 {
+		r.errorAt(strings.Count(text[:i], "\n")+1, 1, "", "the file is not text")
+		return nil
+	}
+	r.src = expand(text, r.opt.Env)
+	for _, u := range r.src.unset {
+		line, column := r.src.fromOffset(u.at)
+		r.warnAt(line, column, fmt.Sprintf("set it, or give a default: ${%s:=value}", u.name),
+			"the variable %s is not set: left as it is written", u.name)
+	}
+	if len(r.src.text) > 2*maxFile {
+		r.errorAt(1, 1, "", "the file has more than %d bytes once its variables are replaced", 2*maxFile)
+		return nil
+	}
+	if !r.boundedDepth() {
+		return nil
+	}
+	f, err := parser.ParseBytes([]byte(r.src.text), 0)
+	if err != nil {
+		r.yamlError(err, text)
+		return nil
+	}
+	b := &treeBuilder{r: r, anchors: map[string]ast.Node{}, open: map[string]bool{}}
+	var root *value
+	docs := 0
+	for _, doc := range f.Docs {
+		if doc.Body == nil {
+			continue
+		}
+		docs++
+		if docs == 2 {
+			t := doc.Body.GetToken()
+			line, column := r.src.place(t.Position.Line, t.Position.Column)
+			r.errorAt(line, column, "", "a second YAML document: a topology file has one")
+			return nil
+		}
+		root = b.build(doc.Body, 0)
+	}
+	if r.fails > 0 {
+		return nil
+	}
+	if root == nil || root.form == formNull {
+		r.errorAt(1, 1, "it needs name and topology", "the file is empty")
+		return nil
+	}
+	return r.topology(root)
+}
+
+// boundedDepth refuses what would make a recursive parser run out of stack.
+func (r *reader) boundedDepth() bool {
+	line, column, depth := 1, 0, 0
+	for i := range len(r.src.text) {
+		column++
+		switch r.src.text[i] {
+		case '\n':
+			line, column = line+1, 0
+		case '[', '{':
+			depth++
+		case ']', '}':
+			depth = max(depth-1, 0)
+		}
+		if depth > 1000 {
+			l, c := r.src.place(line, column)
+			r.errorAt(l, c, "", "brackets nested deeper than %d levels", maxDepth)
+			return false
+		}
+	}
+	return true
+}
+
+func (r *reader) yamlError(err error, text string) {
+	line, column, message := 1, 1, strings.TrimSpace(yaml.FormatError(err, false, false))
+	var ye yaml.Error
+	if errors.As(err, &ye) {
+		message = ye.GetMessage()
+		if t := ye.GetToken(); t != nil && t.Position != nil {
+			line, column = r.src.place(t.Position.Line, t.Position.Column)
+		}
+	}
+	hint := ""
+	lines := strings.Split(text, "\n")
+	if line <= len(lines) && strings.HasPrefix(lines[line-1], "\t") {
+		hint = "indent with spaces: YAML takes no tabs"
+	}
+	if strings.Contains(text, "{{") {
+		hint = "Go templates are not served yet: render the file first"
+	}
+	r.errorAt(line, column, hint, "this is not YAML: %s", message)
+}
+
+// Readers of single values. Each records an error and returns nothing when
+// the value has another form.
+
+func (r *reader) str(v *value, what string) string {
+	switch v.form {
+	case formScalar:
+		return v.text
+	case formNull:
+		return ""
+	}
+	r.errorAt(v.line, v.column, "", "%s must be a single value, this is %s", what, v.form)
+	return ""
+}
+
+func (r *reader) strs(v *value, what string) []string {
+	if v.form == formNull {
+		return nil
+	}
+	if v.form != formList {
+		r.errorAt(v.line, v.column, "write it as - item, one a line", "%s must be a list, this is %s", what, v.form)
+		return nil
+	}
+	var out []string
+	for _, item := range v.items {
+		if item.form != formScalar {
+			r.errorAt(item.line, item.column, "", "%s must hold single values, this is %s", what, item.form)
+			continue
+		}
+		out = append(out, item.text)
+	}
+	return out
+}
+
+func (r *reader) strMap(v *value, what string) map[string]string {
+	if v.form == formNull {
+		return nil
+	}
+	if v.form != formMap {
+		r.errorAt(v.line, v.column, "write it as key: value, one a line", "%s must be a map, this is %s", what, v.form)
+		return nil
+	}
+	out := map[string]string{}
+	for _, f := range v.fields {
+		out[f.name] = r.str(f.value, what+"."+f.name)
+	}
+	return out
+}
+
+func (r *reader) integer(v *value, what string, low, high int) int {
+	s := r.str(v, what)
+	if s == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < low || n > high {
+		r.errorAt(v.line, v.column, "", "%s %q must be a number within %d to %d", what, s, low, high)
+		return 0
+	}
+	return n
+}
+
+// fields goes through a map: served fields are handed to their function,
+// known ones that are not served yet give a warning, others an error.
+func (r *reader) fields(v *value, what string, served map[string]func(f field), known []string) {
+	if v.form == formNull {
+		return
+	}
+	if v.form != formMap {
+		r.errorAt(v.line, v.column, "", "%s must be a map, this is %s", what, v.form)
+		return
+	}
+	for _, f := range v.fields {
+		if fn, ok := served[f.name]; ok {
+			fn(f)
+			continue
+		}
+		if slices.Contains(known, f.name) {
+			r.warnAt(f.line, f.column, "", "%s: %q is not served yet and has no effect", what, f.name)
+			continue
+		}
+		names := slices.Clone(known)
+		for name := range served {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		r.errorAt(f.line, f.column, didYouMean(lab.Closest(f.name, names)), "%s: unknown field %q", what, f.name)
+	}
+}
+
+func didYouMean(s string) string {
+	if s == "" {
+		return ""
+	}
+	return fmt.Sprintf("did you mean %q?", s)
+}

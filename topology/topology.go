@@ -1,0 +1,149 @@
+package topology
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"archetype/lab"
+)
+
+// sections are the parts of a file that nodes inherit from.
+type sections struct {
+	lab      string
+	defaults *definition
+	kinds    map[string]*definition
+	groups   map[string]*definition
+}
+
+var labName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`)
+
+// hostName is RFC 1123's form of a name.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$`)
+
+// maxHostName is what the kernel takes as a host name, in bytes.
+const maxHostName = 63
+
+func (r *reader) topology(root *value) *lab.Topology {
+	t := &lab.Topology{File: r.abs}
+	var body, name *value
+	bodyAt := root
+	r.fields(root, "the file", map[string]func(field){
+		"name": func(f field) { name = f.value; t.Name = r.str(f.value, "name") },
+		"prefix": func(f field) {
+			s := r.str(f.value, "prefix")
+			t.Prefix = &s
+		},
+		"topology": func(f field) { body = f.value; bodyAt = &value{line: f.line, column: f.column} },
+	}, []string{"mgmt", "settings", "debug"})
+	if root.form != formMap {
+		return nil
+	}
+	switch {
+	case name == nil || t.Name == "":
+		base := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(filepath.Base(r.abs), ".yml"), ".yaml"), ".clab")
+		r.errorAt(1, 1, "add a line such as name: "+base, "the lab has no name")
+	case !labName.MatchString(t.Name):
+		r.errorAt(name.line, name.column, "", "lab name %q: use up to 63 letters, digits, '-', '_' and '.'", t.Name)
+	}
+	if body == nil || body.form == formNull {
+		r.errorAt(bodyAt.line, bodyAt.column, "add topology: with nodes: below it", "the file has no topology")
+		return nil
+	}
+	base := &sections{lab: t.Name, defaults: &definition{}, kinds: map[string]*definition{}, groups: map[string]*definition{}}
+	var nodes, links *value
+	r.fields(body, "topology", map[string]func(field){
+		"defaults": func(f field) { base.defaults = r.definition(f.value, "defaults") },
+		"kinds":    func(f field) { r.section(f.value, "kind", base.kinds) },
+		"groups":   func(f field) { r.section(f.value, "group", base.groups) },
+		"nodes":    func(f field) { nodes = f.value },
+		"links":    func(f field) { links = f.value },
+	}, nil)
+	if body.form != formMap {
+		return nil
+	}
+	if nodes == nil || nodes.form == formNull || (nodes.form == formMap && len(nodes.fields) == 0) {
+		r.errorAt(bodyAt.line, bodyAt.column, "", "the topology has no nodes")
+		return nil
+	}
+	if nodes.form != formMap {
+		r.errorAt(nodes.line, nodes.column, "write each as name: on a line of its own", "nodes must be a map, this is %s", nodes.form)
+		return nil
+	}
+	if len(nodes.fields) > maxNodes {
+		r.errorAt(nodes.line, nodes.column, "", "%d nodes: a lab has at most %d", len(nodes.fields), maxNodes)
+		return nil
+	}
+	r.broken = map[string]bool{}
+	lower := map[string]string{}
+	for _, f := range nodes.fields {
+		switch other, ok := lower[strings.ToLower(f.name)]; {
+		case len(f.name) > maxHostName || !hostName.MatchString(f.name):
+			r.errorAt(f.line, f.column, "", "node name %q cannot be a host name: use up to 63 letters, digits, '-' and '.', beginning and ending with a letter or digit", f.name)
+			r.broken[f.name] = true
+			continue
+		case slices.Contains(special, f.name):
+			r.errorAt(f.line, f.column, "", "node name %q has a meaning of its own in links", f.name)
+			r.broken[f.name] = true
+			continue
+		case ok:
+			r.errorAt(f.line, f.column, "", "node names %q and %q differ by case only", other, f.name)
+		}
+		lower[strings.ToLower(f.name)] = f.name
+		n, ok := r.node(f.name, f, base)
+		if !ok {
+			r.broken[f.name] = true
+			continue
+		}
+		t.Nodes = append(t.Nodes, n)
+	}
+	r.links(t, links)
+	return t
+}
+
+func (r *reader) section(v *value, what string, into map[string]*definition) {
+	if v.form == formNull {
+		return
+	}
+	if v.form != formMap {
+		r.errorAt(v.line, v.column, "", "%ss must be a map, this is %s", what, v.form)
+		return
+	}
+	for _, f := range v.fields {
+		d := r.definition(f.value, what+` "`+f.name+`"`)
+		name := f.name
+		if what == "kind" && r.opt.Kinds != nil {
+			canonical, ok := r.opt.Kinds.Canonical(f.name)
+			if !ok {
+				r.warnAt(f.line, f.column, didYouMean(lab.Closest(f.name, r.opt.Kinds.Names())), "kinds: unknown kind %q", f.name)
+			} else {
+				name = canonical
+			}
+		}
+		into[name] = d
+	}
+}
+
+func (r *reader) links(t *lab.Topology, v *value) {
+	if v == nil || v.form == formNull {
+		return
+	}
+	if v.form != formList {
+		r.errorAt(v.line, v.column, `write each as - endpoints: ["a:eth1", "b:eth1"]`, "links must be a list, this is %s", v.form)
+		return
+	}
+	if len(v.items) > maxLinks {
+		r.errorAt(v.line, v.column, "", "%d links: a lab has at most %d", len(v.items), maxLinks)
+		return
+	}
+	index := make(map[string]int, len(t.Nodes))
+	for i, n := range t.Nodes {
+		index[n.Name] = i
+	}
+	r.index = index
+	seen := map[lab.Endpoint]int{}
+	for i, item := range v.items {
+		r.link(t, item, i, seen)
+	}
+}

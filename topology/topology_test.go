@@ -1,0 +1,251 @@
+package topology
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"archetype/lab"
+	"archetype/vendors"
+)
+
+func kinds(t testing.TB) Kinds {
+	t.Helper()
+	r, _, err := vendors.Load("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func env(pairs ...string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		for i := 0; i+1 < len(pairs); i += 2 {
+			if pairs[i] == name {
+				return pairs[i+1], true
+			}
+		}
+		return "", false
+	}
+}
+
+const two = "name: l\ntopology:\n  nodes:\n    a: {kind: linux}\n    b: {kind: linux}\n  links:\n"
+
+// What is wrong with a file is said with its place and what to do.
+func TestMistakes(t *testing.T) {
+	for name, tt := range map[string]struct{ file, want string }{
+		"duplicate endpoint":     {two + "    - endpoints: [\"a:eth1\", \"b:eth1\"]\n    - endpoints: [\"a:eth1\", \"b:eth2\"]\n", `t.yml:8:19: error: link 2: a:eth1 is used by link 1 already`},
+		"unknown node":           {two + "    - endpoints: [\"a:eth1\", \"bb:eth1\"]\n", `t.yml:7:29: error: link 1: unknown node "bb" (did you mean "b"?)`},
+		"link to itself":         {two + "    - endpoints: [\"a:eth1\", \"a:eth1\"]\n", `:7:29: error: link 1: both ends are a:eth1: a link cannot go to itself`},
+		"long interface name":    {two + "    - endpoints: [\"a:interface1234567\", \"b:eth1\"]\n", "longer than the kernel's 15 bytes"},
+		"slash in interface":     {two + "    - endpoints: [\"a:eth1/1\", \"b:eth1\"]\n", "may not contain"},
+		"loopback":               {two + "    - endpoints: [\"a:lo\", \"b:eth1\"]\n", "loopback"},
+		"no endpoint":            {two + "    - endpoints: [\"a\", \"b:eth1\"]\n", "is not an endpoint"},
+		"one endpoint":           {two + "    - endpoints: [\"a:eth1\"]\n", "list of two"},
+		"unknown link type":      {two + "    - type: vet\n", `unknown type "vet" (did you mean "veth"?)`},
+		"link mtu":               {two + "    - endpoints: [\"a:eth1\", \"b:eth1\"]\n      mtu: 20\n", ":8:12: error: link 1: mtu"},
+		"bad address":            {two + "    - endpoints: [\"a:eth1\", \"b:eth1\"]\n      ipv4: [10.0.0.1]\n", "such as 10.0.0.1/24"},
+		"other family":           {two + "    - endpoints: [\"a:eth1\", \"b:eth1\"]\n      ipv6: [10.0.0.1/24]\n", "other family"},
+		"bad mac":                {two + "    - type: veth\n      endpoints:\n        - {node: a, interface: eth1, mac: \"01:02:03:04:05:06\"}\n        - {node: b, interface: eth1}\n", "multicast"},
+		"host name":              {"name: l\ntopology:\n  nodes:\n    a_b: {kind: linux}\n", `t.yml:4:5: error: node name "a_b" cannot be a host name`},
+		"names by case":          {"name: l\ntopology:\n  nodes:\n    a: {kind: linux}\n    A: {kind: linux}\n", "differ by case"},
+		"lab name":               {"name: ../l\ntopology:\n  nodes:\n    a: {kind: linux}\n", `t.yml:1:7: error: lab name "../l"`},
+		"unknown field":          {"name: l\ntopology:\n  nodes:\n    a: {kind: linux, imgae: x}\n", `unknown field "imgae" (did you mean "image"?)`},
+		"unknown field at top":   {"name: l\ntoplogy:\n  nodes: {}\n", `t.yml:2:1: error: the file: unknown field "toplogy" (did you mean "topology"?)`},
+		"unknown kind":           {"name: l\ntopology:\n  nodes:\n    a: {kind: linx}\n", `unknown kind "linx" (did you mean "linux"?)`},
+		"no kind":                {"name: l\ntopology:\n  nodes:\n    a: {}\n", `t.yml:4:5: error: node "a" has no kind`},
+		"no name":                {"topology:\n  nodes:\n    a: {kind: linux}\n", "the lab has no name (add a line such as name: t)"},
+		"no nodes":               {"name: l\ntopology:\n  nodes: {}\n", "no nodes"},
+		"empty":                  {"", "the file is empty"},
+		"only a comment":         {"# nothing\n", "the file is empty"},
+		"twice the same node":    {"name: l\ntopology:\n  nodes:\n    a: {kind: linux}\n    a: {kind: bridge}\n", ":5:5: error:"},
+		"text where a list goes": {"name: l\ntopology:\n  nodes:\n    a: {kind: linux, exec: hello}\n", ":4:28: error: node \"a\": exec must be a list"},
+		"list where a map goes":  {"name: l\ntopology:\n  nodes:\n    a: {kind: linux, env: [x]}\n", "env must be a map"},
+		"nodes as a list":        {"name: l\ntopology:\n  nodes: [a]\n", "nodes must be a map"},
+		"a tab":                  {"name: l\ntopology:\n\tnodes:\n", "no tabs"},
+		"a cycle":                {"name: l\ntopology:\n  nodes: &n\n    a: *n\n", "circle"},
+		"a cycle by a list":      {"name: l\ntopology: &t [*t]\n", "circle"},
+		"unknown alias":          {"name: l\ntopology: *x\n", "error"},
+		"not UTF-8":              {"name: \xff\n", "not UTF-8"},
+		"two documents":          {"name: l\n---\nname: m\n", "second YAML document"},
+		"template":               {"name: l\ntopology:\n  nodes:\n  {{ range }}\n", "render the file first"},
+		"bind":                   {"name: l\ntopology:\n  nodes:\n    a: {kind: linux, binds: [\"x:y\"]}\n", "is not a bind"},
+		"startup-config":         {"name: l\ntopology:\n  nodes:\n    a: {kind: frr, startup-config: nowhere.conf}\n", `:4:36: error: node "a": startup-config "nowhere.conf": no such file`},
+		"alias out of range":     {"name: l\ntopology:\n  nodes:\n    a: {kind: ceos}\n    b: {kind: linux}\n  links:\n    - endpoints: [\"a:Ethernet0\", \"b:eth1\"]\n", "eth1 to eth128 or Ethernet1 to Ethernet128"},
+		"alias names the same":   {"name: l\ntopology:\n  nodes:\n    a: {kind: ceos}\n    b: {kind: linux}\n  links:\n    - endpoints: [\"a:Ethernet1\", \"b:eth1\"]\n    - endpoints: [\"a:eth1\", \"b:eth2\"]\n", "used by link 1"},
+		"a bomb of aliases":      {bomb(), "once its aliases are followed"},
+		"deep brackets":          {"name: " + strings.Repeat("[", 5000), "nested deeper"},
+		"too large":              {strings.Repeat("#\n", maxFile/2+1), "more than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := Parse("t.yml", []byte(tt.file), Options{Env: env(), Kinds: kinds(t)})
+			var fe *lab.FileError
+			if !errors.As(err, &fe) {
+				t.Fatalf("error %v, want a *lab.FileError", err)
+			}
+			if !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("said:\n%v\nwant %q", err, tt.want)
+			}
+			for _, d := range fe.Diagnostics {
+				if d.Line < 1 || d.Column < 1 || d.File != "t.yml" {
+					t.Errorf("without a place: %+v", d)
+				}
+			}
+		})
+	}
+}
+
+func bomb() string {
+	var b strings.Builder
+	b.WriteString("name: l\nx0: &x0 [1,2,3,4,5,6,7,8,9]\n")
+	for i := 1; i < 10; i++ {
+		p := string(rune('0' + i - 1))
+		c := string(rune('0' + i))
+		b.WriteString("x" + c + ": &x" + c + " [" + strings.TrimSuffix(strings.Repeat("*x"+p+",", 9), ",") + "]\n")
+	}
+	return b.String()
+}
+
+func TestEveryProblemIsSaid(t *testing.T) {
+	_, _, err := Parse("t.yml", []byte("name: l\ntopology:\n  nodes:\n    a: {kind: linx}\n    b_: {kind: linux}\n  links:\n    - endpoints: [\"a:eth1\", \"c:eth1\"]\n"), Options{Kinds: kinds(t)})
+	var fe *lab.FileError
+	if !errors.As(err, &fe) || len(fe.Diagnostics) != 2 {
+		t.Errorf("want the two mistakes and not what follows from them, got:\n%v", err)
+	}
+}
+
+func TestInheritance(t *testing.T) {
+	top, warnings, err := Parse("/labs/t.yml", []byte(`
+name: l
+prefix: ""
+topology:
+  defaults:
+    kind: linux
+    env: {A: defaults, B: defaults, C: defaults, D: defaults}
+    exec: [one]
+    binds: ["x:/x", "/only"]
+    mtu: 1400
+    memory: 1G
+  kinds:
+    linux:
+      env: {B: kind, C: kind, D: kind}
+      exec: [two]
+      binds: ["/k:/x:ro"]
+  groups:
+    g:
+      env: {C: group, D: group}
+      image: group
+  nodes:
+    a:
+      group: g
+      env: {D: node}
+      exec: ["three ${X:=3} $Y"]
+    b:
+      mtu: 9000
+  links:
+    - endpoints: ["a:eth1", "b:eth1"]
+      ipv4: [10.0.0.1/24, 10.0.0.2/24]
+    - endpoints: ["a:eth2", "host:veth1"]
+    - type: veth
+      mtu: 8000
+      endpoints:
+        - {node: a, interface: eth3, mac: "02:00:00:00:00:01", ipv6: "2001:db8::1/64"}
+        - {node: b, interface: eth3}
+`), Options{Env: env("Y", "yes"), Kinds: kinds(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _ := json.Marshal(top)
+	want := `{"name":"l","prefix":"","file":"/labs/t.yml","nodes":[` +
+		`{"name":"a","kind":"linux","group":"g","image":"group","env":{"A":"defaults","B":"kind","C":"group","D":"node"},"exec":["one","two","three 3 yes"],"binds":["/k:/x:ro","/only"],"mtu":1400},` +
+		`{"name":"b","kind":"linux","env":{"A":"defaults","B":"kind","C":"kind","D":"kind"},"exec":["one","two"],"binds":["/k:/x:ro","/only"],"mtu":9000}],` +
+		`"links":[{"a":{"node":"a","interface":"eth1","ipv4":["10.0.0.1/24"]},"b":{"node":"b","interface":"eth1","ipv4":["10.0.0.2/24"]}},` +
+		`{"a":{"node":"a","interface":"eth3","mac":"02:00:00:00:00:01","ipv6":["2001:db8::1/64"]},"b":{"node":"b","interface":"eth3"},"mtu":8000}]}`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if len(warnings) != 2 || !strings.Contains(warnings[0].Message, `"memory" is not served`) || !strings.Contains(warnings[1].Message, `"host" is not served`) {
+		t.Errorf("warnings: %v", warnings)
+	}
+}
+
+func TestAliasesAndAnchors(t *testing.T) {
+	top, _, err := Parse("t.yml", []byte("name: l\ntopology:\n  nodes:\n    a: &n\n      kind: ceos\n      env: {X: \"1\"}\n    b:\n      <<: *n\n      kind: ceos\n  links:\n    - endpoints: [\"a:Ethernet1\", \"b:eth2\"]\n"), Options{Kinds: kinds(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if top.Nodes[1].Env["X"] != "1" || top.Nodes[0].Aliases["Ethernet1"] != "eth1" || top.Links[0].A.Interface != "eth1" {
+		t.Errorf("%+v", top)
+	}
+}
+
+func TestPlacesSurviveExpansion(t *testing.T) {
+	_, _, err := Parse("t.yml", []byte("name: ${N:=averylongname} # ${NOT}\ntopology:\n  nodes: {\"${N:=aaaaaaaaaaaa}\": {kind: linux}, b: {kindd: linux}}\n"), Options{Env: env(), Kinds: kinds(t)})
+	if err == nil || !strings.Contains(err.Error(), `t.yml:3:52: error: node "b": unknown field "kindd"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestStartupConfigs(t *testing.T) {
+	dir := t.TempDir()
+	for _, f := range []string{"a.conf", "clab.yml"} {
+		text := "name: l\ntopology:\n  kinds:\n    frr: {startup-config: __clabNodeName__.conf}\n  nodes:\n    a: {kind: frr}\n    b:\n      kind: frr\n      startup-config: |\n        router bgp 1\n        !\n"
+		if err := os.WriteFile(filepath.Join(dir, f), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	top, _, err := Load(filepath.Join(dir, "clab.yml"), Options{Kinds: kinds(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if top.Nodes[0].StartupConfig != filepath.Join(dir, "a.conf") || top.Nodes[1].ConfigText != "router bgp 1\n!\n" {
+		t.Errorf("%+v", top.Nodes)
+	}
+	if _, _, err := Load(dir, Options{}); err == nil || !strings.Contains(err.Error(), "folder") {
+		t.Errorf("a folder as a file: %v", err)
+	}
+	if _, _, err := Load(filepath.Join(dir, "none"), Options{}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+// Whatever is read without an error keeps what everything after relies on.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(two + "    - endpoints: [\"a:eth1\", \"b:eth1\"]\n"))
+	f.Add([]byte(bomb()))
+	f.Add([]byte("a: &a\n  b: *a\n"))
+	f.Add([]byte("name: ${A:=${B:-c}}\ntopology: {defaults: {kind: linux}, nodes: {a: , b: }, links: [{endpoints: [a:x, b:y], mtu: 9000, ipv4: [10.0.0.1/8, \"\"]}]}\n"))
+	f.Add([]byte("name: l\ntopology:\n  groups: {g: {kind: ceos}}\n  nodes:\n    a: {group: g, binds: [\"/a:/b:ro\"], startup-config: \"x\\ny\"}\n    b: {<<: {kind: frr}}\n  links:\n    - {type: veth, endpoints: [{node: a, interface: Ethernet1}, {node: b, interface: e}]}\n"))
+	k := kinds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		top, _, err := Parse("t.yml", data, Options{Env: env("X", "y"), Kinds: k})
+		if err != nil {
+			var fe *lab.FileError
+			if !errors.As(err, &fe) || len(fe.Diagnostics) == 0 {
+				t.Fatalf("error %v", err)
+			}
+			return
+		}
+		names, used := map[string]bool{}, map[lab.Endpoint]bool{}
+		if !labName.MatchString(top.Name) || len(top.Nodes) == 0 {
+			t.Fatalf("%+v", top)
+		}
+		for _, n := range top.Nodes {
+			if names[n.Name] || !hostName.MatchString(n.Name) || n.Kind == "" {
+				t.Fatalf("node %+v", n)
+			}
+			names[n.Name] = true
+		}
+		for _, l := range top.Links {
+			for _, e := range l.Ends() {
+				if used[e.Endpoint] || !names[e.Node] || interfaceName(e.Interface) != "" {
+					t.Fatalf("end %+v", e)
+				}
+				used[e.Endpoint] = true
+			}
+		}
+	})
+}
