@@ -245,13 +245,13 @@ func (c *controller) finishLeaving() {
 	}
 	for i := len(c.m.nodeOrder) - 1; i >= 0; i-- {
 		n := c.m.nodeOrder[i]
-		if n.remove && n.busy == nil && !n.exists && n.actual == lab.NodeUndeployed && len(n.links) == 0 {
+		if n.remove && n.busy == nil && !n.exists && !n.unsure && n.actual == lab.NodeUndeployed && len(n.links) == 0 {
 			c.dropNode(n)
 		}
 	}
 	if c.m.destroying && !c.cleaning {
 		for _, n := range c.m.nodeOrder {
-			if n.busy != nil || n.exists || n.actual != lab.NodeUndeployed {
+			if n.busy != nil || n.exists || n.unsure || n.actual != lab.NodeUndeployed {
 				return
 			}
 		}

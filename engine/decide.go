@@ -69,7 +69,7 @@ func (c *controller) withdrawn(n *node) bool {
 }
 
 func (c *controller) decideLeaving(n *node) *effect {
-	if !n.exists && !n.inited {
+	if !n.exists && !n.unsure && !n.inited {
 		if n.actual != lab.NodeUndeployed {
 			c.moveNode(n, lab.NodeUndeployed)
 		}
@@ -98,9 +98,12 @@ func (c *controller) decideStopped(n *node) *effect {
 	case lab.NodeStopping:
 		return &effect{verb: doStop, node: n}
 	case lab.NodePending:
-		if n.exists {
+		switch {
+		case n.unsure:
+			return &effect{verb: doRemove, node: n}
+		case n.exists:
 			c.moveNode(n, lab.NodeStopped)
-		} else {
+		default:
 			c.moveNode(n, lab.NodeUndeployed)
 		}
 	case lab.NodeError:

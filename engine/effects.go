@@ -206,7 +206,7 @@ func (c *controller) nodeEnded(ef *effect, err error) {
 			c.fail(n, err)
 			return
 		}
-		n.exists = true
+		n.exists, n.unsure = true, false
 		n.identifier = c.m.info.Name + "/" + n.spec.Name
 	case doStart:
 		if err != nil {
@@ -250,8 +250,11 @@ func (c *controller) dropped(ef *effect, err error) bool {
 	n := ef.node
 	switch ef.verb {
 	case doCreate:
-		n.exists = true // perhaps: removing or creating it again is harmless
-		n.stale = true
+		if n.exists {
+			n.stale = true
+		} else {
+			n.unsure = true
+		}
 	case doStart:
 		n.inited = true // perhaps: it is stopped, which is harmless
 	}
@@ -277,7 +280,7 @@ func (c *controller) fail(n *node, err error) {
 // vanished notes that nothing of the node exists any more.
 func (c *controller) vanished(n *node) {
 	c.bootOver(n)
-	n.exists, n.inited, n.pid, n.boot = false, false, 0, 0
+	n.exists, n.unsure, n.inited, n.pid, n.boot = false, false, false, 0, 0
 	n.err = ""
 	c.moveNode(n, lab.NodeUndeployed)
 	for _, l := range n.links {

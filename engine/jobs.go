@@ -110,7 +110,7 @@ func (c *controller) checkNodes(j *job) {
 		switch {
 		case n.desired != wish:
 			delete(j.waitNodes, n) // somebody wished otherwise since
-		case n.actual.Matches(wish) && !n.restart && !n.rebuild && !n.stale:
+		case n.actual.Matches(wish) && !n.restart && !n.rebuild && (!n.stale || wish == lab.WishStopped):
 			delete(j.waitNodes, n)
 		case n.actual == lab.NodeError && n.busy == nil && (n.permanent || n.retries >= settleTries):
 			delete(j.waitNodes, n)

@@ -45,6 +45,7 @@ type node struct {
 	actual lab.NodeState
 	since  time.Time
 	exists bool // made at the provider, so that interfaces can be attached
+	unsure bool // its making was withdrawn half-way: something of it may be there
 	stale  bool // made from an older spec than the present one
 	inited bool // its init runs
 
