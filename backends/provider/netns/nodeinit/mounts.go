@@ -1,0 +1,309 @@
+package nodeinit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// writable folders of the machine that a node sees through an overlay: it may
+// change what it likes and touches nothing outside its own folder.
+var overlaid = []string{"/etc", "/var", "/home", "/opt", "/srv", "/mnt"}
+
+// view builds the node's view of the file system: the machine's, read-only,
+// with writable scratch of the node's own. It happens in the node's own mount
+// namespace; outside nothing changes.
+type view struct {
+	cfg      *Config
+	writable []string
+}
+
+func path(fd *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", fd.Fd()) }
+
+func open(p string) (*os.File, error) {
+	fd, err := unix.Open(p, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: p, Err: err}
+	}
+	return os.NewFile(uintptr(fd), p), nil
+}
+
+func mount(source, target, fstype string, flags uintptr, data string) error {
+	if err := unix.Mount(source, target, fstype, flags, data); err != nil {
+		return fmt.Errorf("mount on %s: %w", target, err)
+	}
+	return nil
+}
+
+func (v *view) build() error {
+	if err := mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	// What is needed later may be hidden by then: hold it open.
+	exe, err := open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = exe.Close() }()
+	sources := make([]*os.File, len(v.cfg.Mounts))
+	for i, m := range v.cfg.Mounts {
+		if m.Source == "" {
+			continue
+		}
+		if sources[i], err = open(m.Source); err != nil {
+			return fmt.Errorf("bind %s: %w", m.Source, err)
+		}
+		defer func() { _ = sources[i].Close() }()
+	}
+	if err := v.scratch(); err != nil {
+		return err
+	}
+	if err := v.kernel(); err != nil {
+		return err
+	}
+	if err := v.binary(exe); err != nil {
+		return err
+	}
+	if err := v.files(); err != nil {
+		return err
+	}
+	order := make([]int, len(v.cfg.Mounts))
+	for i := range order {
+		order[i] = i
+	}
+	sort.SliceStable(order, func(a, b int) bool {
+		return len(v.cfg.Mounts[order[a]].Target) < len(v.cfg.Mounts[order[b]].Target)
+	})
+	for _, i := range order {
+		if err := v.bind(v.cfg.Mounts[i], sources[i]); err != nil {
+			return err
+		}
+	}
+	return v.protect()
+}
+
+// scratch puts the node's own folders over the machine's.
+func (v *view) scratch() error {
+	for _, dir := range overlaid {
+		if st, err := os.Lstat(dir); err != nil || !st.IsDir() {
+			continue
+		}
+		if err := v.overlay(dir); err != nil {
+			return err
+		}
+		v.writable = append(v.writable, dir)
+	}
+	home := filepath.Join(v.cfg.Folder, "root")
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return err
+	}
+	if err := mount(home, "/root", "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	v.writable = append(v.writable, "/root")
+	for dir, mode := range map[string]string{"/tmp": "1777", "/run": "755", "/dev/shm": "1777"} {
+		if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+			continue
+		}
+		if err := mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode="+mode); err != nil {
+			return err
+		}
+		v.writable = append(v.writable, dir)
+	}
+	return nil
+}
+
+func (v *view) overlay(dir string) error {
+	base := filepath.Join(v.cfg.Folder, "fs")
+	layers := func() (string, error) {
+		up, work := filepath.Join(base, "up", dir), filepath.Join(base, "work", dir)
+		if err := errors.Join(os.MkdirAll(up, 0o755), os.MkdirAll(work, 0o755)); err != nil {
+			return "", err
+		}
+		upFD, err := open(up)
+		if err != nil {
+			return "", err
+		}
+		defer func() { _ = upFD.Close() }()
+		workFD, err := open(work)
+		if err != nil {
+			return "", err
+		}
+		defer func() { _ = workFD.Close() }()
+		opts := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", dir, path(upFD), path(workFD))
+		if v.cfg.Rootless {
+			opts += ",userxattr"
+		}
+		return opts, unix.Mount("overlay", dir, "overlay", 0, opts)
+	}
+	if _, err := layers(); err == nil {
+		return nil
+	}
+	// The node's folder may lie on a file system that cannot take an
+	// overlay's changes: keep them in memory then.
+	if err := os.MkdirAll(base, 0o755); err != nil {
+		return err
+	}
+	if err := mount("tmpfs", base, "tmpfs", 0, "mode=755"); err != nil {
+		return err
+	}
+	if _, err := layers(); err != nil {
+		return fmt.Errorf("overlay on %s: %w", dir, err)
+	}
+	return nil
+}
+
+// kernel mounts the file systems in which the node sees itself.
+func (v *view) kernel() error {
+	if err := mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return err
+	}
+	v.writable = append(v.writable, "/proc")
+	if err := mount("sysfs", "/sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil && !v.cfg.Rootless {
+		return err
+	}
+	if err := mount("devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"); err != nil {
+		return err
+	}
+	v.writable = append(v.writable, "/dev/pts")
+	if st, err := os.Lstat("/dev/ptmx"); err == nil && st.Mode()&os.ModeSymlink == 0 {
+		return mount("/dev/pts/ptmx", "/dev/ptmx", "", unix.MS_BIND, "")
+	}
+	return nil
+}
+
+// binary makes the program available as the tools a machine may lack.
+func (v *view) binary(exe *os.File) error {
+	const target = "/run/archetype/archetype"
+	if err := os.MkdirAll(binFolder, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(target, nil, 0o755); err != nil {
+		return err
+	}
+	if err := mount(path(exe), target, "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	for _, name := range Applets() {
+		if err := os.Symlink(target, filepath.Join(binFolder, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *view) files() error {
+	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	if !strings.Contains(v.cfg.Hosts, "\t"+v.cfg.Hostname+"\n") {
+		hosts += "127.0.1.1\t" + v.cfg.Hostname + "\n"
+	}
+	files := map[string]string{"/etc/hosts": hosts + v.cfg.Hosts, "/etc/hostname": v.cfg.Hostname + "\n"}
+	for name, text := range v.cfg.Files {
+		files[name] = text
+	}
+	for _, dir := range v.cfg.Folders {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	for name, text := range files {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			return err
+		}
+		_ = os.Remove(name) // it may be a link to somewhere read-only
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return v.groups()
+}
+
+// groups puts root into the groups that daemons insist on, with root's own
+// number: a rootless node has no other.
+func (v *view) groups() error {
+	if len(v.cfg.Groups) == 0 {
+		return nil
+	}
+	data, err := os.ReadFile("/etc/group")
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, line := range strings.Split(strings.TrimRight(string(data), "\n"), "\n") {
+		name, _, _ := strings.Cut(line, ":")
+		drop := false
+		for _, g := range v.cfg.Groups {
+			drop = drop || g == name
+		}
+		if !drop {
+			b.WriteString(line + "\n")
+		}
+	}
+	for _, g := range v.cfg.Groups {
+		b.WriteString(g + ":x:0:root\n")
+	}
+	return os.WriteFile("/etc/group", []byte(b.String()), 0o644)
+}
+
+func (v *view) bind(m Mount, source *os.File) error {
+	if source == nil {
+		if err := os.MkdirAll(m.Target, 0o755); err != nil {
+			return err
+		}
+		v.writable = append(v.writable, m.Target)
+		return mount("tmpfs", m.Target, "tmpfs", 0, "mode=755")
+	}
+	st, err := source.Stat()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(m.Target); err != nil {
+		if st.IsDir() {
+			err = os.MkdirAll(m.Target, 0o755)
+		} else {
+			err = errors.Join(os.MkdirAll(filepath.Dir(m.Target), 0o755), os.WriteFile(m.Target, nil, 0o644))
+		}
+		if err != nil {
+			return fmt.Errorf("bind: %s cannot be made in the node (use a path below /root, /mnt, /opt, /srv, /etc or /var): %w", m.Target, err)
+		}
+	}
+	if err := mount(path(source), m.Target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return err
+	}
+	if !m.ReadOnly {
+		v.writable = append(v.writable, m.Target)
+	}
+	return nil
+}
+
+// protect makes all that is not the node's own read-only.
+func (v *view) protect() error {
+	set := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &set); err != nil {
+		return fmt.Errorf("read-only view of the machine: %w", err)
+	}
+	for _, dir := range v.writable {
+		clear := unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY}
+		if err := unix.MountSetattr(unix.AT_FDCWD, dir, 0, &clear); err != nil {
+			return fmt.Errorf("writable %s: %w", dir, err)
+		}
+	}
+	if v.cfg.Rootless {
+		return nil // the kernel refuses what is not the node's own
+	}
+	// The machine's own settings are not the node's to change, except those
+	// of its network.
+	if err := mount("/proc/sys", "/proc/sys", "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	if err := mount("/proc/sys/net", "/proc/sys/net", "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	ro := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	return unix.MountSetattr(unix.AT_FDCWD, "/proc/sys", 0, &ro)
+}

@@ -1,0 +1,213 @@
+package nodeinit
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+)
+
+// serve answers connections until the init ends.
+func (n *node) serve(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer func() { _ = c.Close() }()
+			r := bufio.NewReader(c)
+			line, err := r.ReadBytes('\n')
+			var req Request
+			out := NewFrameWriter(c)
+			if err != nil || json.Unmarshal(line, &req) != nil {
+				_ = out.Frame(FrameError, []byte("the request is not understood"))
+				return
+			}
+			<-n.built // not before the node looks as it should
+			if err := n.run(req, r, out); err != nil {
+				_ = out.Frame(FrameError, []byte(err.Error()))
+			}
+		}()
+	}
+}
+
+func (n *node) run(req Request, in io.Reader, out *FrameWriter) error {
+	argv := req.Command
+	env := append(n.environment(), req.Env...)
+	if len(argv) == 0 {
+		for _, sh := range append(n.cfg.Console, "bash", "sh") {
+			if _, err := lookPath(sh, env); err == nil {
+				argv = []string{sh}
+				break
+			}
+		}
+		if len(argv) == 0 {
+			return errors.New("no shell on this machine")
+		}
+	}
+	dir := req.Dir
+	if dir == "" {
+		dir = "/root"
+	}
+	attr := &syscall.SysProcAttr{Setsid: true}
+	if req.User != "" {
+		cred, err := credential(req.User)
+		if err != nil {
+			return err
+		}
+		attr.Credential = cred
+	}
+	if req.TTY {
+		return n.runTTY(argv, env, dir, attr, req.Size, in, out)
+	}
+	return n.runPipes(argv, env, dir, attr, req.Stdin, in, out)
+}
+
+func credential(name string) (*syscall.Credential, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		if u, err = user.LookupId(name); err != nil {
+			return nil, fmt.Errorf("user %q does not exist in the node", name)
+		}
+	}
+	uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
+	gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), NoSetGroups: true}, nil
+}
+
+func startError(argv []string, err error) error {
+	if errors.Is(err, exec.ErrNotFound) {
+		return fmt.Errorf("%s: no such program in the node", argv[0])
+	}
+	return err
+}
+
+// runPipes runs a command with its streams apart.
+func (n *node) runPipes(argv, env []string, dir string, attr *syscall.SysProcAttr, stdin bool, in io.Reader, out *FrameWriter) error {
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = null.Close() }()
+	files := []*os.File{null, nil, nil}
+	var stdinW *os.File
+	if stdin {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = r.Close() }()
+		files[0], stdinW = r, w
+	}
+	var copies sync.WaitGroup
+	var mine []*os.File
+	for i, sort := range map[int]byte{1: FrameStdout, 2: FrameStderr} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		files[i] = w
+		mine = append(mine, w)
+		copies.Add(1)
+		go func() {
+			defer copies.Done()
+			_, _ = io.Copy(out.Stream(sort), r)
+			_ = r.Close()
+		}()
+	}
+	pid, end, err := n.reaper.start(argv, env, dir, files, attr)
+	for _, w := range mine {
+		_ = w.Close()
+	}
+	if err != nil {
+		copies.Wait()
+		return startError(argv, err)
+	}
+	go func() {
+		// The other side hanging up ends the command.
+		for {
+			sort, data, err := ReadFrame(in)
+			if err != nil {
+				_ = unix.Kill(-pid, unix.SIGKILL)
+				break
+			}
+			if sort == FrameStdin && stdinW != nil {
+				if len(data) == 0 {
+					_ = stdinW.Close()
+					stdinW = nil
+				} else {
+					_, _ = stdinW.Write(data)
+				}
+			}
+		}
+		if stdinW != nil {
+			_ = stdinW.Close()
+		}
+	}()
+	ws := <-end
+	copies.Wait()
+	return out.Frame(FrameExit, []byte(strconv.Itoa(exitCode(ws))))
+}
+
+// runTTY runs a command on a terminal of its own.
+func (n *node) runTTY(argv, env []string, dir string, attr *syscall.SysProcAttr, size Size, in io.Reader, out *FrameWriter) error {
+	ptm, tty, err := pty.Open()
+	if err != nil {
+		return fmt.Errorf("terminal: %w", err)
+	}
+	defer func() { _ = ptm.Close() }()
+	resize := func(s Size) {
+		if s.Cols > 0 && s.Rows > 0 {
+			_ = pty.Setsize(ptm, &pty.Winsize{Rows: uint16(min(s.Rows, 4096)), Cols: uint16(min(s.Cols, 4096))})
+		}
+	}
+	resize(size)
+	attr.Setctty, attr.Ctty = true, 0
+	pid, end, err := n.reaper.start(argv, env, dir, []*os.File{tty, tty, tty}, attr)
+	_ = tty.Close()
+	if err != nil {
+		return startError(argv, err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(out.Stream(FrameStdout), ptm) // ends with EIO when the last process closed it
+	}()
+	go func() {
+		for {
+			sort, data, err := ReadFrame(in)
+			if err != nil {
+				_ = unix.Kill(-pid, unix.SIGHUP)
+				_ = ptm.Close()
+				return
+			}
+			switch sort {
+			case FrameStdin:
+				_, _ = ptm.Write(data)
+			case FrameResize:
+				var s Size
+				if json.Unmarshal(data, &s) == nil {
+					resize(s)
+				}
+			}
+		}
+	}()
+	ws := <-end
+	<-done
+	return out.Frame(FrameExit, []byte(strconv.Itoa(exitCode(ws))))
+}
