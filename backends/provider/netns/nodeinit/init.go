@@ -14,12 +14,14 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"archetype/internal/reap"
 )
 
 // node is the running init.
 type node struct {
 	cfg    *Config
-	reaper *reaper
+	reaper *reap.Reaper
 	built  chan struct{} // closed once the node looks as it should
 	ending chan struct{} // closed when it is to end
 }
@@ -50,7 +52,7 @@ func Main() int {
 		say("cannot serve: %v", err)
 		return 1
 	}
-	n := &node{cfg: &cfg, reaper: newReaper(), built: make(chan struct{}), ending: make(chan struct{})}
+	n := &node{cfg: &cfg, reaper: reap.New(), built: make(chan struct{}), ending: make(chan struct{})}
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, unix.SIGTERM, unix.SIGINT)
 	signal.Ignore(unix.SIGHUP, unix.SIGPIPE)
@@ -225,7 +227,7 @@ func (n *node) process(p Process) error {
 			select {
 			case <-t.C:
 			case ws := <-end:
-				return fmt.Errorf("process %s %s before it served", p.Name, ended(ws))
+				return fmt.Errorf("process %s %s before it served", p.Name, reap.Ended(ws))
 			case <-n.ending:
 				return nil
 			}
@@ -247,7 +249,7 @@ func (n *node) spawn(p Process) (int, <-chan unix.WaitStatus, error) {
 		return 0, nil, err
 	}
 	defer func() { _ = null.Close() }()
-	return n.reaper.start(p.Command, n.environment(), "/", []*os.File{null, os.Stdout, os.Stderr}, &syscall.SysProcAttr{Setsid: true})
+	return n.start(p.Command, n.environment(), "/", []*os.File{null, os.Stdout, os.Stderr}, &syscall.SysProcAttr{Setsid: true})
 }
 
 // keep watches over a program and starts it again where its kind says so,
@@ -262,7 +264,7 @@ func (n *node) keep(p Process, _ int, end <-chan unix.WaitStatus) {
 			return
 		default:
 		}
-		say("process %s %s", p.Name, ended(ws))
+		say("process %s %s", p.Name, reap.Ended(ws))
 		for {
 			if !p.Restart {
 				return
@@ -321,7 +323,7 @@ func (n *node) command(argv []string, out *tail) (int, error) {
 		return 0, err
 	}
 	defer func() { _ = r.Close() }()
-	_, end, err := n.reaper.start(argv, n.environment(), "/", []*os.File{null, w, w}, &syscall.SysProcAttr{Setsid: true})
+	_, end, err := n.start(argv, n.environment(), "/", []*os.File{null, w, w}, &syscall.SysProcAttr{Setsid: true})
 	_ = w.Close()
 	if err != nil {
 		return 0, err
@@ -345,7 +347,7 @@ func (n *node) command(argv []string, out *tail) (int, error) {
 		_ = r.Close()
 		<-copied
 	}
-	return exitCode(ws), nil
+	return reap.ExitCode(ws), nil
 }
 
 // end asks all processes to end; the kernel ends those that do not when the
@@ -355,7 +357,7 @@ func (n *node) end() {
 	say("stopping")
 	_ = unix.Kill(-1, unix.SIGTERM)
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		n.reaper.reap()
+		n.reaper.Reap()
 		if alone() {
 			return
 		}

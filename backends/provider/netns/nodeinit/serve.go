@@ -16,6 +16,8 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+
+	"archetype/internal/reap"
 )
 
 // serve answers connections until the init ends.
@@ -130,7 +132,7 @@ func (n *node) runPipes(argv, env []string, dir string, attr *syscall.SysProcAtt
 			_ = r.Close()
 		}()
 	}
-	pid, end, err := n.reaper.start(argv, env, dir, files, attr)
+	pid, end, err := n.start(argv, env, dir, files, attr)
 	for _, w := range mine {
 		_ = w.Close()
 	}
@@ -161,7 +163,7 @@ func (n *node) runPipes(argv, env []string, dir string, attr *syscall.SysProcAtt
 	}()
 	ws := <-end
 	copies.Wait()
-	return out.Frame(FrameExit, []byte(strconv.Itoa(exitCode(ws))))
+	return out.Frame(FrameExit, []byte(strconv.Itoa(reap.ExitCode(ws))))
 }
 
 // runTTY runs a command on a terminal of its own.
@@ -178,7 +180,7 @@ func (n *node) runTTY(argv, env []string, dir string, attr *syscall.SysProcAttr,
 	}
 	resize(size)
 	attr.Setctty, attr.Ctty = true, 0
-	pid, end, err := n.reaper.start(argv, env, dir, []*os.File{tty, tty, tty}, attr)
+	pid, end, err := n.start(argv, env, dir, []*os.File{tty, tty, tty}, attr)
 	_ = tty.Close()
 	if err != nil {
 		return startError(argv, err)
@@ -209,5 +211,5 @@ func (n *node) runTTY(argv, env []string, dir string, attr *syscall.SysProcAttr,
 	}()
 	ws := <-end
 	<-done
-	return out.Frame(FrameExit, []byte(strconv.Itoa(exitCode(ws))))
+	return out.Frame(FrameExit, []byte(strconv.Itoa(reap.ExitCode(ws))))
 }
