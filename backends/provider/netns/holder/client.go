@@ -1,0 +1,215 @@
+package holder
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"archetype/backends"
+	"archetype/internal/unixsock"
+)
+
+// Client talks to a holder. It keeps no connection; it can be used from any
+// goroutine.
+type Client struct {
+	cfg  Config
+	info Info
+}
+
+// Connect finds a running holder; an error that wraps backends.ErrNotFound
+// means that none runs.
+func Connect(ctx context.Context, cfg Config) (*Client, error) {
+	c := &Client{cfg: cfg}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if info.Protocol != protocol {
+		return nil, fmt.Errorf("nodes are held by another version of the program (process %d): destroy their labs with that one first", info.PID)
+	}
+	c.info = *info
+	return c, nil
+}
+
+// Panel is the path of the namespace for what belongs to no node: bridges
+// and the machine's ends of links.
+func (c *Client) Panel() string { return c.info.Panel }
+
+// PID is that of the holder.
+func (c *Client) PID() int { return c.info.PID }
+
+// Info asks the holder what it holds.
+func (c *Client) Info(ctx context.Context) (*Info, error) {
+	r, err := c.call(ctx, request{Op: "info"})
+	if err != nil {
+		return nil, err
+	}
+	if r.Info == nil {
+		return nil, errors.New("the holder's answer is not understood")
+	}
+	return r.Info, nil
+}
+
+// Create makes a node, or gives it another configuration for its next start.
+func (c *Client) Create(ctx context.Context, n Node) error {
+	_, err := c.call(ctx, request{Op: "create", Node: &n})
+	return err
+}
+
+// Start starts a node's init, unless it runs.
+func (c *Client) Start(ctx context.Context, ref backends.NodeRef) error {
+	_, err := c.call(ctx, request{Op: "start", Ref: ref})
+	return err
+}
+
+// Stop ends a node's init, by force after grace.
+func (c *Client) Stop(ctx context.Context, ref backends.NodeRef, grace time.Duration) error {
+	_, err := c.call(ctx, request{Op: "stop", Ref: ref, Grace: grace})
+	return err
+}
+
+// Remove ends a node and removes its namespace and folder.
+func (c *Client) Remove(ctx context.Context, ref backends.NodeRef) error {
+	_, err := c.call(ctx, request{Op: "remove", Ref: ref})
+	return err
+}
+
+// List returns the nodes of a lab, or of all with "".
+func (c *Client) List(ctx context.Context, lab string) ([]Status, error) {
+	r, err := c.call(ctx, request{Op: "list", Ref: backends.NodeRef{Lab: lab}})
+	if err != nil {
+		return nil, err
+	}
+	return r.Nodes, nil
+}
+
+// Node returns one node.
+func (c *Client) Node(ctx context.Context, ref backends.NodeRef) (Status, error) {
+	r, err := c.call(ctx, request{Op: "list", Ref: ref})
+	if err != nil {
+		return Status{}, err
+	}
+	if len(r.Nodes) != 1 {
+		return Status{}, fmt.Errorf("node %s: %w", ref, backends.ErrNotFound)
+	}
+	return r.Nodes[0], nil
+}
+
+// Events reports every start, end and removal from now on. The channel is
+// closed when ctx ends or the holder is lost.
+func (c *Client) Events(ctx context.Context) (<-chan Status, error) {
+	conn, r, err := c.open(ctx, request{Op: "events"})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := receive(r); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	out := make(chan Status)
+	go func() {
+		defer close(out)
+		defer func() { stop(); _ = conn.Close() }()
+		for {
+			resp, err := receive(r)
+			if err != nil {
+				return
+			}
+			for _, st := range resp.Nodes {
+				select {
+				case out <- st:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}
+	}()
+	return out, nil
+}
+
+// StartEngine starts the engine as a child of the holder, unless one runs.
+func (c *Client) StartEngine(ctx context.Context, argv, env []string, log string) (pid int, started bool, err error) {
+	r, err := c.call(ctx, request{Op: "engine", Argv: argv, Env: env, Log: log})
+	if err != nil {
+		return 0, false, err
+	}
+	return r.PID, r.Started, nil
+}
+
+// Wait returns once the holder has ended, or ctx.
+func (c *Client) Wait(ctx context.Context) error {
+	events, err := c.Events(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // nobody there: it has ended
+	}
+	for range events { //nolint:revive // only the end matters
+	}
+	return ctx.Err()
+}
+
+func (c *Client) open(ctx context.Context, req request) (net.Conn, *bufio.Reader, error) {
+	conn, err := unixsock.Dial(ctx, c.cfg.socket())
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, nil, fmt.Errorf("no holder runs: %w", backends.ErrNotFound)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := json.Marshal(req)
+	if err == nil {
+		_, err = conn.Write(append(b, '\n'))
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, nil, err
+	}
+	return conn, bufio.NewReader(conn), nil
+}
+
+func (c *Client) call(ctx context.Context, req request) (*response, error) {
+	conn, r, err := c.open(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	resp, err := receive(r)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("the holder has ended: %w", backends.ErrNotFound)
+	}
+	return resp, err
+}
+
+func receive(r *bufio.Reader) (*response, error) {
+	line, err := r.ReadBytes('\n')
+	if err != nil {
+		return nil, err
+	}
+	var resp response
+	if err := json.Unmarshal(line, &resp); err != nil {
+		return nil, fmt.Errorf("the holder's answer is not understood: %w", err)
+	}
+	switch {
+	case resp.Missing:
+		return nil, &missing{resp.Error}
+	case resp.Error != "":
+		return nil, errors.New(resp.Error)
+	}
+	return &resp, nil
+}
+
+// missing is an error of the holder's that says that a node does not exist.
+type missing struct{ text string }
+
+func (m *missing) Error() string { return m.text }
+func (m *missing) Unwrap() error { return backends.ErrNotFound }

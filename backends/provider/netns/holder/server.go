@@ -1,0 +1,314 @@
+package holder
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"sort"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"archetype/backends"
+	"archetype/internal/reap"
+	"archetype/internal/unixsock"
+)
+
+// patience is how long a holder that was never used waits for its first task.
+const patience = 10 * time.Second
+
+type server struct {
+	cfg     Config
+	reaper  *reap.Reaper
+	spawner *spawner
+	panel   *os.File
+	l       *net.UnixListener
+	done    chan struct{}
+
+	mu     sync.Mutex
+	nodes  map[backends.NodeRef]*node
+	engine int // PID
+	busy   int // requests that may make something
+	used   bool
+	ending bool
+	subs   map[chan Status]bool
+}
+
+// Main is the program of the holder: it serves until it holds nothing. The
+// arguments are what Ensure gave; it says on descriptor 3 that it serves, or
+// what went wrong.
+func Main(args []string) int {
+	ready := os.NewFile(3, "ready")
+	unix.CloseOnExec(3)
+	fail := func(err error) int {
+		_, _ = fmt.Fprintf(ready, "%v", err)
+		return 1
+	}
+	if len(args) == 1 && args[0] == "probe" {
+		if err := probe(); err != nil {
+			return fail(err)
+		}
+		_, _ = ready.WriteString("ok")
+		return 0
+	}
+	if len(args) != 2 {
+		fmt.Fprintln(os.Stderr, "the holder is started by the program itself")
+		return 2
+	}
+	signal.Ignore(unix.SIGHUP, unix.SIGPIPE, unix.SIGINT)
+	s, err := newServer(Config{Dir: args[0], Rootless: args[1] == "rootless"})
+	if err != nil {
+		return fail(err)
+	}
+	_, _ = ready.WriteString("ok")
+	_ = ready.Close()
+	go s.accept()
+	time.AfterFunc(patience, func() {
+		s.mu.Lock()
+		s.used = true
+		s.mu.Unlock()
+		s.mayEnd()
+	})
+	<-s.done
+	return 0
+}
+
+func newServer(cfg Config) (*server, error) {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, err
+	}
+	raiseFileLimit()
+	s := &server{cfg: cfg, reaper: reap.New(), nodes: map[backends.NodeRef]*node{}, subs: map[chan Status]bool{},
+		done: make(chan struct{})}
+	var err error
+	if s.spawner, err = newSpawner(4); err != nil {
+		return nil, err
+	}
+	if s.panel, err = s.spawner.newNetns(); err != nil {
+		return nil, err
+	}
+	if s.l, err = unixsock.Listen(cfg.socket()); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// raiseFileLimit makes room for a descriptor per node and then some.
+func raiseFileLimit() {
+	var lim unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) == nil && lim.Cur < lim.Max {
+		lim.Cur = lim.Max
+		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &lim)
+	}
+}
+
+// mayEnd ends the holder once it has been used and holds nothing any more.
+func (s *server) mayEnd() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending || !s.used || s.engine != 0 || s.busy > 0 || len(s.nodes) > 0 {
+		return
+	}
+	s.ending = true
+	_ = os.Remove(s.cfg.socket())
+	_ = s.l.Close()
+	close(s.done)
+}
+
+func (s *server) accept() {
+	for {
+		c, err := s.l.AcceptUnix()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // out of descriptors: it passes
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
+		go s.serve(c)
+	}
+}
+
+func (s *server) serve(c *net.UnixConn) {
+	defer func() { _ = c.Close() }()
+	line, err := bufio.NewReader(c).ReadBytes('\n')
+	if err != nil {
+		return
+	}
+	var req request
+	if err := json.Unmarshal(line, &req); err != nil {
+		s.answer(c, response{Error: "the request is not understood: " + err.Error()})
+		return
+	}
+	if req.Op == "events" {
+		s.events(c)
+		return
+	}
+	s.mu.Lock()
+	if s.ending {
+		s.mu.Unlock()
+		return
+	}
+	s.busy++
+	s.mu.Unlock()
+	resp, err := s.handle(&req)
+	if err != nil {
+		resp.Error, resp.Missing = err.Error(), errors.Is(err, backends.ErrNotFound)
+	}
+	s.answer(c, resp)
+	s.mu.Lock()
+	s.busy--
+	s.mu.Unlock()
+	s.mayEnd()
+}
+
+func (s *server) answer(c net.Conn, r response) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		b = []byte(`{"error":"` + err.Error() + `"}`)
+	}
+	_, _ = c.Write(append(b, '\n'))
+}
+
+func (s *server) handle(req *request) (response, error) {
+	switch req.Op {
+	case "info":
+		return response{Info: s.info()}, nil
+	case "create":
+		if req.Node == nil {
+			return response{}, errors.New("no node given")
+		}
+		s.mu.Lock()
+		s.used = true
+		s.mu.Unlock()
+		if err := s.create(req.Node); err != nil {
+			return response{}, err
+		}
+		return s.list(req.Node.Ref), nil
+	case "start":
+		if err := s.start(req.Ref); err != nil {
+			return response{}, err
+		}
+		return s.list(req.Ref), nil
+	case "stop":
+		return response{}, s.stop(req.Ref, req.Grace)
+	case "remove":
+		return response{}, s.remove(req.Ref)
+	case "list":
+		return s.list(req.Ref), nil
+	case "engine":
+		pid, started, err := s.startEngine(req)
+		return response{PID: pid, Started: started}, err
+	}
+	return response{}, fmt.Errorf("unknown request %q", req.Op)
+}
+
+func (s *server) info() *Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &Info{PID: os.Getpid(), Protocol: protocol, Rootless: s.cfg.Rootless, Panel: self(s.panel), Engine: s.engine, Nodes: len(s.nodes)}
+}
+
+// list answers with one node, those of a lab, or all.
+func (s *server) list(ref backends.NodeRef) response {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []Status
+	for r, n := range s.nodes {
+		if (ref.Lab == "" || ref.Lab == r.Lab) && (ref.Node == "" || ref.Node == r.Node) && n.status.Netns != "" {
+			out = append(out, n.status)
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Ref.String() < out[j].Ref.String() })
+	return response{Nodes: out}
+}
+
+// tell gives a change to all who listen. One that does not keep up is cut
+// off: it lists and listens again. The caller has the lock.
+func (s *server) tell(st Status) {
+	for ch := range s.subs {
+		select {
+		case ch <- st:
+		default:
+			delete(s.subs, ch)
+			close(ch)
+		}
+	}
+}
+
+// events streams changes: first an empty response, once nothing can be missed.
+func (s *server) events(c *net.UnixConn) {
+	ch := make(chan Status, 4096)
+	s.mu.Lock()
+	s.subs[ch] = true
+	s.mu.Unlock()
+	gone := make(chan struct{})
+	go func() {
+		_, _ = c.Read(make([]byte, 1)) // ends when the other side hangs up
+		close(gone)
+	}()
+	defer func() {
+		s.mu.Lock()
+		delete(s.subs, ch)
+		s.mu.Unlock()
+	}()
+	s.answer(c, response{})
+	for {
+		select {
+		case st, ok := <-ch:
+			if !ok {
+				return
+			}
+			s.answer(c, response{Nodes: []Status{st}})
+		case <-gone:
+			return
+		}
+	}
+}
+
+// startEngine starts the engine unless one runs. It lives no longer than the
+// holder: its view of the machine is the holder's.
+func (s *server) startEngine(req *request) (pid int, started bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.engine != 0 {
+		return s.engine, false, nil
+	}
+	if len(req.Argv) == 0 {
+		return 0, false, errors.New("no command given")
+	}
+	log, err := os.OpenFile(req.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return 0, false, err
+	}
+	defer func() { _ = log.Close() }()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return 0, false, err
+	}
+	defer func() { _ = null.Close() }()
+	var end <-chan unix.WaitStatus
+	err = s.spawner.do(func(*os.File) (err error) {
+		pid, end, err = s.reaper.Start(req.Argv[0], req.Argv, &os.ProcAttr{Dir: "/", Env: req.Env,
+			Files: []*os.File{null, log, log}, Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: unix.SIGKILL}})
+		return err
+	})
+	if err != nil {
+		return 0, false, err
+	}
+	s.engine, s.used = pid, true
+	go func() {
+		<-end
+		s.mu.Lock()
+		s.engine = 0
+		s.mu.Unlock()
+		s.mayEnd()
+	}()
+	return pid, true, nil
+}

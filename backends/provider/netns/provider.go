@@ -1,0 +1,170 @@
+// Package netns is the embedded provider: nodes as namespaces with this
+// program as their init. It needs no daemon, no image and no root.
+package netns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"archetype/backends"
+	"archetype/backends/provider/netns/holder"
+	"archetype/vendors"
+)
+
+// Config is what the provider needs.
+type Config struct {
+	Holder   *holder.Client
+	Rootless bool
+	Labs     string // folder for the nodes' own folders
+}
+
+// Provider makes nodes of namespaces. It implements backends.Provider and
+// backends.StatsReader.
+type Provider struct {
+	cfg  Config
+	logs *watcher
+}
+
+var (
+	_ backends.Provider    = (*Provider)(nil)
+	_ backends.StatsReader = (*Provider)(nil)
+)
+
+// New makes the provider; Close ends what it follows, not its nodes.
+func New(cfg Config) (*Provider, error) {
+	w, err := newWatcher()
+	if err != nil {
+		return nil, err
+	}
+	return &Provider{cfg: cfg, logs: w}, nil
+}
+
+// Close ends what the provider follows. Its nodes go on.
+func (p *Provider) Close() error { return p.logs.close() }
+
+// Name is "netns".
+func (p *Provider) Name() string { return "netns" }
+
+// Available says that the holder answers: it tried all that is needed.
+func (p *Provider) Available(ctx context.Context) backends.Availability {
+	info, err := p.cfg.Holder.Info(ctx)
+	if err != nil {
+		return backends.Availability{Reason: err.Error(), Fix: "start the program again"}
+	}
+	if info.Rootless {
+		return backends.Availability{OK: true, Detail: "rootless, in a user namespace"}
+	}
+	return backends.Availability{OK: true, Detail: "as root, in namespaces of the machine"}
+}
+
+func (p *Provider) folder(ref backends.NodeRef) string {
+	return filepath.Join(p.cfg.Labs, ref.Lab, ref.Node)
+}
+
+// Create makes the node's namespace and notes how it is to boot. What the
+// node needs of this machine must be there: an error that wraps
+// backends.ErrUnavailable names what is missing.
+func (p *Provider) Create(ctx context.Context, n backends.NodeConfig) error {
+	if err := needs(n.Kind); err != nil {
+		return err
+	}
+	cfg, err := p.bootConfig(n)
+	if err != nil {
+		return err
+	}
+	return p.cfg.Holder.Create(ctx, holder.Node{Ref: n.Ref, Folder: p.folder(n.Ref), Labels: n.Labels, Config: cfg})
+}
+
+// needs checks that the kind's programs are on this machine.
+func needs(k *vendors.Kind) error {
+	for _, need := range k.Embedded.Needs {
+		if !installed(need.Path) {
+			return fmt.Errorf("kind %s needs %s on this machine: install the package %s (%w)", k.Name, filepath.Base(need.Path), need.Package, backends.ErrUnavailable)
+		}
+	}
+	return nil
+}
+
+// Installed reports whether a program is on this machine, by its path or by
+// its name in PATH or a folder for administrators.
+func installed(program string) bool {
+	if filepath.IsAbs(program) {
+		st, err := os.Stat(program)
+		return err == nil && !st.IsDir()
+	}
+	if _, err := exec.LookPath(program); err == nil {
+		return true
+	}
+	for _, dir := range []string{"/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"} {
+		if st, err := os.Stat(filepath.Join(dir, program)); err == nil && !st.IsDir() {
+			return true
+		}
+	}
+	return false
+}
+
+// Start starts the node's init.
+func (p *Provider) Start(ctx context.Context, ref backends.NodeRef) error {
+	return p.cfg.Holder.Start(ctx, ref)
+}
+
+// Stop ends the node's init and with it all its processes.
+func (p *Provider) Stop(ctx context.Context, ref backends.NodeRef, grace time.Duration) error {
+	err := p.cfg.Holder.Stop(ctx, ref, grace)
+	if errors.Is(err, backends.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Remove removes the node and its folder.
+func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
+	return p.cfg.Holder.Remove(ctx, ref)
+}
+
+// List asks the holder: what it does not hold does not exist.
+func (p *Provider) List(ctx context.Context, lab string) ([]backends.NodeStatus, error) {
+	list, err := p.cfg.Holder.List(ctx, lab)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]backends.NodeStatus, len(list))
+	for i, st := range list {
+		out[i] = st.NodeStatus
+	}
+	return out, nil
+}
+
+// Attachment is the interface inside the node's namespace.
+func (p *Provider) Attachment(ctx context.Context, ref backends.NodeRef, iface string) (backends.Attachment, error) {
+	st, err := p.cfg.Holder.Node(ctx, ref)
+	if err != nil {
+		return backends.Attachment{}, err
+	}
+	return backends.Attachment{Netns: st.Netns, Interface: iface}, nil
+}
+
+// Events reports nodes that start, end or vanish.
+func (p *Provider) Events(ctx context.Context) (<-chan backends.NodeStatus, error) {
+	in, err := p.cfg.Holder.Events(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan backends.NodeStatus)
+	go func() {
+		defer close(out)
+		for st := range in {
+			select {
+			case out <- st.NodeStatus:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out, nil
+}
