@@ -3,6 +3,7 @@ package nodeinit
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sort"
@@ -45,16 +46,16 @@ func (v *view) build() error {
 		return err
 	}
 	// What is needed later may be hidden by then: hold it open.
-	exe, err := open("/proc/self/exe")
-	if err != nil {
-		return err
+	exe := program()
+	if exe != nil {
+		defer func() { _ = exe.Close() }()
 	}
-	defer func() { _ = exe.Close() }()
 	sources := make([]*os.File, len(v.cfg.Mounts))
 	for i, m := range v.cfg.Mounts {
 		if m.Source == "" {
 			continue
 		}
+		var err error
 		if sources[i], err = open(m.Source); err != nil {
 			return fmt.Errorf("bind %s: %w", m.Source, err)
 		}
@@ -93,7 +94,9 @@ func (v *view) scratch() error {
 		if st, err := os.Lstat(dir); err != nil || !st.IsDir() {
 			continue
 		}
-		if err := v.overlay(dir); err != nil {
+		if err := v.overlay(dir); errors.Is(err, errKeep) {
+			continue
+		} else if err != nil {
 			return err
 		}
 		v.writable = append(v.writable, dir)
@@ -152,10 +155,74 @@ func (v *view) overlay(dir string) error {
 	if err := mount("tmpfs", base, "tmpfs", 0, "mode=755"); err != nil {
 		return err
 	}
-	if _, err := layers(); err != nil {
-		return fmt.Errorf("overlay on %s: %w", dir, err)
+	if _, err := layers(); err == nil {
+		return nil
 	}
-	return nil
+	return v.replace(dir, filepath.Join(base, "own", dir))
+}
+
+// replace puts a folder of the node's own in the place of one that cannot be
+// overlaid, such as one that something else is mounted in.
+func (v *view) replace(dir, own string) error {
+	if err := os.MkdirAll(own, 0o755); err != nil {
+		return err
+	}
+	switch dir {
+	case "/opt": // programs may be there: as it is, then, and read-only
+		return errKeep
+	case "/etc":
+		if err := copyTree(dir, own); err != nil {
+			return fmt.Errorf("copy of %s: %w", dir, err)
+		}
+	case "/var":
+		for _, sub := range []string{"cache", "lib", "log", "run", "spool", "tmp"} {
+			if err := os.MkdirAll(filepath.Join(own, sub), 0o755); err != nil {
+				return err
+			}
+		}
+	}
+	return mount(own, dir, "", unix.MS_BIND, "")
+}
+
+// errKeep says that a folder stays the machine's.
+var errKeep = errors.New("kept as it is")
+
+// copyTree copies what can be read; what is already there stays.
+func copyTree(from, to string) error {
+	return filepath.WalkDir(from, func(p string, d os.DirEntry, err error) error {
+		if err != nil {
+			return nil //nolint:nilerr // not ours to read: the node does without
+		}
+		rel, err := filepath.Rel(from, p)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, rel)
+		if _, err := os.Lstat(target); err == nil {
+			return nil
+		}
+		switch {
+		case d.IsDir():
+			return os.MkdirAll(target, 0o755)
+		case d.Type()&os.ModeSymlink != 0:
+			link, err := os.Readlink(p)
+			if err != nil {
+				return nil //nolint:nilerr // as above
+			}
+			return os.Symlink(link, target)
+		case d.Type().IsRegular():
+			data, err := os.ReadFile(p)
+			if err != nil {
+				return nil //nolint:nilerr // as above
+			}
+			mode := os.FileMode(0o644)
+			if info, err := d.Info(); err == nil {
+				mode = info.Mode().Perm()
+			}
+			return os.WriteFile(target, data, mode)
+		}
+		return nil
+	})
 }
 
 // kernel mounts the file systems in which the node sees itself.
@@ -177,17 +244,57 @@ func (v *view) kernel() error {
 	return nil
 }
 
+// program opens this very program as a file of the node's own mount
+// namespace: what /proc/self/exe opens belongs to the holder's. It is nil
+// when the file has been replaced since the holder started.
+func program() *os.File {
+	var run, file unix.Stat_t
+	name, err := os.Readlink("/proc/self/exe")
+	if err != nil || unix.Stat("/proc/self/exe", &run) != nil {
+		return nil
+	}
+	f, err := open(name)
+	if err != nil {
+		return nil
+	}
+	if unix.Fstat(int(f.Fd()), &file) != nil || file.Dev != run.Dev || file.Ino != run.Ino {
+		_ = f.Close()
+		return nil
+	}
+	return f
+}
+
+func copyFile(from, to string) error {
+	r, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }()
+	w, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, r)
+	return errors.Join(err, w.Close())
+}
+
 // binary makes the program available as the tools a machine may lack.
 func (v *view) binary(exe *os.File) error {
 	const target = "/run/archetype/archetype"
 	if err := os.MkdirAll(binFolder, 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(target, nil, 0o755); err != nil {
-		return err
-	}
-	if err := mount(path(exe), target, "", unix.MS_BIND, ""); err != nil {
-		return err
+	if exe == nil {
+		if err := copyFile("/proc/self/exe", target); err != nil {
+			return err
+		}
+	} else {
+		if err := os.WriteFile(target, nil, 0o755); err != nil {
+			return err
+		}
+		if err := mount(path(exe), target, "", unix.MS_BIND, ""); err != nil {
+			return err
+		}
 	}
 	for _, name := range Applets() {
 		if err := os.Symlink(target, filepath.Join(binFolder, name)); err != nil {
