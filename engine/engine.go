@@ -27,6 +27,8 @@ type Options struct {
 	// BootTimeout is for kinds that name none; 0 means five minutes.
 	BootTimeout time.Duration
 	Log         *slog.Logger
+	// Notices are to be shown as warnings among the events.
+	Notices []string
 	// Now tells the time; nil means time.Now.
 	Now func() time.Time
 }
@@ -79,6 +81,9 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 	}
 	e.spawn(func() { e.persist.run(ctx) })
 	e.recover(saved)
+	for _, text := range opt.Notices {
+		e.publishEvents([]*api.Event{{Seq: e.nextEvent(), Time: e.now(), Level: api.LevelWarn, Text: text}})
+	}
 	return e, nil
 }
 

@@ -1,0 +1,124 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"archetype/backends"
+	"archetype/backends/provider/netns/holder"
+	"archetype/engine/api"
+	"archetype/engine/wire"
+	"archetype/settings"
+)
+
+// EngineVerb and ServeFlag start the program as the engine's process.
+const (
+	EngineVerb = "engine"
+	ServeFlag  = "--serve"
+)
+
+// Client is a connection to the engine, and to what holds it.
+type Client struct {
+	*wire.Client
+	holder holder.Config
+}
+
+// Connect finds the running engine or starts one.
+func Connect(ctx context.Context, s *settings.Settings) (*Client, error) {
+	cfg := holder.Config{Dir: s.Run(), Rootless: s.Rootless, Log: s.Log()}
+	var last error
+	for range 5 { // each of the two processes may be about to end just now
+		c, err := wire.Dial(ctx, s.Socket())
+		if err == nil {
+			return &Client{c, cfg}, nil
+		}
+		if !absent(err) {
+			return nil, err
+		}
+		if last, err = start(ctx, s, cfg), nil; last != nil && !errors.Is(last, backends.ErrNotFound) {
+			return nil, last
+		}
+	}
+	return nil, api.Errorf(api.CodeLost, "the engine cannot be reached: %v", last)
+}
+
+func absent(err error) bool {
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE) || api.CodeOf(err) == api.CodeLost
+}
+
+// start makes an engine run and waits until it serves. An error that wraps
+// backends.ErrNotFound means that it went away again: try once more.
+func start(ctx context.Context, s *settings.Settings, cfg holder.Config) error {
+	if err := os.MkdirAll(s.Run(), 0o700); err != nil {
+		return err
+	}
+	h, err := holder.Ensure(ctx, cfg)
+	if err != nil {
+		if errors.Is(err, backends.ErrUnavailable) {
+			return &api.Error{Code: api.CodeUnavailable, Message: err.Error(), Hint: "archetype doctor says more"}
+		}
+		return err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	said := int64(0)
+	if st, err := os.Stat(s.Log()); err == nil {
+		said = st.Size()
+	}
+	env := append(os.Environ(), s.Environment()...)
+	pid, started, err := h.StartEngine(ctx, []string{exe, EngineVerb, ServeFlag}, env, s.Log())
+	if err != nil {
+		return err
+	}
+	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
+		c, err := wire.Dial(ctx, s.Socket())
+		if err == nil {
+			return c.Close()
+		}
+		info, ierr := h.Info(ctx)
+		if ierr != nil || info.Engine != pid {
+			if !started {
+				return fmt.Errorf("the engine has just ended: %w", backends.ErrNotFound)
+			}
+			return ended(s.Log(), said)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// ended explains an engine that ended at its start by what it said.
+func ended(log string, from int64) error {
+	b, err := os.ReadFile(log)
+	if err != nil || int64(len(b)) < from {
+		return api.Errorf(api.CodeFailed, "the engine ended at its start")
+	}
+	lines := strings.Split(strings.TrimSpace(string(b[from:])), "\n")
+	e := api.Errorf(api.CodeFailed, "the engine ended at its start: %s", lines[len(lines)-1])
+	e.Hint = "more is in " + log
+	return e
+}
+
+// Settle waits a moment for the engine and the holder to end, if they have
+// nothing left to do, so that a verb that removed the last lab leaves no
+// process behind. Call it after Close.
+func (c *Client) Settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	h, err := holder.Connect(ctx, c.holder)
+	if err != nil {
+		return
+	}
+	_ = h.Wait(ctx)
+}

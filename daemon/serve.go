@@ -1,0 +1,139 @@
+// Package daemon runs the engine in the background and finds it again.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"archetype/backends"
+	"archetype/backends/network/linuxbridge"
+	"archetype/backends/network/veth"
+	"archetype/backends/provider/netns"
+	"archetype/backends/provider/netns/holder"
+	"archetype/engine"
+	"archetype/engine/wire"
+	"archetype/internal/unixsock"
+	"archetype/settings"
+	"archetype/store"
+	"archetype/vendors"
+)
+
+const (
+	// patience is how long an engine waits for its first client.
+	patience = 10 * time.Second
+	// linger is how long it stays after its last one, when it has no lab.
+	linger = 200 * time.Millisecond
+)
+
+// Serve is the engine's process. It ends when there is no lab and no client,
+// or at a signal; labs go on running then.
+func Serve(s *settings.Settings, version string) error {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	log.Info("engine starts", "version", version, "pid", os.Getpid(), "rootless", s.Rootless)
+	h, err := holder.Connect(ctx, holder.Config{Dir: s.Run(), Rootless: s.Rootless})
+	if err != nil {
+		return err
+	}
+	st, notices, err := openStore(s.Database())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = st.Close() }()
+	kinds, diags, err := vendors.Load(s.Vendors())
+	if err != nil {
+		return err
+	}
+	for _, d := range diags {
+		notices = append(notices, d.String())
+	}
+	provider, err := netns.New(netns.Config{Holder: h, Rootless: s.Rootless, Labs: s.Labs()})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = provider.Close() }()
+	reg := &backends.Registry{}
+	reg.AddProvider(provider)
+	for _, make := range []func(panel string) (backends.Network, error){
+		func(panel string) (backends.Network, error) { return veth.New(panel) },
+		func(panel string) (backends.Network, error) { return linuxbridge.New(panel) },
+	} {
+		n, err := make(h.Panel())
+		if err != nil {
+			return err
+		}
+		reg.AddNetwork(n)
+	}
+	e, err := engine.New(ctx, engine.Options{Store: st, Backends: reg, Vendors: kinds, DefaultProvider: s.Provider,
+		DefaultNetwork: s.Network, BootTimeout: s.BootTimeout, Log: log, Notices: notices})
+	if err != nil {
+		return err
+	}
+	defer e.Shutdown()
+	l, err := unixsock.Listen(s.Socket())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(s.Socket()) }()
+	g := &guard{e: e, end: cancel}
+	go g.watch(ctx)
+	return wire.Serve(ctx, l, e, wire.Options{Version: version, OnClients: func(n int) {
+		g.clients.Store(int64(n))
+		if n == 0 {
+			g.later(linger)
+		}
+	}})
+}
+
+// guard ends an engine that nobody needs.
+type guard struct {
+	e       *engine.Engine
+	end     func()
+	clients atomic.Int64
+}
+
+func (g *guard) later(d time.Duration) {
+	time.AfterFunc(d, func() {
+		if g.clients.Load() == 0 && g.e.Idle() {
+			g.end()
+		}
+	})
+}
+
+// watch looks again whenever a lab has gone: its destruction may outlast the
+// client that asked for it.
+func (g *guard) watch(ctx context.Context) {
+	g.later(patience)
+	updates, err := g.e.Watch(ctx)
+	if err != nil {
+		return
+	}
+	for u := range updates {
+		if len(u.Gone) > 0 {
+			g.later(linger)
+		}
+	}
+}
+
+// openStore opens the store. One that is damaged is put aside, and what runs
+// tells what there is.
+func openStore(path string) (*store.Store, []string, error) {
+	st, err := store.Open(path, store.Options{})
+	if !errors.Is(err, store.ErrCorrupt) {
+		return st, nil, err
+	}
+	aside := path + ".damaged-" + time.Now().Format("20060102-150405")
+	if rerr := os.Rename(path, aside); rerr != nil {
+		return nil, nil, errors.Join(err, rerr)
+	}
+	st, oerr := store.Open(path, store.Options{})
+	return st, []string{fmt.Sprintf("the store was damaged (%v): what runs was found again from the nodes themselves; the damaged file is kept as %s", err, aside)}, oerr
+}

@@ -1,0 +1,334 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"archetype/backends"
+	"archetype/engine/api"
+)
+
+// Options of a server.
+type Options struct {
+	Version string
+	// OnClients is told how many clients are connected, at every change.
+	OnClients func(n int)
+}
+
+func asError(err error) (*api.Error, bool) {
+	var e *api.Error
+	ok := errors.As(err, &e)
+	return e, ok
+}
+
+type server struct {
+	e   api.Engine
+	opt Options
+
+	mu      sync.Mutex
+	clients map[net.Conn]bool
+}
+
+// Serve answers on l until ctx ends. Only the user that runs the engine and
+// root are answered.
+func Serve(ctx context.Context, l net.Listener, e api.Engine, opt Options) error {
+	s := &server{e: e, opt: opt, clients: map[net.Conn]bool{}}
+	mux := http.NewServeMux()
+	handle(mux, pathSnapshot, func(ctx context.Context, _ struct{}) (*api.Snapshot, error) { return e.Snapshot(ctx) })
+	handle(mux, pathPlan, e.Plan)
+	handle(mux, pathDeploy, e.Deploy)
+	handle(mux, pathDestroy, func(ctx context.Context, r nameRequest) (*api.Job, error) { return e.Destroy(ctx, r.Name) })
+	handle(mux, pathNodes, e.SetNodes)
+	handle(mux, pathLink, e.SetLink)
+	handle(mux, pathCancel, func(ctx context.Context, r nameRequest) (struct{}, error) {
+		return struct{}{}, e.CancelJob(ctx, r.Name)
+	})
+	handle(mux, pathStats, func(ctx context.Context, r nameRequest) ([]api.NodeStats, error) { return e.Stats(ctx, r.Name) })
+	handle(mux, pathBackends, func(ctx context.Context, _ struct{}) ([]api.BackendInfo, error) { return e.Backends(ctx) })
+	mux.HandleFunc(pathPresence, s.presence)
+	mux.HandleFunc(pathWatch, s.watch)
+	mux.HandleFunc(pathLogs, s.logs)
+	mux.HandleFunc(pathExec, s.exec)
+	mux.HandleFunc(pathConsole, s.console)
+	srv := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 10 * time.Second,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnState:   s.connState,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+	}
+	defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
+	if err := srv.Serve(&owned{l}); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+type connKey struct{}
+
+func (s *server) connState(c net.Conn, st http.ConnState) {
+	switch st {
+	case http.StateNew:
+		s.client(c, true)
+	case http.StateClosed:
+		s.client(c, false)
+	}
+}
+
+func (s *server) client(c net.Conn, there bool) {
+	s.mu.Lock()
+	if there {
+		s.clients[c] = true
+	} else {
+		delete(s.clients, c)
+	}
+	n := len(s.clients)
+	s.mu.Unlock()
+	if s.opt.OnClients != nil {
+		s.opt.OnClients(n)
+	}
+}
+
+// owned accepts connections of the engine's own user and of root only.
+type owned struct{ net.Listener }
+
+func (o *owned) Accept() (net.Conn, error) {
+	for {
+		c, err := o.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if allowed(c) {
+			return c, nil
+		}
+		_ = c.Close()
+	}
+}
+
+func allowed(c net.Conn) bool {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return true
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var cred *unix.Ucred
+	if cerr := raw.Control(func(fd uintptr) {
+		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); cerr != nil || err != nil {
+		return false
+	}
+	// Inside a user namespace the owner reads as 0; a root of the machine
+	// that is not mapped reads as the overflow ID, and does without.
+	return cred.Uid == uint32(os.Geteuid()) || cred.Uid == 0
+}
+
+func fail(w http.ResponseWriter, err error) {
+	e := apiError(err)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status(e.Code))
+	_ = json.NewEncoder(w).Encode(e)
+}
+
+func handle[Req, Resp any](mux *http.ServeMux, path string, f func(context.Context, Req) (Resp, error)) {
+	mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		var req Req
+		if err := json.NewDecoder(r.Body).Decode(&req); err != nil && !errors.Is(err, io.EOF) {
+			fail(w, api.Errorf(api.CodeUsage, "the request is not understood: %v", err))
+			return
+		}
+		resp, err := f(r.Context(), req)
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(resp)
+	})
+}
+
+func (s *server) watch(w http.ResponseWriter, r *http.Request) {
+	updates, err := s.e.Watch(r.Context())
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	out := bufio.NewWriterSize(w, 64<<10)
+	enc := json.NewEncoder(out)
+	flusher, _ := w.(http.Flusher)
+	for u := range updates {
+		if enc.Encode(u) != nil || out.Flush() != nil {
+			return
+		}
+		flusher.Flush()
+	}
+}
+
+func decodeNode(w http.ResponseWriter, r *http.Request) (req nodeRequest, ok bool) {
+	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+		fail(w, api.Errorf(api.CodeUsage, "the request is not understood: %v", err))
+		return req, false
+	}
+	return req, true
+}
+
+func (s *server) logs(w http.ResponseWriter, r *http.Request) {
+	req, ok := decodeNode(w, r)
+	if !ok {
+		return
+	}
+	log, err := s.e.Logs(r.Context(), req.Lab, req.Node, req.Log)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	defer func() { _ = log.Close() }()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(http.StatusOK)
+	flusher, _ := w.(http.Flusher)
+	flusher.Flush()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := log.Read(buf)
+		if n > 0 {
+			if _, err := w.Write(buf[:n]); err != nil {
+				return
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// hijack turns a request into a stream of frames. The context ends when the
+// other side hangs up.
+func (s *server) hijack(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	_ = c.SetDeadline(time.Time{})
+	_, err = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: archetype-frames\r\n\r\n")
+	return c, rw, errors.Join(err, rw.Flush())
+}
+
+// presence says who answers, and lasts as long as the client does.
+func (s *server) presence(w http.ResponseWriter, _ *http.Request) {
+	c, rw, err := s.hijack(w)
+	if err != nil {
+		return
+	}
+	defer func() { _ = c.Close(); s.client(c, false) }()
+	out := &framer{w: c}
+	if out.value(frameHello, hello{Version: s.opt.Version, PID: os.Getpid()}) == nil {
+		_, _ = io.Copy(io.Discard, rw)
+	}
+}
+
+func (s *server) exec(w http.ResponseWriter, r *http.Request) {
+	req, ok := decodeNode(w, r)
+	if !ok {
+		return
+	}
+	c, rw, err := s.hijack(w)
+	if err != nil {
+		return
+	}
+	defer func() { _ = c.Close(); s.client(c, false) }()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	defer cancel()
+	out := &framer{w: c}
+	er := backends.ExecRequest{Command: req.Command, Env: req.Env, Dir: req.Dir, User: req.User,
+		Stdout: frameStream{out, frameOut}, Stderr: frameStream{out, frameErr}}
+	stdinR, stdinW := io.Pipe()
+	if req.Stdin {
+		er.Stdin = stdinR
+	}
+	go func() {
+		defer cancel()
+		defer func() { _ = stdinW.Close() }()
+		for {
+			sort, data, err := readFrame(rw)
+			if err != nil {
+				return
+			}
+			if sort != frameIn {
+				continue
+			}
+			if len(data) == 0 {
+				_ = stdinW.Close()
+			} else if _, err := stdinW.Write(data); err != nil {
+				continue // the command no longer reads
+			}
+		}
+	}()
+	res, err := s.e.Exec(ctx, req.Lab, req.Node, er)
+	_ = stdinR.Close()
+	if err != nil {
+		_ = out.value(frameFailed, apiError(err))
+		return
+	}
+	_ = out.value(frameEnd, res.Code)
+}
+
+func (s *server) console(w http.ResponseWriter, r *http.Request) {
+	req, ok := decodeNode(w, r)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	defer cancel()
+	con, err := s.e.Console(ctx, req.Lab, req.Node, req.Size)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	defer func() { _ = con.Close() }()
+	c, rw, err := s.hijack(w)
+	if err != nil {
+		return
+	}
+	defer func() { _ = c.Close(); s.client(c, false) }()
+	go func() {
+		defer func() { _ = con.Close() }()
+		for {
+			sort, data, err := readFrame(rw)
+			if err != nil {
+				return
+			}
+			switch sort {
+			case frameIn:
+				_, err = con.Write(data)
+			case frameResize:
+				var size backends.Size
+				if json.Unmarshal(data, &size) == nil {
+					_ = con.Resize(size)
+				}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	out := &framer{w: c}
+	_, err = io.Copy(frameStream{out, frameOut}, con)
+	if err != nil {
+		_ = out.value(frameFailed, apiError(err))
+		return
+	}
+	_ = out.frame(frameEnd, nil)
+}

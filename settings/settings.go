@@ -1,0 +1,134 @@
+// Package settings knows where the program keeps its files and what the user
+// has chosen.
+package settings
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/adrg/xdg"
+	"github.com/goccy/go-yaml"
+)
+
+// Environment variables that are heeded. All but the first two are for the
+// program's own processes to hand on what they have found.
+const (
+	EnvHome     = "ARCHETYPE_HOME"     // folder for everything
+	EnvRootless = "ARCHETYPE_ROOTLESS" // "1": as an ordinary user, even for root
+	envState    = "ARCHETYPE_STATE"
+	envConfig   = "ARCHETYPE_CONFIG"
+)
+
+// Settings are the user's choices and the folders in use.
+type Settings struct {
+	Choices
+	Rootless bool // everything lives in a user namespace
+	Config   string
+	State    string
+}
+
+// Choices is what settings.yaml may say.
+type Choices struct {
+	Provider    string        `yaml:"provider"`
+	Network     string        `yaml:"network"`
+	Rootless    bool          `yaml:"rootless"`
+	Theme       string        `yaml:"theme"`        // auto, dark, light or one of the user's own
+	Glyphs      string        `yaml:"glyphs"`       // auto, utf8 or ascii
+	ConsoleKey  string        `yaml:"console_key"`  // leaves a console
+	BootTimeout time.Duration `yaml:"boot_timeout"` // for kinds that name none
+}
+
+// Defaults are the choices of a user who has made none.
+func Defaults() Choices {
+	return Choices{Provider: "netns", Network: "linuxbridge", Theme: "auto", Glyphs: "auto",
+		ConsoleKey: "ctrl+]", BootTimeout: 5 * time.Minute}
+}
+
+// Load finds the folders and reads the user's choices. An error in the file
+// names the line.
+func Load() (*Settings, error) {
+	s := &Settings{Choices: Defaults()}
+	if home := os.Getenv(EnvHome); home != "" {
+		home, err := filepath.Abs(home)
+		if err != nil {
+			return nil, err
+		}
+		s.Config, s.State = filepath.Join(home, "config"), filepath.Join(home, "state")
+	} else {
+		s.Config, s.State = filepath.Join(xdg.ConfigHome, "archetype"), filepath.Join(xdg.StateHome, "archetype")
+	}
+	s.Config = either(os.Getenv(envConfig), s.Config)
+	if err := s.read(); err != nil {
+		return nil, err
+	}
+	s.Rootless = os.Geteuid() != 0 || s.Choices.Rootless
+	if v := os.Getenv(EnvRootless); v != "" {
+		s.Rootless = v == "1" || os.Geteuid() != 0
+	}
+	if os.Geteuid() == 0 && s.Rootless {
+		s.State = filepath.Join(s.State, "rootless") // root's two worlds do not share a store
+	}
+	s.State = either(os.Getenv(envState), s.State)
+	return s, nil
+}
+
+func either(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// File is where the user's choices are.
+func (s *Settings) File() string { return filepath.Join(s.Config, "settings.yaml") }
+
+func (s *Settings) read() error {
+	data, err := os.ReadFile(s.File())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&s.Choices)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s: %s", s.File(), yaml.FormatError(err, false, true))
+	}
+	return nil
+}
+
+// Run is the folder of the sockets.
+func (s *Settings) Run() string { return filepath.Join(s.State, "run") }
+
+// Socket is where the engine is reached.
+func (s *Settings) Socket() string { return filepath.Join(s.Run(), "engine.sock") }
+
+// Database is the store's file.
+func (s *Settings) Database() string { return filepath.Join(s.State, "archetype.db") }
+
+// Labs is the folder of the nodes' folders.
+func (s *Settings) Labs() string { return filepath.Join(s.State, "labs") }
+
+// Log is what the engine has to say when nobody looks.
+func (s *Settings) Log() string { return filepath.Join(s.State, "engine.log") }
+
+// Vendors is the folder of the user's own kinds.
+func (s *Settings) Vendors() string { return filepath.Join(s.Config, "vendors") }
+
+// Themes is the folder of the user's own themes.
+func (s *Settings) Themes() string { return filepath.Join(s.Config, "themes") }
+
+// Environment hands these settings on to a process of ours, which may find
+// itself with another user ID.
+func (s *Settings) Environment() []string {
+	rootless := "0"
+	if s.Rootless {
+		rootless = "1"
+	}
+	return []string{envConfig + "=" + s.Config, envState + "=" + s.State, EnvRootless + "=" + rootless}
+}

@@ -1,0 +1,79 @@
+package settings_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"archetype/settings"
+)
+
+func home(t *testing.T, file string) string {
+	dir := t.TempDir()
+	t.Setenv(settings.EnvHome, dir)
+	if err := os.Mkdir(filepath.Join(dir, "config"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config", "settings.yaml"), []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestChoices(t *testing.T) {
+	dir := home(t, "network: veth\nboot_timeout: 90s\n")
+	s, err := settings.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Network != "veth" || s.BootTimeout.Seconds() != 90 || s.Provider != settings.Defaults().Provider {
+		t.Errorf("%+v", s.Choices)
+	}
+	if !strings.HasPrefix(s.Socket(), dir) || !strings.HasPrefix(s.Vendors(), dir) {
+		t.Errorf("folders outside of the home: %s %s", s.Socket(), s.Vendors())
+	}
+}
+
+func TestMistakesNameTheirPlace(t *testing.T) {
+	for file, want := range map[string]string{
+		"networks: veth\n":    "networks",
+		"network: [1\n":       "1:",
+		"boot_timeout: soon": "soon",
+	} {
+		home(t, file)
+		if _, err := settings.Load(); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "settings.yaml") {
+			t.Errorf("%q: %v", file, err)
+		}
+	}
+	home(t, "")
+	if _, err := settings.Load(); err != nil {
+		t.Errorf("an empty file: %v", err)
+	}
+}
+
+func TestRootlessStateIsApart(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root has two")
+	}
+	home(t, "")
+	a, err := settings.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(settings.EnvRootless, "1")
+	b, err := settings.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Rootless || !b.Rootless || a.State == b.State {
+		t.Errorf("%+v %+v", a, b)
+	}
+	for _, e := range b.Environment() {
+		k, v, _ := strings.Cut(e, "=")
+		t.Setenv(k, v)
+	}
+	if c, err := settings.Load(); err != nil || *c != *b {
+		t.Errorf("handed on: %+v, %v", c, err)
+	}
+}
