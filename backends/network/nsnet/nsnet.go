@@ -1,0 +1,205 @@
+// Package nsnet is what network backends share: interfaces inside network
+// namespaces that are named by a path, and how ours are recognised.
+package nsnet
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"archetype/backends"
+	"archetype/lab"
+)
+
+// NS is an open network namespace with a netlink socket inside it.
+type NS struct {
+	*netlink.Handle
+	ns   netns.NsHandle
+	path string
+}
+
+// Open opens the namespace at path. Where there is none any more, the error
+// wraps backends.ErrNotFound.
+func Open(path string) (*NS, error) {
+	ns, err := netns.GetFromPath(path)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("namespace %s: %w", path, backends.ErrNotFound)
+		}
+		return nil, fmt.Errorf("namespace %s: %w", path, err)
+	}
+	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		_ = ns.Close()
+		return nil, fmt.Errorf("namespace %s: %w", path, err)
+	}
+	return &NS{Handle: h, ns: ns, path: path}, nil
+}
+
+// FD stands for the namespace in netlink messages.
+func (n *NS) FD() netlink.NsFd { return netlink.NsFd(n.ns) }
+
+// Close closes the namespace and its socket.
+func (n *NS) Close() {
+	n.Handle.Close()
+	_ = n.ns.Close()
+}
+
+// Do runs f on a thread inside the namespace.
+func (n *NS) Do(f func() error) error {
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer func() { _ = home.Close() }()
+	if err := netns.Set(n.ns); err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	err = f()
+	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
+		return errors.Join(err, back) // the thread stays locked, so nobody else gets it
+	}
+	runtime.UnlockOSThread()
+	return err
+}
+
+// Sysctl writes a setting of the namespace, such as
+// "ipv6/conf/default/disable_ipv6". One that this kernel lacks is no error.
+func (n *NS) Sysctl(name, value string) error {
+	return n.Do(func() error {
+		err := os.WriteFile(filepath.Join("/proc/sys/net", name), []byte(value), 0)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+}
+
+// Find returns the interface of that name, and nil when there is none.
+func (n *NS) Find(name string) (netlink.Link, error) {
+	l, err := n.LinkByName(name)
+	var missing netlink.LinkNotFoundError
+	if errors.As(err, &missing) {
+		return nil, nil
+	}
+	return l, err
+}
+
+// Delete removes the interface of that name; one that is gone is no error.
+func (n *NS) Delete(name string) error {
+	l, err := n.Find(name)
+	if l == nil || err != nil {
+		return err
+	}
+	if err := n.LinkDel(l); err != nil && !errors.Is(err, syscall.ENODEV) {
+		return err
+	}
+	return nil
+}
+
+// Change sets an interface up or down and its alias in one message.
+func (n *NS) Change(name, alias string, up bool) error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.Alias = name, alias
+	if up {
+		attrs.Flags = net.FlagUp
+	}
+	return n.LinkModify(&netlink.GenericLink{LinkAttrs: attrs, LinkType: "veth"})
+}
+
+// Address gives an interface the addresses that the topology names.
+func (n *NS) Address(name string, end lab.End) error {
+	if len(end.IPv4)+len(end.IPv6) == 0 {
+		return nil
+	}
+	l, err := n.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	for _, p := range append(append([]netip.Prefix(nil), end.IPv4...), end.IPv6...) {
+		a := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
+		if p.Addr().Is6() {
+			a.Flags = unix.IFA_F_NODAD // nobody else is on the cable: no second of waiting
+		}
+		if err := n.AddrAdd(l, a); err != nil && !errors.Is(err, syscall.EEXIST) {
+			return fmt.Errorf("address %s: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// MAC is the address of an end: the topology's, or one that stays the same
+// when the node is made anew. It is locally administered.
+func MAC(labName string, end lab.End) (net.HardwareAddr, error) {
+	if end.MAC != "" {
+		return net.ParseMAC(end.MAC)
+	}
+	sum := sha256.Sum256([]byte("mac\x00" + labName + "\x00" + end.String()))
+	return net.HardwareAddr{0x02, sum[0], sum[1], sum[2], sum[3], sum[4]}, nil
+}
+
+// Name makes the name of an interface that only we see: a letter, six digits
+// for the lab and eight for what it stands for.
+func Name(letter, labName, what string) string {
+	return Prefix(letter, labName) + digits(what, 8)
+}
+
+// Prefix is common to all such names of a lab.
+func Prefix(letter, labName string) string { return letter + digits(labName, 6) }
+
+func digits(s string, n int) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])[:n]
+}
+
+const mark = "archetype"
+
+// Alias marks an interface as ours; what is a word that tells its use, or
+// empty for that of a link.
+func Alias(what, labName, id string) string {
+	if what != "" {
+		what = "-" + what
+	}
+	return mark + what + ":" + labName + ":" + id
+}
+
+// ParseAlias reads a mark.
+func ParseAlias(alias string) (what, labName, id string, ok bool) {
+	head, rest, ok := strings.Cut(alias, ":")
+	if !ok || !strings.HasPrefix(head, mark) {
+		return "", "", "", false
+	}
+	labName, id, ok = strings.Cut(rest, ":")
+	return strings.TrimPrefix(strings.TrimPrefix(head, mark), "-"), labName, id, ok
+}
+
+// Ours reports whether we made an interface: by its mark or, when that was
+// not yet set, by its address.
+func Ours(l netlink.Link, labName string, end lab.End) bool {
+	if _, name, _, ok := ParseAlias(l.Attrs().Alias); ok {
+		return name == labName
+	}
+	mac, err := MAC(labName, end)
+	return err == nil && l.Type() == "veth" && l.Attrs().HardwareAddr.String() == mac.String()
+}
+
+// Conflict is the error for an interface that is in the way.
+func Conflict(end lab.End, l netlink.Link) error {
+	return fmt.Errorf("%s: the node already has an interface %s that Archetype did not make (%s): remove or rename it (%w)",
+		end, end.Interface, l.Type(), backends.ErrConflict)
+}

@@ -1,0 +1,478 @@
+// Package veth makes each link a pair of interfaces straight between two
+// namespaces: nothing in between, nothing shared.
+package veth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"archetype/backends"
+	"archetype/backends/network/nsnet"
+	"archetype/lab"
+)
+
+// What an interface of ours is used as, in its alias.
+const (
+	useLink = ""
+	useCut  = "cut"  // its cable is cut
+	useHalf = "half" // provisioned: the far end waits in the panel
+)
+
+// Network implements backends.Network.
+type Network struct {
+	panel   string // path of the namespace where ends wait for their node
+	panelNS *nsnet.NS
+
+	mu     sync.Mutex
+	known  map[key]backends.Link
+	routes map[string][]netlink.Route // of ends that are cut, by lab and endpoint
+	last   map[key]backends.LinkStatus
+}
+
+type key struct{ lab, id string }
+
+var _ backends.Network = (*Network)(nil)
+
+// New makes the backend. The panel is a namespace that no node uses.
+func New(panel string) (*Network, error) {
+	ns, err := nsnet.Open(panel)
+	if err != nil {
+		return nil, err
+	}
+	return &Network{panel: panel, panelNS: ns, known: map[key]backends.Link{}, routes: map[string][]netlink.Route{},
+		last: map[key]backends.LinkStatus{}}, nil
+}
+
+// Name is "veth".
+func (n *Network) Name() string { return "veth" }
+
+// Available tries a pair.
+func (n *Network) Available(context.Context) backends.Availability {
+	p := n.panelNS
+	if err := p.Delete("archetype-probe"); err != nil {
+		return backends.Availability{Reason: err.Error()}
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "archetype-probe"
+	if err := p.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "archetype-peer"}); err != nil && !errors.Is(err, syscall.EEXIST) {
+		return backends.Availability{Reason: "veth pairs: " + err.Error(), Fix: "a kernel with CONFIG_VETH (modprobe veth)"}
+	}
+	_ = p.Delete("archetype-probe")
+	return backends.Availability{OK: true, Detail: "pairs straight between nodes"}
+}
+
+// Initialize has nothing to make.
+func (n *Network) Initialize(context.Context, string) error { return nil }
+
+// Cleanup removes what waits in the panel; the rest goes with the nodes.
+func (n *Network) Cleanup(ctx context.Context, labName string) error {
+	n.mu.Lock()
+	for k := range n.known {
+		if k.lab == labName {
+			delete(n.known, k)
+			delete(n.last, k)
+		}
+	}
+	n.mu.Unlock()
+	p := n.panelNS
+	links, err := p.LinkList()
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		prefix := nsnet.Prefix("p", labName)
+		if name := l.Attrs().Name; len(name) > len(prefix) && name[:len(prefix)] == prefix {
+			if err := p.Delete(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func wrap(l backends.Link, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("link %s -- %s: %w", l.A.End, l.B.End, err)
+}
+
+func tapError(p backends.Port) error {
+	if p.Attachment.Tap != "" || p.Attachment.Netns == "" {
+		return fmt.Errorf("%s: veth links namespaces only; use the network linuxbridge for virtual machines (%w)", p.End, backends.ErrUnsupported)
+	}
+	return nil
+}
+
+// ends are the two sides of a link with their namespaces open.
+type side struct {
+	backends.Port
+	*nsnet.NS
+	link netlink.Link // nil: not there
+	name string
+}
+
+func openSide(p backends.Port) (*side, error) {
+	if err := tapError(p); err != nil {
+		return nil, err
+	}
+	ns, err := nsnet.Open(p.Attachment.Netns)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.End, err)
+	}
+	s := &side{Port: p, NS: ns, name: p.Attachment.Interface}
+	if s.link, err = ns.Find(s.name); err != nil {
+		ns.Close()
+		return nil, fmt.Errorf("%s: %w", p.End, err)
+	}
+	return s, nil
+}
+
+// use is what an interface that is there is used as.
+func (s *side) use() string {
+	what, _, _, _ := nsnet.ParseAlias(s.link.Attrs().Alias)
+	return what
+}
+
+// mine checks that an interface that is there may be touched.
+func (s *side) mine() error {
+	if s.link != nil && !nsnet.Ours(s.link, s.Lab, s.End) {
+		return nsnet.Conflict(s.End, s.link)
+	}
+	return nil
+}
+
+func (s *side) alias() string {
+	if s.link == nil {
+		return ""
+	}
+	return s.link.Attrs().Alias
+}
+
+func (s *side) finish(alias string, mtu int) error {
+	// Without this, cutting the cable would take the IPv6 addresses.
+	if err := s.Sysctl("ipv6/conf/"+s.name+"/keep_addr_on_down", "1"); err != nil {
+		return err
+	}
+	if err := s.Change(s.name, alias, true); err != nil {
+		return fmt.Errorf("%s: %w", s.End, err)
+	}
+	if mtu > 0 && s.link != nil && s.link.Attrs().MTU != mtu {
+		if err := s.LinkSetMTU(s.link, mtu); err != nil {
+			return fmt.Errorf("%s: MTU %d: %w", s.End, mtu, err)
+		}
+	}
+	if err := s.Address(s.name, s.End); err != nil {
+		return fmt.Errorf("%s: %w", s.End, err)
+	}
+	return nil
+}
+
+// pair makes both interfaces in one message.
+func pair(a *nsnet.NS, nameA string, portA backends.Port, b *nsnet.NS, nameB string, portB backends.Port) error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU = nameA, portA.MTU
+	var err error
+	if attrs.HardwareAddr, err = nsnet.MAC(portA.Lab, portA.End); err != nil {
+		return err
+	}
+	v := &netlink.Veth{LinkAttrs: attrs, PeerName: nameB, PeerNamespace: b.FD(), PeerMTU: uint32(max(0, portB.MTU))}
+	if portB.End.Node != "" {
+		if v.PeerHardwareAddr, err = nsnet.MAC(portB.Lab, portB.End); err != nil {
+			return err
+		}
+	}
+	return a.LinkAdd(v)
+}
+
+func parked(p backends.Port) string { return nsnet.Name("p", p.Lab, p.End.String()) }
+
+// Provision makes an interface whose far end waits in the panel.
+func (n *Network) Provision(_ context.Context, p backends.Port) error {
+	s, err := openSide(p)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if s.link != nil {
+		return s.mine()
+	}
+	panel := n.panelNS
+	if err := panel.Delete(parked(p)); err != nil {
+		return err
+	}
+	if err := pair(s.NS, s.name, p, panel, parked(p), backends.Port{MTU: p.MTU}); err != nil {
+		return fmt.Errorf("%s: %w", p.End, err)
+	}
+	return s.finish(nsnet.Alias(useHalf, p.Lab, p.End.String()), p.MTU)
+}
+
+// Connect makes the pair, or what is left to make of it.
+func (n *Network) Connect(ctx context.Context, l backends.Link) error {
+	return wrap(l, n.connect(ctx, l))
+}
+
+func (n *Network) connect(ctx context.Context, l backends.Link) error {
+	a, err := openSide(l.A)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	b, err := openSide(l.B)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if err := errors.Join(a.mine(), b.mine()); err != nil {
+		return err
+	}
+	alias := nsnet.Alias(useLink, l.Lab, l.ID())
+	cut := nsnet.Alias(useCut, l.Lab, l.ID())
+	wasCut := a.alias() == cut || b.alias() == cut
+	switch {
+	case a.link != nil && b.link != nil && joined(a, b):
+	case a.link != nil && a.use() == useHalf:
+		err = n.reach(a, b)
+	case b.link != nil && b.use() == useHalf:
+		err = n.reach(b, a)
+	default: // nothing, or leftovers of something else
+		for _, s := range []*side{a, b} {
+			if err := s.Delete(s.name); err != nil {
+				return fmt.Errorf("%s: %w", s.End, err)
+			}
+			s.link = nil
+		}
+		err = pair(a.NS, a.name, l.A, b.NS, b.name, l.B)
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	n.watch(l, a, b)
+	for _, s := range []*side{a, b} {
+		if err := s.finish(alias, s.MTU); err != nil {
+			return err
+		}
+	}
+	if wasCut {
+		for _, s := range []*side{a, b} {
+			if err := n.restoreRoutes(s); err != nil {
+				return fmt.Errorf("%s: %w", s.End, err)
+			}
+		}
+	}
+	return nil
+}
+
+// joined reports whether two interfaces are the ends of one pair.
+func joined(a, b *side) bool {
+	return a.link.Type() == "veth" && b.link.Type() == "veth" &&
+		a.link.Attrs().ParentIndex == b.link.Attrs().Index && b.link.Attrs().ParentIndex == a.link.Attrs().Index &&
+		a.use() != useHalf && b.use() != useHalf
+}
+
+// reach brings the far end of a provisioned interface into the other node.
+func (n *Network) reach(have, other *side) error {
+	panel := n.panelNS
+	far, err := panel.Find(parked(have.Port))
+	if err != nil {
+		return err
+	}
+	if far == nil {
+		return fmt.Errorf("%s: the far end of the provisioned interface is gone: restart the node (%w)", have.End, backends.ErrConflict)
+	}
+	var routes []netlink.Route
+	if other.link != nil { // provisioned too: its own pair gives way
+		if routes, err = routesOf(other); err != nil {
+			return err
+		}
+		if err := other.Delete(other.name); err != nil {
+			return err
+		}
+	}
+	mac, err := nsnet.MAC(other.Lab, other.End)
+	if err != nil {
+		return err
+	}
+	if err := panel.LinkSetHardwareAddr(far, mac); err != nil {
+		return err
+	}
+	if err := panel.LinkSetNsFd(far, int(other.FD())); err != nil {
+		return err
+	}
+	moved, err := other.LinkByName(far.Attrs().Name)
+	if err != nil {
+		return err
+	}
+	if err := other.LinkSetName(moved, other.name); err != nil {
+		return err
+	}
+	n.remember(other.Port, routes)
+	if len(routes) > 0 {
+		if err := other.finish("", other.MTU); err != nil {
+			return err
+		}
+		return n.restoreRoutes(other)
+	}
+	return nil
+}
+
+// Disconnect sets both ends down: a pair has no carrier of its own that
+// could be taken away. What the kernel forgets then is remembered.
+func (n *Network) Disconnect(_ context.Context, l backends.Link) error {
+	return wrap(l, n.disconnect(l))
+}
+
+func (n *Network) disconnect(l backends.Link) error {
+	for _, p := range []backends.Port{l.A, l.B} {
+		s, err := openSide(p)
+		if errors.Is(err, backends.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		err = n.cutSide(s, nsnet.Alias(useCut, l.Lab, l.ID()))
+		s.Close()
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.End, err)
+		}
+	}
+	return nil
+}
+
+func (n *Network) cutSide(s *side, alias string) error {
+	if s.link == nil {
+		return nil
+	}
+	if err := s.mine(); err != nil {
+		return err
+	}
+	if s.alias() != alias {
+		routes, err := routesOf(s)
+		if err != nil {
+			return err
+		}
+		n.remember(s.Port, routes)
+		if err := s.LinkSetAlias(s.link, alias); err != nil {
+			return err
+		}
+	}
+	return s.LinkSetDown(s.link)
+}
+
+func routesOf(s *side) ([]netlink.Route, error) {
+	l, err := s.LinkByName(s.name)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{LinkIndex: l.Attrs().Index}, netlink.RT_FILTER_OIF)
+	if err != nil {
+		return nil, err
+	}
+	var out []netlink.Route
+	for _, r := range all {
+		if r.Protocol != unix.RTPROT_KERNEL && r.Protocol != unix.RTPROT_RA { // those come back by themselves
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+func (n *Network) remember(p backends.Port, routes []netlink.Route) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.routes[p.Lab+"\x00"+p.End.String()] = routes
+}
+
+func (n *Network) restoreRoutes(s *side) error {
+	k := s.Lab + "\x00" + s.End.String()
+	n.mu.Lock()
+	routes := n.routes[k]
+	delete(n.routes, k)
+	n.mu.Unlock()
+	l, err := s.LinkByName(s.name)
+	if err != nil {
+		return err
+	}
+	for _, r := range routes {
+		r.LinkIndex = l.Attrs().Index
+		r.Flags &^= unix.RTNH_F_LINKDOWN | unix.RTNH_F_DEAD
+		// A routing daemon may have put it back, or have another opinion by now.
+		if err := s.RouteAdd(&r); err != nil && !errors.Is(err, syscall.EEXIST) && !errors.Is(err, syscall.ENETUNREACH) {
+			return fmt.Errorf("route %s: %w", r, err)
+		}
+	}
+	return nil
+}
+
+// DeleteLink removes the pair.
+func (n *Network) DeleteLink(ctx context.Context, l backends.Link) error {
+	n.mu.Lock()
+	delete(n.known, key{l.Lab, l.ID()})
+	delete(n.last, key{l.Lab, l.ID()})
+	n.mu.Unlock()
+	return wrap(l, errors.Join(n.DeletePort(ctx, l.A), n.DeletePort(ctx, l.B)))
+}
+
+// DeletePort removes one interface and with it its far end.
+func (n *Network) DeletePort(_ context.Context, p backends.Port) error {
+	n.remember(p, nil)
+	s, err := openSide(p)
+	if errors.Is(err, backends.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if s.link == nil || s.mine() != nil {
+		return nil // a stranger's interface is not ours to remove
+	}
+	return s.Delete(s.name)
+}
+
+// State looks at both ends.
+func (n *Network) State(_ context.Context, l backends.Link) (backends.LinkStatus, error) {
+	st := backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Carrier: lab.CarrierOff}
+	a, err := openSide(l.A)
+	if err != nil {
+		return st, err
+	}
+	defer a.Close()
+	b, err := openSide(l.B)
+	if err != nil {
+		return st, err
+	}
+	defer b.Close()
+	n.watch(l, a, b)
+	if (a.link == nil || a.mine() != nil) && (b.link == nil || b.mine() != nil) {
+		return st, wrap(l, backends.ErrNotFound)
+	}
+	if a.link == nil || b.link == nil || !joined(a, b) {
+		st.Reason = "an end of the pair is missing"
+		return st, nil
+	}
+	st.Connected = a.use() == useLink && b.use() == useLink
+	upA, upB := a.link.Attrs().OperState == netlink.OperUp, b.link.Attrs().OperState == netlink.OperUp
+	switch {
+	case upA && upB:
+		st.Carrier = lab.CarrierOn
+	case !st.Connected:
+		st.Reason = "cut"
+	default:
+		st.Reason = "an interface is set down in its node"
+	}
+	return st, nil
+}
