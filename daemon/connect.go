@@ -122,3 +122,12 @@ func (c *Client) Settle(ctx context.Context) {
 	}
 	_ = h.Wait(ctx)
 }
+
+// Running connects to the engine if it runs, and starts nothing.
+func Running(ctx context.Context, s *settings.Settings) (*Client, error) {
+	c, err := wire.Dial(ctx, s.Socket())
+	if err != nil {
+		return nil, err
+	}
+	return &Client{c, holder.Config{Dir: s.Run(), Rootless: s.Rootless}}, nil
+}

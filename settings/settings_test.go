@@ -37,8 +37,8 @@ func TestChoices(t *testing.T) {
 
 func TestMistakesNameTheirPlace(t *testing.T) {
 	for file, want := range map[string]string{
-		"networks: veth\n":    "networks",
-		"network: [1\n":       "1:",
+		"networks: veth\n":   "networks",
+		"network: [1\n":      "1:",
 		"boot_timeout: soon": "soon",
 	} {
 		home(t, file)

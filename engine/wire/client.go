@@ -23,6 +23,7 @@ type Client struct {
 	http     *http.Client
 	presence net.Conn // tells the engine that somebody is there
 	hello    hello
+	done     chan struct{}
 }
 
 var _ api.Engine = (*Client)(nil)

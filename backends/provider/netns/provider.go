@@ -83,7 +83,7 @@ func (p *Provider) Create(ctx context.Context, n backends.NodeConfig) error {
 // needs checks that the kind's programs are on this machine.
 func needs(k *vendors.Kind) error {
 	for _, need := range k.Embedded.Needs {
-		if !installed(need.Path) {
+		if !Installed(need.Path) {
 			return fmt.Errorf("kind %s needs %s on this machine: install the package %s (%w)", k.Name, filepath.Base(need.Path), need.Package, backends.ErrUnavailable)
 		}
 	}
@@ -92,7 +92,7 @@ func needs(k *vendors.Kind) error {
 
 // Installed reports whether a program is on this machine, by its path or by
 // its name in PATH or a folder for administrators.
-func installed(program string) bool {
+func Installed(program string) bool {
 	if filepath.IsAbs(program) {
 		st, err := os.Stat(program)
 		return err == nil && !st.IsDir()

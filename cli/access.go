@@ -1,0 +1,186 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+
+	"archetype/backends"
+	"archetype/engine/api"
+	"archetype/internal/keys"
+)
+
+func (a *app) exec() *cobra.Command {
+	var stdin bool
+	var user, dir string
+	cmd := &cobra.Command{
+		Use:   "exec LAB NODE -- CMD...",
+		Short: "Run a command in a node; its exit code becomes ours",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(command(args)) == 0 {
+				return usagef("write: archetype exec LAB NODE -- COMMAND [ARGUMENT...]")
+			}
+			return nil
+		},
+		ValidArgsFunction: a.completeLabs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req := backends.ExecRequest{Command: command(args), User: user, Dir: dir, Stdout: os.Stdout, Stderr: os.Stderr}
+			if stdin {
+				req.Stdin = os.Stdin
+			}
+			c, err := a.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer func() { _ = c.Close() }()
+			res, err := c.Exec(cmd.Context(), args[0], args[1], req)
+			if err != nil {
+				return err
+			}
+			if res.Code != 0 {
+				return codeError(res.Code)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().SetInterspersed(false) // what follows the node belongs to the command
+	cmd.Flags().BoolVarP(&stdin, "stdin", "i", false, "give the command our standard input")
+	cmd.Flags().StringVarP(&user, "user", "u", "", "run as this user of the node")
+	cmd.Flags().StringVarP(&dir, "workdir", "w", "", "run in this folder of the node")
+	return cmd
+}
+
+// command is what follows the node, with or without the dashes.
+func command(args []string) []string {
+	switch {
+	case len(args) < 3:
+		return nil
+	case args[2] == "--":
+		return args[3:]
+	}
+	return args[2:]
+}
+
+func (a *app) logs() *cobra.Command {
+	var opt backends.LogOptions
+	cmd := &cobra.Command{
+		Use:               "logs LAB NODE",
+		Short:             "Show what a node's init and daemons said",
+		Args:              args(2, 2),
+		ValidArgsFunction: a.completeLabs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer func() { _ = c.Close() }()
+			r, err := c.Logs(cmd.Context(), args[0], args[1], opt)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = r.Close() }()
+			_, err = io.Copy(a.out, r)
+			if errors.Is(err, context.Canceled) || errors.Is(err, io.ErrUnexpectedEOF) {
+				return nil
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVarP(&opt.Follow, "follow", "f", false, "go on with what comes, over restarts of the node")
+	cmd.Flags().IntVarP(&opt.Lines, "lines", "n", 0, "only the last `N` lines")
+	cmd.Flags().BoolVar(&opt.Boot, "boot", false, "only since the node's latest start")
+	return cmd
+}
+
+func (a *app) console() *cobra.Command {
+	return &cobra.Command{
+		Use:               "console LAB NODE",
+		Short:             "Open a node's console in this terminal",
+		Args:              args(2, 2),
+		ValidArgsFunction: a.completeLabs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !isTerminal(os.Stdin) || !isTerminal(os.Stdout) {
+				return usagef("a console needs a terminal; for a command use: archetype exec %s %s -- COMMAND", args[0], args[1])
+			}
+			key, err := keys.Parse(a.s.ConsoleKey)
+			if err != nil {
+				return usagef("setting console_key: %v", err)
+			}
+			c, err := a.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer func() { _ = c.Close() }()
+			fmt.Fprintf(os.Stderr, "console of %s: %s leaves it\r\n", args[1], a.s.ConsoleKey)
+			err = Attach(cmd.Context(), c, args[0], args[1], key)
+			fmt.Fprintf(os.Stderr, "\r\nleft the console of %s\r\n", args[1])
+			return err
+		},
+	}
+}
+
+// Attach joins this terminal to a node's console until the console ends or
+// the key is pressed, and leaves the terminal as it was.
+func Attach(ctx context.Context, e api.Engine, labName, node string, key byte) error {
+	in := int(os.Stdin.Fd())
+	size := func() backends.Size {
+		cols, rows, err := term.GetSize(in)
+		if err != nil {
+			return backends.Size{Cols: 80, Rows: 24}
+		}
+		return backends.Size{Cols: cols, Rows: rows}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	con, err := e.Console(ctx, labName, node, size())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = con.Close() }()
+	old, err := term.MakeRaw(in)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = term.Restore(in, old) }()
+	winch := make(chan os.Signal, 1)
+	signal.Notify(winch, unix.SIGWINCH)
+	defer signal.Stop(winch)
+	go func() {
+		for {
+			select {
+			case <-winch:
+				_ = con.Resize(size())
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	go func() { // ends with the program, or with the next key
+		defer func() { _ = con.Close() }()
+		buf := make([]byte, 1024)
+		for {
+			n, err := os.Stdin.Read(buf)
+			if err != nil || ctx.Err() != nil {
+				return
+			}
+			for i, b := range buf[:n] {
+				if b == key {
+					_, _ = con.Write(buf[:i])
+					return
+				}
+			}
+			if _, err := con.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	}()
+	_, _ = io.Copy(os.Stdout, con)
+	return nil
+}

@@ -1,0 +1,240 @@
+// Package cli is the verbs: what the workbench can do, for scripts and for
+// people who know what they want.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"charm.land/fang/v2"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"archetype/daemon"
+	"archetype/engine/api"
+	"archetype/lab"
+	"archetype/settings"
+)
+
+// Version is set when the program is built.
+var Version = "dev"
+
+// Exit codes, which scripts rely on.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// usageError is a wrong way of calling the program.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// codeError ends the program with a code of its own, everything having been
+// said already.
+type codeError int
+
+func (c codeError) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+// Main runs the program and returns its exit code.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := fang.Execute(ctx, root(), fang.WithVersion(Version), fang.WithoutManpage(), fang.WithErrorHandler(showError))
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
+	var usage usageError
+	var file *lab.FileError
+	var code codeError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	case errors.As(err, &usage), errors.As(err, &file):
+		return exitUsage
+	}
+	switch api.CodeOf(err) {
+	case api.CodeBadFile, api.CodeUsage:
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func showError(w io.Writer, _ fang.Styles, err error) {
+	var code codeError
+	if errors.As(err, &code) {
+		return
+	}
+	var file *lab.FileError
+	var e *api.Error
+	switch {
+	case errors.As(err, &file):
+		showDiagnostics(w, file.Diagnostics)
+	case errors.As(err, &e) && len(e.Diagnostics) > 0:
+		showDiagnostics(w, e.Diagnostics)
+	default:
+		fmt.Fprintf(w, "archetype: %v\n", err)
+	}
+}
+
+// app is what the verbs share.
+type app struct {
+	s   *settings.Settings
+	out io.Writer
+}
+
+func root() *cobra.Command {
+	a := &app{out: os.Stdout}
+	var rootless bool
+	cmd := &cobra.Command{
+		Use:   "archetype [FILE]",
+		Short: "A terminal workstation for network labs",
+		Long: "Without a verb, archetype opens the workbench: on FILE, a topology file,\n" +
+			"or on the labs of this machine. Labs go on running when it is left.",
+		Example: "archetype examples/quickstart.clab.yml\narchetype deploy lab.clab.yml\narchetype inspect mylab --json",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef("one topology file at most; got %s", strings.Join(args, " "))
+			}
+			return nil
+		},
+		SilenceUsage: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if rootless {
+				if err := os.Setenv(settings.EnvRootless, "1"); err != nil {
+					return err
+				}
+			}
+			var err error
+			if a.s, err = settings.Load(); err != nil {
+				return usageError{err}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file := ""
+			if len(args) == 1 {
+				file = args[0]
+				if _, err := os.Stat(file); err != nil {
+					return noSuchFile(cmd, file)
+				}
+			}
+			return a.workbench(cmd.Context(), file)
+		},
+	}
+	cmd.PersistentFlags().BoolVar(&rootless, "rootless", false, "as root: run nodes in a user namespace, as for an ordinary user")
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.AddCommand(a.deploy(), a.destroy(), a.inspect(), a.nodes(lab.JobStart), a.nodes(lab.JobStop), a.nodes(lab.JobRestart),
+		a.exec(), a.console(), a.logs(), a.link(), a.check(), a.vendors(), a.doctor(), a.engine())
+	return cmd
+}
+
+// noSuchFile takes a file that is not there for what it more likely is.
+func noSuchFile(cmd *cobra.Command, name string) error {
+	var verbs []string
+	for _, c := range cmd.Commands() {
+		verbs = append(verbs, c.Name())
+	}
+	if near := lab.Closest(name, verbs); near != "" && !strings.ContainsAny(name, "./") {
+		return usagef("%s is neither a verb nor a topology file; did you mean %s?", name, near)
+	}
+	return usagef("no topology file %s", name)
+}
+
+// args checks how many arguments there are and says what they should be.
+func args(min, max int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < min || (max >= 0 && len(args) > max) {
+			return usagef("write: archetype %s", strings.TrimPrefix(cmd.UseLine(), "archetype "))
+		}
+		return nil
+	}
+}
+
+// connect finds the engine or starts it.
+func (a *app) connect(ctx context.Context) (*daemon.Client, error) { return daemon.Connect(ctx, a.s) }
+
+// with runs f with the engine. Where nothing is left to look after, it waits
+// until the engine's processes have ended.
+func (a *app) with(ctx context.Context, f func(api.Engine) error) error {
+	c, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	err = f(c)
+	snap, serr := c.Snapshot(ctx)
+	_ = c.Close()
+	if serr == nil && len(snap.Labs) == 0 {
+		c.Settle(ctx)
+	}
+	return err
+}
+
+func (a *app) json(v any) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// environment is what a topology file's variables may be taken from.
+func environment() map[string]string {
+	out := map[string]string{}
+	for _, e := range os.Environ() {
+		if k, v, ok := strings.Cut(e, "="); ok {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func absolute(file string) (string, error) {
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(abs); err != nil {
+		return "", usagef("no topology file %s", file)
+	}
+	return abs, nil
+}
+
+// completeLabs offers the names of labs, and then of a lab's nodes.
+func (a *app) completeLabs(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var out []string
+	s, err := settings.Load()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, err := daemon.Running(cmd.Context(), s)
+	if err != nil { // nothing runs: nothing to offer, and nothing to start for it
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	defer func() { _ = c.Close() }()
+	snap, err := c.Snapshot(cmd.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	if len(args) == 0 {
+		for _, l := range snap.Labs {
+			out = append(out, l.Name)
+		}
+	} else if l := snap.Lab(args[0]); l != nil {
+		for _, n := range l.Nodes {
+			out = append(out, n.Name)
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/charmbracelet/colorprofile"
+	"github.com/spf13/cobra"
+
+	"archetype/backends/provider/netns"
+	"archetype/backends/provider/netns/holder"
+	"archetype/daemon"
+	"archetype/vendors"
+)
+
+// finding is one thing that doctor looked at.
+type finding struct {
+	Name     string `json:"name"`
+	OK       bool   `json:"ok"`
+	Required bool   `json:"required"` // without it no lab runs here
+	Detail   string `json:"detail,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+	Fix      string `json:"fix,omitempty"`
+}
+
+func (a *app) doctor() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what is available on this machine, and what is not and why",
+		Args:  args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			all := a.examine(cmd.Context())
+			failed := false
+			for _, f := range all {
+				failed = failed || (f.Required && !f.OK)
+			}
+			if asJSON {
+				if err := a.json(all); err != nil {
+					return err
+				}
+			} else {
+				for _, f := range all {
+					mark := "ok     "
+					if !f.OK {
+						mark = "missing"
+					}
+					fmt.Fprintf(a.out, "%s  %-22s %s\n", mark, f.Name, firstOf(f.Detail, f.Reason))
+					if !f.OK && f.Fix != "" {
+						fmt.Fprintf(a.out, "%32s%s\n", "to do: ", f.Fix)
+					}
+				}
+			}
+			if failed {
+				return codeError(exitFailed)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (a *app) examine(ctx context.Context) []finding {
+	out := []finding{{Name: "archetype", OK: true, Detail: fmt.Sprintf("%s, %s/%s", Version, runtime.GOOS, runtime.GOARCH)}}
+	av := holder.Probe(a.s.Rootless)
+	out = append(out, finding{Name: "provider netns", OK: av.OK, Required: true, Detail: av.Detail, Reason: av.Reason, Fix: av.Fix})
+	if !a.s.Rootless {
+		av := holder.Probe(true)
+		out = append(out, finding{Name: "netns, rootless", OK: av.OK, Detail: av.Detail, Reason: av.Reason, Fix: av.Fix})
+	}
+	for _, p := range []string{"docker", "podman", "libvirt"} {
+		out = append(out, finding{Name: "provider " + p, Reason: "this version does not drive it yet"})
+	}
+	out = append(out, a.networks(ctx)...)
+	if kinds, _, err := vendors.Load(a.s.Vendors()); err == nil {
+		for _, k := range kinds.Kinds() {
+			if len(k.Embedded.Needs) == 0 {
+				continue
+			}
+			f := finding{Name: "kind " + k.Name, OK: true, Detail: "installed"}
+			for _, n := range k.Embedded.Needs {
+				if !netns.Installed(n.Path) {
+					f.OK, f.Detail, f.Reason, f.Fix = false, "", n.Path+" is not installed", "install the package "+n.Package
+				}
+			}
+			out = append(out, f)
+		}
+	}
+	f := finding{Name: "folder for state", OK: true, Required: true, Detail: a.s.State}
+	if err := os.MkdirAll(a.s.State, 0o700); err != nil {
+		f = finding{Name: f.Name, Required: true, Reason: err.Error(), Fix: "set ARCHETYPE_HOME to a folder you can write to"}
+	}
+	out = append(out, f)
+	if c, err := daemon.Running(ctx, a.s); err == nil {
+		out = append(out, finding{Name: "engine", OK: true, Detail: fmt.Sprintf("runs, version %s, process %d", c.Version(), c.PID())})
+		_ = c.Close()
+	} else {
+		out = append(out, finding{Name: "engine", OK: true, Detail: "does not run; it is started when it is needed"})
+	}
+	detail := fmt.Sprintf("TERM=%s, %s, %s", os.Getenv("TERM"), colorprofile.Detect(os.Stdout, os.Environ()), charset())
+	return append(out, finding{Name: "terminal", OK: true, Detail: detail})
+}
+
+// networks asks the running engine; without one it tells what is built in.
+func (a *app) networks(ctx context.Context) []finding {
+	var out []finding
+	c, err := daemon.Connect(ctx, a.s)
+	if err != nil {
+		return []finding{{Name: "networks", Required: true, Reason: err.Error()}}
+	}
+	infos, err := c.Backends(ctx)
+	snap, serr := c.Snapshot(ctx)
+	_ = c.Close()
+	if serr == nil && len(snap.Labs) == 0 {
+		c.Settle(ctx)
+	}
+	if err != nil {
+		return []finding{{Name: "networks", Required: true, Reason: err.Error()}}
+	}
+	for _, i := range infos {
+		if i.Type == "network" {
+			out = append(out, finding{Name: "network " + i.Name, OK: i.OK, Detail: i.Detail, Reason: i.Reason, Fix: i.Fix})
+		}
+	}
+	return append(out, finding{Name: "network ovs", Reason: "this version does not drive it yet"})
+}
+
+func charset() string {
+	for _, v := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if s := os.Getenv(v); s != "" {
+			if u := strings.ToUpper(s); strings.Contains(u, "UTF-8") || strings.Contains(u, "UTF8") {
+				return "UTF-8"
+			}
+			return "ASCII (" + v + "=" + s + ")"
+		}
+	}
+	return "ASCII (no LANG)"
+}

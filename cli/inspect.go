@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+	"github.com/spf13/cobra"
+
+	"archetype/engine/api"
+	"archetype/lab"
+)
+
+func (a *app) inspect() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:               "inspect [LAB]",
+		Short:             "Show a lab's nodes and links, or all labs",
+		Args:              args(0, 1),
+		ValidArgsFunction: a.completeLabs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd.Context(), func(e api.Engine) error {
+				snap, err := e.Snapshot(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if len(args) == 0 {
+					return a.showLabs(snap, asJSON)
+				}
+				l := snap.Lab(args[0])
+				if l == nil {
+					return noLab(snap, args[0])
+				}
+				if asJSON {
+					return a.json(labJSON(l))
+				}
+				a.showLab(l)
+				return nil
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func noLab(snap *api.Snapshot, name string) error {
+	var names []string
+	for _, l := range snap.Labs {
+		names = append(names, l.Name)
+	}
+	err := api.Errorf(api.CodeNotFound, "no lab %s is deployed", name)
+	if near := lab.Closest(name, names); near != "" {
+		err.Hint = "did you mean " + near + "?"
+	} else if len(names) > 0 {
+		err.Hint = "there is " + strings.Join(names, ", ")
+	}
+	return err
+}
+
+// The names in these are a contract that scripts rely on.
+type (
+	nodeOut struct {
+		Name         string        `json:"name"`
+		Kind         string        `json:"kind"`
+		Provider     string        `json:"provider"`
+		Identifier   string        `json:"identifier"`
+		Desired      lab.NodeWish  `json:"desired"`
+		Actual       lab.NodeState `json:"actual"`
+		Progress     int           `json:"progress"`
+		ProgressText string        `json:"progress_text"`
+		Error        string        `json:"error"`
+		PID          int           `json:"pid"`
+	}
+	linkOut struct {
+		A       string        `json:"a"`
+		B       string        `json:"b"`
+		Desired lab.LinkWish  `json:"desired"`
+		Actual  lab.LinkState `json:"actual"`
+		Carrier lab.Carrier   `json:"carrier"`
+		VLAN    int           `json:"vlan"`
+		Error   string        `json:"error"`
+	}
+	labOut struct {
+		Lab   api.Info  `json:"lab"`
+		Nodes []nodeOut `json:"nodes"`
+		Links []linkOut `json:"links"`
+	}
+)
+
+func nodeJSON(n *api.Node) nodeOut {
+	return nodeOut{n.Name, n.Kind, n.Provider, n.Identifier, n.Desired, n.Actual, n.Progress, n.ProgressText, n.Error, n.PID}
+}
+
+func linkJSON(k *api.Link) linkOut {
+	return linkOut{k.A, k.B, k.Desired, k.Actual, k.Carrier, k.VLAN, k.Error}
+}
+
+func labJSON(l *api.Lab) labOut {
+	return labOut{l.Info, list(l.Nodes, nodeJSON), list(l.Links, linkJSON)}
+}
+
+func list[T, U any](in []T, f func(T) U) []U {
+	out := make([]U, len(in)) // never null in JSON
+	for i, v := range in {
+		out[i] = f(v)
+	}
+	return out
+}
+
+func (a *app) showLabs(snap *api.Snapshot, asJSON bool) error {
+	if asJSON {
+		return a.json(list(snap.Labs, func(l *api.Lab) api.Info { return l.Info }))
+	}
+	if len(snap.Labs) == 0 {
+		fmt.Fprintln(a.out, "No lab is deployed. Make one with: archetype deploy FILE")
+		return nil
+	}
+	rows := [][]string{{"LAB", "STATE", "NODES", "LINKS", "PROVIDER", "NETWORK", "FILE"}}
+	for _, l := range snap.Labs {
+		nodes, links := counts(l)
+		rows = append(rows, []string{l.Name, string(l.State), nodes, links, l.Provider, l.Network, l.File})
+	}
+	a.table(rows)
+	return nil
+}
+
+func counts(l *api.Lab) (nodes, links string) {
+	running, up := 0, 0
+	for _, n := range l.Nodes {
+		if n.Actual == lab.NodeRunning {
+			running++
+		}
+	}
+	for _, k := range l.Links {
+		if k.Actual == lab.LinkUp {
+			up++
+		}
+	}
+	return fmt.Sprintf("%d/%d", running, len(l.Nodes)), fmt.Sprintf("%d/%d", up, len(l.Links))
+}
+
+func (a *app) showLab(l *api.Lab) {
+	nodes, links := counts(l)
+	fmt.Fprintf(a.out, "%s  %s  %s nodes running  %s links up  %s, %s\n%s\n\n", l.Name, l.State, nodes, links, l.Provider, l.Network, l.File)
+	rows := [][]string{{"NODE", "KIND", "STATE", "WANTED", "PID", "ABOUT"}}
+	for _, n := range l.Nodes {
+		state := string(n.Actual)
+		if n.Actual == lab.NodeStarting {
+			state += " " + strconv.Itoa(n.Progress) + "%"
+		}
+		pid := ""
+		if n.PID > 0 {
+			pid = strconv.Itoa(n.PID)
+		}
+		rows = append(rows, []string{n.Name, n.Kind, state, string(n.Desired), pid, firstOf(n.Error, n.ProgressText)})
+	}
+	a.table(rows)
+	if len(l.Links) == 0 {
+		return
+	}
+	fmt.Fprintln(a.out)
+	rows = [][]string{{"LINK", "", "STATE", "WANTED", "CARRIER", "ABOUT"}}
+	for _, k := range l.Links {
+		rows = append(rows, []string{k.A, k.B, string(k.Actual), string(k.Desired), string(k.Carrier), k.Error})
+	}
+	a.table(rows)
+}
+
+// table aligns columns; it is for people and may change.
+func (a *app) table(rows [][]string) {
+	widths := make([]int, len(rows[0]))
+	for _, r := range rows {
+		for i, c := range r {
+			widths[i] = max(widths[i], ansi.StringWidth(c))
+		}
+	}
+	for _, r := range rows {
+		var b strings.Builder
+		for i, c := range r {
+			b.WriteString(c + strings.Repeat(" ", widths[i]-ansi.StringWidth(c)+2))
+		}
+		fmt.Fprintln(a.out, strings.TrimRight(b.String(), " "))
+	}
+}
