@@ -94,6 +94,9 @@ func (p *plainShow) update(_ *api.Snapshot, u *api.Update, job *api.Job) {
 			}
 			say(n.Name, text)
 		}
+		if job.Verb == lab.JobDestroy {
+			continue // the links go with their nodes
+		}
 		for _, k := range l.Links {
 			text := string(k.Actual)
 			if k.Error != "" {

@@ -184,13 +184,16 @@ func (c *Client) Backends(ctx context.Context) ([]api.BackendInfo, error) {
 }
 
 func (c *Client) Watch(ctx context.Context) (<-chan *api.Update, error) {
+	ctx, cancel := c.within(ctx)
 	resp, err := c.request(ctx, pathWatch, nil)
 	if err != nil {
+		cancel()
 		return nil, err
 	}
 	out := make(chan *api.Update)
 	go func() {
 		defer close(out)
+		defer cancel()
 		defer func() { _ = resp.Body.Close() }()
 		dec := json.NewDecoder(bufio.NewReaderSize(resp.Body, 64<<10))
 		for {
@@ -209,11 +212,36 @@ func (c *Client) Watch(ctx context.Context) (<-chan *api.Update, error) {
 }
 
 func (c *Client) Logs(ctx context.Context, lab, node string, opt backends.LogOptions) (io.ReadCloser, error) {
+	ctx, cancel := c.within(ctx)
 	resp, err := c.request(ctx, pathLogs, nodeRequest{Lab: lab, Node: node, Log: opt})
 	if err != nil {
+		cancel()
 		return nil, err
 	}
-	return resp.Body, nil
+	return &logStream{resp.Body, cancel}, nil
+}
+
+type logStream struct {
+	io.ReadCloser
+	cancel func()
+}
+
+func (l *logStream) Close() error {
+	l.cancel()
+	return l.ReadCloser.Close()
+}
+
+// within is a context that ends with ctx and with the client.
+func (c *Client) within(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-c.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // stream opens a connection of frames.
