@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
-	"golang.org/x/term"
 
 	"archetype/backends"
-	"archetype/engine/api"
+	"archetype/internal/attach"
 	"archetype/internal/keys"
 )
 
@@ -119,68 +116,9 @@ func (a *app) console() *cobra.Command {
 			}
 			defer func() { _ = c.Close() }()
 			fmt.Fprintf(os.Stderr, "console of %s: %s leaves it\r\n", args[1], a.s.ConsoleKey)
-			err = Attach(cmd.Context(), c, args[0], args[1], key)
+			err = attach.Attach(cmd.Context(), c, args[0], args[1], key)
 			fmt.Fprintf(os.Stderr, "\r\nleft the console of %s\r\n", args[1])
 			return err
 		},
 	}
-}
-
-// Attach joins this terminal to a node's console until the console ends or
-// the key is pressed, and leaves the terminal as it was.
-func Attach(ctx context.Context, e api.Engine, labName, node string, key byte) error {
-	in := int(os.Stdin.Fd())
-	size := func() backends.Size {
-		cols, rows, err := term.GetSize(in)
-		if err != nil {
-			return backends.Size{Cols: 80, Rows: 24}
-		}
-		return backends.Size{Cols: cols, Rows: rows}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	con, err := e.Console(ctx, labName, node, size())
-	if err != nil {
-		return err
-	}
-	defer func() { _ = con.Close() }()
-	old, err := term.MakeRaw(in)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = term.Restore(in, old) }()
-	winch := make(chan os.Signal, 1)
-	signal.Notify(winch, unix.SIGWINCH)
-	defer signal.Stop(winch)
-	go func() {
-		for {
-			select {
-			case <-winch:
-				_ = con.Resize(size())
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	go func() { // ends with the program, or with the next key
-		defer func() { _ = con.Close() }()
-		buf := make([]byte, 1024)
-		for {
-			n, err := os.Stdin.Read(buf)
-			if err != nil || ctx.Err() != nil {
-				return
-			}
-			for i, b := range buf[:n] {
-				if b == key {
-					_, _ = con.Write(buf[:i])
-					return
-				}
-			}
-			if _, err := con.Write(buf[:n]); err != nil {
-				return
-			}
-		}
-	}()
-	_, _ = io.Copy(os.Stdout, con)
-	return nil
 }

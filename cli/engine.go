@@ -1,10 +1,6 @@
 package cli
 
 import (
-	"context"
-	"errors"
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"archetype/daemon"
@@ -27,8 +23,4 @@ func (a *app) engine() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&serve, "serve", false, "serve until nobody needs the engine")
 	return cmd
-}
-
-func (a *app) workbench(_ context.Context, file string) error {
-	return errors.New(fmt.Sprint("no workbench yet ", file))
 }

@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"archetype/daemon"
+	"archetype/engine/api"
+	"archetype/ui"
+)
+
+// workbench opens the screen, and says at its end what goes on.
+func (a *app) workbench(ctx context.Context, file string) error {
+	if !isTerminal(os.Stdin) || !isTerminal(os.Stdout) {
+		return usagef("the workbench needs a terminal; for scripts there is archetype deploy, see archetype --help")
+	}
+	if file != "" {
+		var err error
+		if file, err = filepath.Abs(file); err != nil {
+			return err
+		}
+	}
+	var last *daemon.Client
+	err := ui.Run(ctx, ui.Options{
+		Connect: func(ctx context.Context) (api.Engine, error) {
+			c, err := a.connect(ctx)
+			if err != nil {
+				return nil, err
+			}
+			last = c
+			return c, nil
+		},
+		File: file, Env: environment(), Theme: a.s.Theme, ThemesDir: a.s.Themes(), Glyphs: a.s.Glyphs,
+		ConsoleKey: a.s.ConsoleKey, Version: Version,
+	})
+	if last != nil {
+		_ = last.Close()
+	}
+	if err != nil {
+		return err
+	}
+	a.farewell()
+	return nil
+}
+
+// farewell says what goes on running.
+func (a *app) farewell() {
+	ctx := context.Background()
+	c, err := daemon.Running(ctx, a.s)
+	if err != nil {
+		return
+	}
+	snap, err := c.Snapshot(ctx)
+	_ = c.Close()
+	switch {
+	case err != nil:
+	case len(snap.Labs) == 0:
+		c.Settle(ctx)
+	default:
+		for _, l := range snap.Labs {
+			nodes, links := counts(l)
+			fmt.Fprintf(a.out, "%s goes on running: %s nodes, %s links up. archetype destroy %s ends it.\n", l.Name, nodes, links, l.Name)
+		}
+	}
+}

@@ -1,0 +1,249 @@
+package ui
+
+import (
+	"fmt"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
+
+	"archetype/themes"
+)
+
+// The smallest terminal that is drawn on, and the smallest that shows all
+// panes at once; in cells.
+const (
+	leastW, leastH = 60, 16
+	wideW, wideH   = 100, 28
+)
+
+// View is the screen. It is drawn anew only when something happened.
+func (m *Model) View() tea.View {
+	if m.dirty || m.view == "" {
+		m.curs = nil
+		m.view = strings.Join(m.screenLines(), "\n")
+		m.dirty = false
+	}
+	v := tea.NewView(m.view)
+	v.AltScreen = true
+	v.MouseMode = tea.MouseModeCellMotion
+	v.WindowTitle = "archetype"
+	if m.labName != "" {
+		v.WindowTitle = "archetype: " + m.labName
+	}
+	v.Cursor = m.curs
+	return v
+}
+
+func (m *Model) screenLines() []string {
+	if m.w == 0 {
+		return []string{"archetype"}
+	}
+	if m.w < leastW || m.h < leastH {
+		return m.center([]string{fmt.Sprintf("%dx%d is too small:", m.w, m.h), fmt.Sprintf("archetype needs %dx%d.", leastW, leastH), "", "Labs go on running. q leaves."}, m.w, m.h)
+	}
+	for i := range m.areas {
+		m.areas[i] = area{}
+	}
+	h := m.h - 2
+	var body []string
+	switch {
+	case m.screen == screenConsole && len(m.consoles) > 0:
+		body = m.consoleLines(m.w, h)
+	case m.screen == screenLogs && m.logs != nil:
+		body = m.logs.lines(m, m.w, h)
+	case m.screen == screenMain:
+		body = m.mainLines(m.w, h)
+	default:
+		body = m.labsLines(m.w, h)
+	}
+	lines := append(append([]string{m.header()}, body...), m.footer())
+	if len(m.dialogs) > 0 {
+		m.curs = nil
+		lines = m.overlay(lines, m.dialogs[len(m.dialogs)-1])
+	}
+	return lines
+}
+
+func (m *Model) center(lines []string, w, h int) []string {
+	out := make([]string, 0, h)
+	for range max(0, (h-len(lines))/2) {
+		out = append(out, strings.Repeat(" ", w))
+	}
+	for _, l := range lines {
+		if len(out) < h {
+			out = append(out, m.fit(strings.Repeat(" ", max(0, (w-ansi.StringWidth(l))/2))+l, w))
+		}
+	}
+	for len(out) < h {
+		out = append(out, strings.Repeat(" ", w))
+	}
+	return out
+}
+
+// header says what is shown and how it is.
+func (m *Model) header() string {
+	left := m.paint(themes.Title, " archetype ")
+	right := m.paint(themes.Key, "?") + m.paint(themes.Dim, " help ")
+	if m.w >= wideW {
+		right = m.paint(themes.Key, "ctrl+p") + m.paint(themes.Dim, " commands  ") + right
+	}
+	switch l := m.lab(); {
+	case m.lost != nil:
+		left += m.paint(themes.Bad, "  no engine: "+clean(m.lost.Error())+" (trying again)")
+	case m.snap == nil:
+		left += m.paint(themes.Dim, "  starting the engine")
+	case l != nil && m.screen != screenLabs:
+		running, up := counts(l)
+		role := themes.Lab(l.State)
+		left += "  " + m.paint(themes.Accent, l.Name) + "  " + m.paint(role, fmt.Sprintf("%d/%d running", running, len(l.Nodes))) +
+			"  " + fmt.Sprintf("%d/%d links up", up, len(l.Links))
+		if n := len(m.running()); n > 0 {
+			left += "  " + m.paint(themes.Busy, plural(n, "job"))
+		}
+		right = m.paint(themes.Dim, l.Provider+" "+m.glyphs.Dot+" "+l.Network+"  ") + right
+	default:
+		left += "  " + plural(len(m.snap.Labs), "lab") + " on this machine"
+	}
+	room := m.w - ansi.StringWidth(right)
+	if room < ansi.StringWidth(left) {
+		return m.fit(left, m.w)
+	}
+	return m.fit(left, room) + right
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// footer shows the keys that work here or, when there is one, a message.
+func (m *Model) footer() string {
+	if m.flash != "" {
+		role := themes.Bad
+		if m.flashOK {
+			role = themes.Good
+		}
+		return m.fit(" "+m.paint(role, clean(m.flash)), m.w)
+	}
+	var b strings.Builder
+	for _, h := range m.hints() {
+		part := " " + m.paint(themes.Key, h[0]) + " " + m.paint(themes.Dim, h[1]) + " "
+		if ansi.StringWidth(b.String())+ansi.StringWidth(part) > m.w {
+			break
+		}
+		b.WriteString(part)
+	}
+	return m.fit(b.String(), m.w)
+}
+
+// frame draws a pane around lines of its inner width.
+func (m *Model) frame(title, foot string, lines []string, w, h int, focused bool) []string {
+	role := themes.Border
+	titleRole := themes.Dim
+	if focused {
+		role, titleRole = themes.BorderFocus, themes.Accent
+	}
+	g := &m.glyphs
+	edge := func(l, text string, textRole themes.Role, r string) string {
+		if text != "" {
+			text = " " + ansi.Truncate(text, w-6, g.More) + " "
+		}
+		rest := w - 3 - ansi.StringWidth(text)
+		return m.paint(role, l+g.Horizontal) + m.paint(textRole, text) + m.paint(role, strings.Repeat(g.Horizontal, max(0, rest))+r)
+	}
+	out := make([]string, 0, h)
+	out = append(out, edge(g.TopLeft, title, titleRole, g.TopRight))
+	side := m.paint(role, g.Vertical)
+	blank := strings.Repeat(" ", w-2)
+	for i := range h - 2 {
+		line := blank
+		if i < len(lines) {
+			line = lines[i]
+		}
+		out = append(out, side+line+side)
+	}
+	return append(out, edge(g.BottomLeft, foot, themes.Dim, g.BottomRight))
+}
+
+// place notes where a pane is, for the mouse, and draws it.
+func (m *Model) place(p pane, x, y, w, h int) []string {
+	m.areas[p] = area{x, y, w, h}
+	focused := m.focus == p
+	inW, inH := w-2, h-2
+	l := m.lab()
+	title, foot := "", ""
+	var lines []string
+	switch p {
+	case paneTopology:
+		m.canvas.Resize(inW, inH)
+		title, lines = "1 topology", m.canvas.Lines()
+		foot = [...]string{"overview", "", "detail"}[m.canvas.Level()]
+	case paneNodes:
+		if l != nil {
+			title = fmt.Sprintf("2 nodes %d", len(l.Nodes))
+		}
+		if n := len(m.marks); n > 0 {
+			foot = plural(n, "node") + " marked"
+		}
+		title += filtered(m.nodes.filter)
+		lines = m.nodeRows(inW, inH, focused)
+	case paneLinks:
+		if l != nil {
+			title = fmt.Sprintf("3 links %d", len(l.Links))
+		}
+		title += filtered(m.links.filter)
+		lines = m.linkRows(inW, inH, focused)
+	case paneEvents:
+		title, lines = "4 events"+filtered(m.events.filter), m.eventRows(inW, inH, focused)
+	}
+	if p != paneTopology && len(lines) == 0 {
+		lines = []string{m.fit(m.paint(themes.Dim, " none"), inW)}
+	}
+	return m.frame(title, foot, lines, w, h, focused)
+}
+
+func filtered(f string) string {
+	if f == "" {
+		return ""
+	}
+	return "  /" + f
+}
+
+func (m *Model) mainLines(w, h int) []string {
+	if m.lab() == nil {
+		return m.center([]string{"The lab " + m.labName + " is not there yet."}, w, h)
+	}
+	if m.full || m.w < wideW || m.h < wideH {
+		return m.place(m.focus, 0, 1, w, h)
+	}
+	low := max(6, h/5)
+	high := h - low
+	right := max(42, w*2/5)
+	left := w - right
+	nodesH := high * 3 / 5
+	if n := len(m.lab().Nodes) + 2; n < nodesH {
+		nodesH = max(n, 5)
+	}
+	topo := m.place(paneTopology, 0, 1, left, high)
+	side := append(m.place(paneNodes, left, 1, right, nodesH), m.place(paneLinks, left, 1+nodesH, right, high-nodesH)...)
+	out := make([]string, 0, h)
+	for i := range topo {
+		out = append(out, topo[i]+side[i])
+	}
+	return append(out, m.place(paneEvents, 0, 1+high, w, low)...)
+}
+
+func (m *Model) labsLines(w, h int) []string {
+	m.areas[paneNodes] = area{0, 1, w, h}
+	if m.snap != nil && len(m.shownLabs()) == 0 {
+		text := []string{"No lab is deployed.", "", "D deploys a topology file."}
+		if m.labs.filter != "" {
+			text = []string{"No lab matches /" + m.labs.filter}
+		}
+		return m.frame("labs", "", m.center(text, w-2, h-2), w, h, true)
+	}
+	return m.frame("labs"+filtered(m.labs.filter), "", m.labRows(w-2, h-2), w, h, true)
+}
