@@ -128,15 +128,30 @@ func (m *Model) footer() string {
 		}
 		return m.fit(" "+m.paint(role, clean(m.flash)), m.w)
 	}
-	var b strings.Builder
-	for _, h := range m.hints() {
-		part := " " + m.paint(themes.Key, h[0]) + " " + m.paint(themes.Dim, h[1]) + " "
-		if ansi.StringWidth(b.String())+ansi.StringWidth(part) > m.w {
-			break
+	return m.fit(m.hintLine(m.hints()), m.w)
+}
+
+// hintLine shows as many keys as there is room for; those that lead
+// elsewhere and out are always among them.
+func (m *Model) hintLine(hints [][2]string) string {
+	width := func(h [2]string) int { return ansi.StringWidth(h[0]) + ansi.StringWidth(h[1]) + 3 }
+	always := func(h [2]string) bool { return h[1] == "pane" || h[1] == "quit" || h[1] == "help" }
+	room := m.w
+	for _, h := range hints {
+		if always(h) {
+			room -= width(h)
 		}
-		b.WriteString(part)
 	}
-	return m.fit(b.String(), m.w)
+	var b strings.Builder
+	for _, h := range hints {
+		if !always(h) {
+			if room -= width(h); room < 0 {
+				continue
+			}
+		}
+		b.WriteString(" " + m.paint(themes.Key, h[0]) + " " + m.paint(themes.Dim, h[1]) + " ")
+	}
+	return b.String()
 }
 
 // frame draws a pane around lines of its inner width.
