@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"archetype/backends/provider/netns/applets"
 )
 
 // writable folders of the machine that a node sees through an overlay: it may
@@ -296,7 +298,7 @@ func (v *view) binary(exe *os.File) error {
 			return err
 		}
 	}
-	for _, name := range Applets() {
+	for _, name := range applets.Names() {
 		if err := os.Symlink(target, filepath.Join(binFolder, name)); err != nil {
 			return err
 		}
