@@ -84,12 +84,11 @@ func (a *app) destroy() *cobra.Command {
 
 // labName takes a topology file for the lab in it.
 func (a *app) labName(arg string) (string, error) {
-	st, err := os.Stat(arg)
-	if err != nil || st.IsDir() || !(strings.HasSuffix(arg, ".yml") || strings.HasSuffix(arg, ".yaml")) {
-		if strings.HasSuffix(arg, ".yml") || strings.HasSuffix(arg, ".yaml") {
-			return "", usagef("no topology file %s", arg)
-		}
+	if !strings.HasSuffix(arg, ".yml") && !strings.HasSuffix(arg, ".yaml") {
 		return arg, nil
+	}
+	if st, err := os.Stat(arg); err != nil || st.IsDir() {
+		return "", usagef("no topology file %s", arg)
 	}
 	top, _, err := topology.Load(arg, topology.Options{})
 	if err != nil {

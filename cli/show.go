@@ -29,7 +29,6 @@ func (a *app) shower(asJSON bool) shower {
 type plainShow struct {
 	out  io.Writer
 	seen map[string]string
-	from uint64 // events up to this one are of the past
 }
 
 func (p *plainShow) plan(plan *api.Plan) { fmt.Fprint(p.out, planText(plan)) }
@@ -220,10 +219,7 @@ func firstOf(s ...string) string {
 }
 
 // jsonShow writes an object per line; each has a type.
-type jsonShow struct {
-	app  *app
-	past bool
-}
+type jsonShow struct{ app *app }
 
 func (j *jsonShow) plan(p *api.Plan) {
 	_ = j.app.json(map[string]any{"type": "plan", "plan": p})

@@ -40,7 +40,7 @@ func Connect(ctx context.Context, s *settings.Settings) (*Client, error) {
 		if !absent(err) {
 			return nil, err
 		}
-		if last, err = start(ctx, s, cfg), nil; last != nil && !errors.Is(last, backends.ErrNotFound) {
+		if last = start(ctx, s, cfg); last != nil && !errors.Is(last, backends.ErrNotFound) {
 			return nil, last
 		}
 	}

@@ -16,7 +16,7 @@ func (c *controller) publish() {
 	changed := c.relist
 	for _, n := range c.m.nodeOrder {
 		if n.moved || n.view == nil {
-			n.view, n.moved, changed = n.show(c), false, true
+			n.view, n.moved, changed = n.show(), false, true
 		}
 	}
 	for _, l := range c.m.linkOrder {
@@ -115,7 +115,7 @@ func (e *Engine) publishEvents(events []*api.Event) {
 	})
 }
 
-func (n *node) show(c *controller) *api.Node {
+func (n *node) show() *api.Node {
 	v := &api.Node{Name: n.spec.Name, Kind: n.spec.Kind, Provider: n.provider, Identifier: n.identifier,
 		Desired: n.desired, Actual: n.actual, Progress: n.progress, ProgressText: n.text, Error: n.err,
 		PID: n.pid, Image: n.spec.Image, Group: n.spec.Group, Since: n.since, Retries: n.retries,

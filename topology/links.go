@@ -23,9 +23,8 @@ func (r *reader) link(t *lab.Topology, v *value, index int, seen map[lab.Endpoin
 		r.errorAt(v.line, v.column, `write endpoints: ["a:eth1", "b:eth1"]`, "%s must be a map, this is %s", what, v.form)
 		return
 	}
-	kind := "veth"
 	if tv := v.get("type"); tv != nil {
-		kind = r.str(tv, what+": type")
+		kind := r.str(tv, what+": type")
 		if !slices.Contains(linkTypes, kind) {
 			r.errorAt(tv.line, tv.column, didYouMean(lab.Closest(kind, linkTypes)), "%s: unknown type %q", what, kind)
 			return

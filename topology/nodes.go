@@ -125,14 +125,11 @@ func (r *reader) node(name string, f field, base *sections) (lab.Node, bool) {
 		ls = levels{base.defaults, group, own}
 	}
 	kind := ls.value("kind")
-	kindName := ""
-	switch {
-	case kind == nil:
+	if kind == nil {
 		r.errorAt(f.line, f.column, "", "%s has no kind", what)
 		return lab.Node{}, false
-	default:
-		kindName = kind.text
 	}
+	kindName := kind.text
 	if r.opt.Kinds != nil {
 		canonical, ok := r.opt.Kinds.Canonical(kindName)
 		if !ok {

@@ -26,7 +26,6 @@ type action struct {
 
 func onMain(m *Model) bool     { return m.screen == screenMain }
 func onLabs(m *Model) bool     { return m.screen == screenLabs }
-func onList(m *Model) bool     { return onMain(m) && m.focus != paneTopology }
 func onTopology(m *Model) bool { return onMain(m) && m.focus == paneTopology }
 func onNodes(m *Model) bool    { return onMain(m) && (m.focus == paneTopology || m.focus == paneNodes) }
 func onWires(m *Model) bool    { return onMain(m) && m.focus != paneEvents }

@@ -41,7 +41,7 @@ func (m *Model) ask(what string, f func(context.Context, api.Engine) resultMsg) 
 	}
 }
 
-func (m *Model) result(r resultMsg) tea.Cmd {
+func (m *Model) result(r resultMsg) {
 	if r.err != nil {
 		var e *api.Error
 		if errors.As(r.err, &e) && len(e.Diagnostics) > 0 {
@@ -50,10 +50,10 @@ func (m *Model) result(r resultMsg) tea.Cmd {
 				text = append(text, clean(d.String()))
 			}
 			m.push(&message{title: "topology file", text: text, bad: true})
-			return nil
+			return
 		}
 		m.say(false, r.what+": "+r.err.Error())
-		return nil
+		return
 	}
 	if r.job != nil && !r.job.State.Ended() {
 		m.mine[r.job.ID] = true
@@ -67,7 +67,6 @@ func (m *Model) result(r resultMsg) tea.Cmd {
 	if r.text != nil {
 		m.push(&message{title: r.title, text: r.text})
 	}
-	return nil
 }
 
 // tellEnd says how a job ended that was asked for here.

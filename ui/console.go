@@ -125,7 +125,7 @@ func (m *Model) nodeOf(c *console) *api.Node {
 	return nil
 }
 
-func (m *Model) consoleEvent(msg consoleMsg) tea.Cmd {
+func (m *Model) consoleEvent(msg consoleMsg) {
 	c := msg.c
 	switch {
 	case msg.err != nil:
@@ -142,7 +142,6 @@ func (m *Model) consoleEvent(msg consoleMsg) tea.Cmd {
 		c.told.Store(false)
 		m.dirty = m.screen == screenConsole && m.console < len(m.consoles) && m.consoles[m.console] == c
 	}
-	return nil
 }
 
 // read feeds the emulator; the screen is told once per frame.

@@ -93,7 +93,7 @@ func (p *prompt) other(m *Model, msg tea.Msg) tea.Cmd {
 	return cmd
 }
 
-func (p *prompt) lines(m *Model, w, _ int) (string, []string, int, int) {
+func (p *prompt) lines(_ *Model, w, _ int) (string, []string, int, int) {
 	var out []string
 	for _, l := range strings.Split(ansi.Wordwrap(p.text, w, ""), "\n") {
 		if p.text != "" {

@@ -127,11 +127,11 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case minuteMsg:
 		return m, minute()
 	case resultMsg:
-		return m, m.result(msg)
+		m.result(msg)
 	case planMsg:
 		m.askPlan(msg)
 	case consoleMsg:
-		return m, m.consoleEvent(msg)
+		m.consoleEvent(msg)
 	case logMsg:
 		m.logEvent(msg)
 	case tea.KeyPressMsg:
@@ -139,7 +139,7 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.PasteMsg:
 		return m, m.paste(msg.Content)
 	case tea.MouseMsg:
-		return m, m.mouse(msg)
+		m.mouse(msg)
 	default:
 		if len(m.dialogs) > 0 {
 			return m, m.dialogs[len(m.dialogs)-1].other(m, msg)

@@ -5,32 +5,32 @@ import tea "charm.land/bubbletea/v2"
 const wheelRows = 3
 
 // mouse answers clicks, the wheel and dragging.
-func (m *Model) mouse(msg tea.MouseMsg) tea.Cmd {
+func (m *Model) mouse(msg tea.MouseMsg) {
 	e := msg.Mouse()
 	if len(m.dialogs) > 0 {
-		return nil
+		return
 	}
 	switch m.screen {
 	case screenConsole:
 		if _, wheel := msg.(tea.MouseWheelMsg); wheel && len(m.consoles) > 0 {
 			m.consoles[m.console].wheel(e.Button == tea.MouseWheelUp)
 		}
-		return nil
+		return
 	case screenLogs:
 		if _, wheel := msg.(tea.MouseWheelMsg); wheel {
 			m.logs.scroll(m, wheelBy(e))
 		}
-		return nil
+		return
 	case screenLabs:
 		m.mouseLabs(msg, e)
-		return nil
+		return
 	}
 	p, at := m.paneAt(e.X, e.Y)
 	switch msg.(type) {
 	case tea.MouseClickMsg:
 		m.flash = ""
 		if p < 0 || e.Button != tea.MouseLeft {
-			return nil
+			return
 		}
 		again := m.focus == p
 		m.focus = p
@@ -47,7 +47,7 @@ func (m *Model) mouse(msg tea.MouseMsg) tea.Cmd {
 		m.drag = nil
 	case tea.MouseWheelMsg:
 		if p < 0 {
-			return nil
+			return
 		}
 		switch p {
 		case paneTopology:
@@ -62,7 +62,6 @@ func (m *Model) mouse(msg tea.MouseMsg) tea.Cmd {
 			m.events.move(wheelBy(e), len(m.shownEvents()))
 		}
 	}
-	return nil
 }
 
 func wheelBy(e tea.Mouse) int {

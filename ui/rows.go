@@ -5,15 +5,12 @@ import (
 	"strings"
 	"time"
 
-	"charm.land/lipgloss/v2"
 	"github.com/charmbracelet/x/ansi"
 
 	"archetype/engine/api"
 	"archetype/lab"
 	"archetype/themes"
 )
-
-func (m *Model) style(r themes.Role) lipgloss.Style { return m.theme.Style(r) }
 
 func (m *Model) paint(r themes.Role, s string) string { return m.theme.Style(r).Render(s) }
 

@@ -32,8 +32,9 @@ func Parse(file string, data []byte) (k *Kind, diags []lab.Diagnostic) {
 		// The YAML library has panicked on odd input before; a user's file
 		// must not take the program down.
 		if r := recover(); r != nil {
-			k, diags = nil, append(p.diags, lab.Diagnostic{Severity: lab.SeverityError, File: file, Line: 1,
+			p.diags = append(p.diags, lab.Diagnostic{Severity: lab.SeverityError, File: file, Line: 1,
 				Column: 1, Message: fmt.Sprintf("the file cannot be read as YAML: %v", r)})
+			k, diags = nil, p.diags
 		}
 	}()
 	if len(data) > maxFile {

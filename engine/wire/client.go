@@ -185,7 +185,7 @@ func (c *Client) Backends(ctx context.Context) ([]api.BackendInfo, error) {
 
 func (c *Client) Watch(ctx context.Context) (<-chan *api.Update, error) {
 	ctx, cancel := c.within(ctx)
-	resp, err := c.request(ctx, pathWatch, nil)
+	resp, err := c.request(ctx, pathWatch, nil) //nolint:bodyclose // closed when the watch ends
 	if err != nil {
 		cancel()
 		return nil, err
@@ -213,7 +213,7 @@ func (c *Client) Watch(ctx context.Context) (<-chan *api.Update, error) {
 
 func (c *Client) Logs(ctx context.Context, lab, node string, opt backends.LogOptions) (io.ReadCloser, error) {
 	ctx, cancel := c.within(ctx)
-	resp, err := c.request(ctx, pathLogs, nodeRequest{Lab: lab, Node: node, Log: opt})
+	resp, err := c.request(ctx, pathLogs, nodeRequest{Lab: lab, Node: node, Log: opt}) //nolint:bodyclose // closed with the stream
 	if err != nil {
 		cancel()
 		return nil, err
@@ -267,7 +267,7 @@ func (c *Client) stream(ctx context.Context, path string, req nodeRequest) (net.
 		return give(lost(err))
 	}
 	r := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(r, nil)
+	resp, err := http.ReadResponse(r, nil) //nolint:bodyclose // the connection goes on as frames
 	if err != nil {
 		return give(lost(err))
 	}

@@ -39,8 +39,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	defer f.Close()
 	tests, packages, build := read(bufio.NewScanner(f))
+	_ = f.Close()
 	os.Exit(tell(tests, packages, build))
 }
 

@@ -146,8 +146,7 @@ func (m *Model) segment(a, b point, stroke uint8, role themes.Role) {
 			c.stroke, c.role = stroke, role
 		}
 	}
-	switch {
-	case a.y == b.y:
+	if a.y == b.y {
 		lo, hi := min(a.x, b.x), max(a.x, b.x)
 		for x := max(lo, m.ox); x <= min(hi, m.ox+m.w); x++ {
 			var arms uint8
@@ -159,18 +158,18 @@ func (m *Model) segment(a, b point, stroke uint8, role themes.Role) {
 			}
 			put(x, a.y, arms)
 		}
-	default:
-		lo, hi := min(a.y, b.y), max(a.y, b.y)
-		for y := max(lo, m.oy); y <= min(hi, m.oy+m.h); y++ {
-			var arms uint8
-			if y > lo {
-				arms |= themes.ArmUp
-			}
-			if y < hi {
-				arms |= themes.ArmDown
-			}
-			put(a.x, y, arms)
+		return
+	}
+	lo, hi := min(a.y, b.y), max(a.y, b.y)
+	for y := max(lo, m.oy); y <= min(hi, m.oy+m.h); y++ {
+		var arms uint8
+		if y > lo {
+			arms |= themes.ArmUp
 		}
+		if y < hi {
+			arms |= themes.ArmDown
+		}
+		put(a.x, y, arms)
 	}
 }
 
@@ -260,7 +259,7 @@ func (m *Model) short(name string) string {
 func (m *Model) drawNames(s *scene) {
 	for i, path := range s.paths {
 		k := m.lab.Links[i]
-		if len(path) < 2 || !(s.level == Detail || m.chosen(k)) {
+		if len(path) < 2 || (s.level != Detail && !m.chosen(k)) {
 			continue
 		}
 		first, last := k.A, k.B

@@ -10,7 +10,6 @@ import (
 
 	"archetype/engine/api"
 	"archetype/lab"
-	"archetype/themes"
 )
 
 func labOf(links ...string) *api.Lab {
@@ -75,25 +74,28 @@ func samples() map[string]*api.Lab {
 
 func plainText(m *Model) string { return ansi.Strip(strings.Join(m.Lines(), "\n")) }
 
-// SHOW=80x24 go test -run TestShow -v prints the samples, to be looked at.
-func TestShow(t *testing.T) {
-	size := os.Getenv("SHOW")
-	if size == "" {
-		t.Skip("set SHOW=80x24 to look at the samples")
-	}
-	var w, h int
-	_, _ = fmt.Sscanf(size, "%dx%d", &w, &h)
-	th, err := themes.Load("dark", "")
-	if err != nil {
-		t.Fatal(err)
-	}
+// Every line of every picture has the width of the view, whatever its size.
+// With SHOW=80x24 the pictures of that size are printed, to be looked at.
+func TestPicturesFillTheView(t *testing.T) {
 	for name, l := range samples() {
-		if only := os.Getenv("ONLY"); only != "" && only != name {
-			continue
+		for _, size := range []string{"80x24", "38x12", "158x44", "1x1"} {
+			var w, h int
+			if _, err := fmt.Sscanf(size, "%dx%d", &w, &h); err != nil {
+				t.Fatal(err)
+			}
+			m := canvasOf(t, l, w, h)
+			lines := m.Lines()
+			if len(lines) != h {
+				t.Errorf("%s %s: %d lines", name, size, len(lines))
+			}
+			for i, line := range lines {
+				if got := ansi.StringWidth(line); got != w {
+					t.Errorf("%s %s: line %d is %d wide", name, size, i, got)
+				}
+			}
+			if os.Getenv("SHOW") == size {
+				fmt.Printf("== %s, level %d\n%s\n", name, m.Level(), plainText(m))
+			}
 		}
-		m := New(th, themes.UTF8)
-		m.Resize(w, h)
-		m.SetLab(l)
-		fmt.Printf("== %s, level %d\n%s\n", name, m.Level(), plainText(m))
 	}
 }

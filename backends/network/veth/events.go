@@ -2,6 +2,7 @@ package veth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -51,15 +52,15 @@ func (n *Network) Events(ctx context.Context) (<-chan backends.LinkStatus, error
 			msgs, _, err := sock.Receive()
 			var keys []key
 			n.mu.Lock()
-			switch err {
-			case nil:
+			switch {
+			case err == nil:
 				for _, m := range msgs {
 					if k, ok := n.about(m.Data); ok {
 						keys = append(keys, k)
 					}
 				}
-			case unix.EAGAIN, unix.EINTR:
-			case unix.ENOBUFS: // some were lost: look at all
+			case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+			case errors.Is(err, unix.ENOBUFS): // some were lost: look at all
 				for k := range n.known {
 					keys = append(keys, k)
 				}

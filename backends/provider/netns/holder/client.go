@@ -149,7 +149,7 @@ func (c *Client) Wait(ctx context.Context) error {
 	if err != nil {
 		return nil //nolint:nilerr // nobody there: it has ended
 	}
-	for range events { //nolint:revive // only the end matters
+	for range events { // only the end matters
 	}
 	return ctx.Err()
 }

@@ -1,7 +1,6 @@
 package holder
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -26,7 +25,6 @@ const maxLog = 4 << 20
 type node struct {
 	sync.Mutex
 	netns  *os.File
-	config json.RawMessage
 	gone   bool
 	asked  bool          // its end was asked for
 	ended  chan struct{} // closed when the init that runs has ended

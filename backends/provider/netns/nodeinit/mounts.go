@@ -125,28 +125,28 @@ func (v *view) scratch() error {
 
 func (v *view) overlay(dir string) error {
 	base := filepath.Join(v.cfg.Folder, "fs")
-	layers := func() (string, error) {
+	layers := func() error {
 		up, work := filepath.Join(base, "up", dir), filepath.Join(base, "work", dir)
 		if err := errors.Join(os.MkdirAll(up, 0o755), os.MkdirAll(work, 0o755)); err != nil {
-			return "", err
+			return err
 		}
 		upFD, err := open(up)
 		if err != nil {
-			return "", err
+			return err
 		}
 		defer func() { _ = upFD.Close() }()
 		workFD, err := open(work)
 		if err != nil {
-			return "", err
+			return err
 		}
 		defer func() { _ = workFD.Close() }()
 		opts := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", dir, path(upFD), path(workFD))
 		if v.cfg.Rootless {
 			opts += ",userxattr"
 		}
-		return opts, unix.Mount("overlay", dir, "overlay", 0, opts)
+		return unix.Mount("overlay", dir, "overlay", 0, opts)
 	}
-	if _, err := layers(); err == nil {
+	if err := layers(); err == nil {
 		return nil
 	}
 	// The node's folder may lie on a file system that cannot take an
@@ -157,7 +157,7 @@ func (v *view) overlay(dir string) error {
 	if err := mount("tmpfs", base, "tmpfs", 0, "mode=755"); err != nil {
 		return err
 	}
-	if _, err := layers(); err == nil {
+	if err := layers(); err == nil {
 		return nil
 	}
 	return v.replace(dir, filepath.Join(base, "own", dir))
