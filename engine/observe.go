@@ -3,11 +3,14 @@ package engine
 import (
 	"context"
 	"fmt"
+	"io"
+	"strings"
 	"time"
 
 	"archetype/backends"
 	"archetype/engine/api"
 	"archetype/lab"
+	"archetype/vendors"
 )
 
 const (
@@ -198,7 +201,8 @@ func (c *controller) observeEnded(n *node, st backends.NodeStatus) {
 		n.retries = 0
 	}
 	if was == lab.NodeStarting {
-		c.fail(n, fmt.Errorf("ended while it booted: %s%s", why, lastWords(n)))
+		c.fail(n, fmt.Errorf("ended while it booted: %s", why))
+		c.askLastWords(n)
 		return
 	}
 	n.retries++
@@ -212,11 +216,35 @@ func (c *controller) observeEnded(n *node, st backends.NodeStatus) {
 	c.warnf(n, "%s%s", n.err, again)
 }
 
-func lastWords(n *node) string {
-	if n.text == "" {
-		return ""
+// askLastWords adds to a node's error what it said last: most often the
+// reason.
+func (c *controller) askLastWords(n *node) {
+	p, err := c.provider(n)
+	if err != nil {
+		return
 	}
-	return "; it last said: " + n.text
+	ref, before := c.ref(n), n.err
+	c.e.spawn(func() {
+		ctx, cancel := context.WithTimeout(c.ctx, time.Second)
+		defer cancel()
+		r, err := p.Logs(ctx, ref, backends.LogOptions{Lines: 1, Boot: true})
+		if err != nil {
+			return
+		}
+		defer func() { _ = r.Close() }()
+		said, err := io.ReadAll(io.LimitReader(r, 4096))
+		text := vendors.Clean(strings.TrimSpace(string(said)))
+		if err != nil || text == "" {
+			return
+		}
+		c.post(func(c *controller) {
+			if n.err == before && n.actual == lab.NodeError {
+				n.err += "; it last said: " + text
+				n.moved = true
+				c.errorf(n, "it last said: %s", text)
+			}
+		})
+	})
 }
 
 // followLinks keeps subscribed to a network's events.

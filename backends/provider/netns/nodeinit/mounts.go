@@ -316,7 +316,7 @@ func (v *view) files() error {
 		files[name] = text
 	}
 	for _, dir := range v.cfg.Folders {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := v.own(dir); err != nil {
 			return err
 		}
 	}
@@ -330,6 +330,20 @@ func (v *view) files() error {
 		}
 	}
 	return v.groups()
+}
+
+// own gives the node an empty folder of its own at a path. One of the
+// machine's is covered: it may belong to a user that a rootless node lacks.
+func (v *view) own(dir string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return os.MkdirAll(dir, 0o755)
+	}
+	own := filepath.Join(v.cfg.Folder, "fs", "own", dir)
+	if err := os.MkdirAll(own, 0o755); err != nil {
+		return err
+	}
+	v.writable = append(v.writable, dir)
+	return mount(own, dir, "", unix.MS_BIND, "")
 }
 
 // groups puts root into the groups that daemons insist on, with root's own
