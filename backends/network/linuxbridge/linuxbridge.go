@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"syscall"
 
@@ -70,32 +69,18 @@ func (n *Network) Available(context.Context) backends.Availability {
 // Initialize has nothing to make: bridges come with their links.
 func (n *Network) Initialize(context.Context, string) error { return nil }
 
-// Cleanup removes every bridge and far end of the lab.
-func (n *Network) Cleanup(ctx context.Context, labName string) error {
-	links, err := n.panel.LinkList()
-	if err != nil {
-		return err
-	}
-	for _, l := range links {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		name := l.Attrs().Name
-		if strings.HasPrefix(name, nsnet.Prefix("b", labName)) || strings.HasPrefix(name, nsnet.Prefix("h", labName)) {
-			if err := n.panel.Delete(name); err != nil {
-				return err
-			}
-		}
-	}
+// Cleanup removes every bridge and far end of the lab, all at once: each by
+// itself would make the kernel wait each time.
+func (n *Network) Cleanup(_ context.Context, labName string) error {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	for far, l := range n.known {
 		if l.Lab == labName {
 			delete(n.known, far)
 			delete(n.last, l.Lab+"\x00"+l.ID())
 		}
 	}
-	return nil
+	n.mu.Unlock()
+	return n.panel.DeleteGroup(nsnet.Group(labName))
 }
 
 func bridgeName(l backends.Link) string { return nsnet.Name("b", l.Lab, l.ID()) }
@@ -159,7 +144,7 @@ func (n *Network) make(ns *nsnet.NS, p backends.Port, far string, master int, up
 		return err
 	}
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.MasterIndex = far, p.MTU, master
+	attrs.Name, attrs.MTU, attrs.MasterIndex, attrs.Group = far, p.MTU, master, nsnet.Group(p.Lab)
 	if up {
 		attrs.Flags = net.FlagUp
 	}
@@ -249,7 +234,7 @@ func (n *Network) bridge(l backends.Link) (index int, err error) {
 		return have.Attrs().Index, nil
 	}
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.Flags = name, mtu, net.FlagUp
+	attrs.Name, attrs.MTU, attrs.Flags, attrs.Group = name, mtu, net.FlagUp, nsnet.Group(l.Lab)
 	off, mask := false, bridgeForwards
 	br := &netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &off, GroupFwdMask: &mask}
 	if err := n.panel.LinkAdd(br); err != nil && !errors.Is(err, syscall.EEXIST) {

@@ -4,6 +4,7 @@ package nsnet
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"syscall"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
@@ -112,6 +114,21 @@ func (n *NS) Delete(name string) error {
 	return nil
 }
 
+// DeleteGroup removes all interfaces of a group. One message, and one wait of
+// the kernel's, does it.
+func (n *NS) DeleteGroup(group uint32) error {
+	return n.Do(func() error {
+		req := nl.NewNetlinkRequest(unix.RTM_DELLINK, unix.NLM_F_ACK)
+		req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+		req.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(group)))
+		_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+		if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ESRCH) {
+			return nil // there is none
+		}
+		return err
+	})
+}
+
 // Change sets an interface up or down and its alias in one message.
 func (n *NS) Change(name, alias string, up bool) error {
 	attrs := netlink.NewLinkAttrs()
@@ -151,6 +168,12 @@ func MAC(labName string, end lab.End) (net.HardwareAddr, error) {
 	}
 	sum := sha256.Sum256([]byte("mac\x00" + labName + "\x00" + end.String()))
 	return net.HardwareAddr{0x02, sum[0], sum[1], sum[2], sum[3], sum[4]}, nil
+}
+
+// Group is the number that our interfaces of a lab have in common.
+func Group(labName string) uint32 {
+	sum := sha256.Sum256([]byte("group\x00" + labName))
+	return binary.BigEndian.Uint32(sum[:])>>1 | 1 // never 0, which is everybody's
 }
 
 // Name makes the name of an interface that only we see: a letter, six digits

@@ -71,7 +71,7 @@ func (n *Network) Available(context.Context) backends.Availability {
 func (n *Network) Initialize(context.Context, string) error { return nil }
 
 // Cleanup removes what waits in the panel; the rest goes with the nodes.
-func (n *Network) Cleanup(ctx context.Context, labName string) error {
+func (n *Network) Cleanup(_ context.Context, labName string) error {
 	n.mu.Lock()
 	for k := range n.known {
 		if k.lab == labName {
@@ -80,23 +80,7 @@ func (n *Network) Cleanup(ctx context.Context, labName string) error {
 		}
 	}
 	n.mu.Unlock()
-	p := n.panelNS
-	links, err := p.LinkList()
-	if err != nil {
-		return err
-	}
-	for _, l := range links {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		prefix := nsnet.Prefix("p", labName)
-		if name := l.Attrs().Name; len(name) > len(prefix) && name[:len(prefix)] == prefix {
-			if err := p.Delete(name); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return n.panelNS.DeleteGroup(nsnet.Group(labName))
 }
 
 func wrap(l backends.Link, err error) error {
@@ -213,6 +197,11 @@ func (n *Network) Provision(_ context.Context, p backends.Port) error {
 	if err := pair(s.NS, s.name, p, panel, parked(p), backends.Port{MTU: p.MTU}); err != nil {
 		return fmt.Errorf("%s: %w", p.End, err)
 	}
+	if far, err := panel.Find(parked(p)); err == nil && far != nil {
+		if err := panel.LinkSetGroup(far, int(nsnet.Group(p.Lab))); err != nil {
+			return fmt.Errorf("%s: %w", p.End, err)
+		}
+	}
 	return s.finish(nsnet.Alias(useHalf, p.Lab, p.End.String()), p.MTU)
 }
 
@@ -303,6 +292,9 @@ func (n *Network) reach(have, other *side) error {
 	}
 	mac, err := nsnet.MAC(other.Lab, other.End)
 	if err != nil {
+		return err
+	}
+	if err := panel.LinkSetGroup(far, 0); err != nil { // it is the node's now
 		return err
 	}
 	if err := panel.LinkSetHardwareAddr(far, mac); err != nil {
