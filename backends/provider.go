@@ -63,6 +63,14 @@ type NodeConfig struct {
 	Hosts string
 	// Config is the text of the startup configuration, already resolved.
 	Config string
+	// Prefix is what the file wants before the name that the provider itself
+	// gives the node: nil is containerlab's "clab"; with "" the name is the
+	// node's alone.
+	Prefix *string
+	// Management is nil where the file says nothing of it.
+	Management *lab.Management
+	// File is the absolute path of the topology file.
+	File string
 	// Labels go onto the real thing, so that truth can be rebuilt from it.
 	Labels map[string]string
 }

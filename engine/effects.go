@@ -170,7 +170,8 @@ func (c *controller) provider(n *node) (backends.Provider, error) {
 
 func (c *controller) nodeConfig(n *node) backends.NodeConfig {
 	cfg := backends.NodeConfig{Ref: c.ref(n), Node: n.spec, Kind: n.kind,
-		Hosts: c.m.hosts, Config: n.config, Labels: c.labels(n)}
+		Hosts: c.m.hosts, Config: n.config, Labels: c.labels(n), Prefix: c.m.topology.Prefix,
+		Management: c.m.topology.Management, File: c.m.topology.File}
 	for _, l := range n.links {
 		for _, end := range l.spec.Ends() {
 			if end.Node == n.spec.Name {

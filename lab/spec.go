@@ -14,6 +14,8 @@ type Topology struct {
 	File   string  `json:"file,omitempty"`   // absolute path it was read from
 	Nodes  []Node  `json:"nodes"`            // in the order of the file
 	Links  []Link  `json:"links"`            // in the order of the file
+	// Management is nil where the file says nothing of it.
+	Management *Management `json:"mgmt,omitempty"`
 }
 
 // Node is one node as the file states it.
@@ -36,7 +38,8 @@ type Node struct {
 	ConfigText    string            `json:"startup_config_text,omitempty"` // when written inline
 	MTU           int               `json:"mtu,omitempty"`                 // bytes; 0 means the backend's default
 	// Aliases maps the device's own interface names to those the kernel has.
-	Aliases map[string]string `json:"aliases,omitempty"`
+	Aliases   map[string]string `json:"aliases,omitempty"`
+	Container Container         `json:"container,omitzero"`
 }
 
 // Endpoint names one interface of one node. Its text form is "node:interface".

@@ -1,0 +1,59 @@
+package lab
+
+import "time"
+
+// Container is what the file says of a node that only a provider of
+// containers can heed. Sizes are in bytes.
+type Container struct {
+	PullPolicy     string   `json:"image_pull_policy,omitempty"` // IfNotPresent, Always or Never; empty is the first
+	Privileged     *bool    `json:"privileged,omitempty"`        // nil: as the kind has it
+	Capabilities   []string `json:"cap_add,omitempty"`           // without the CAP_ before them
+	Devices        []string `json:"devices,omitempty"`           // host[:node[:rwm]]
+	Ports          []string `json:"ports,omitempty"`             // [[address:]host-port:]node-port[/protocol]
+	ShmSize        int64    `json:"shm_size,omitempty"`
+	Memory         int64    `json:"memory,omitempty"`
+	CPU            float64  `json:"cpu,omitempty"` // cores
+	CPUSet         string   `json:"cpu_set,omitempty"`
+	Tmpfs          []string `json:"tmpfs,omitempty"`        // path[:options]
+	SecurityOpt    []string `json:"security_opt,omitempty"` // as the engine takes them
+	Ulimits        []string `json:"ulimits,omitempty"`      // name=soft[:hard]
+	RestartPolicy  string   `json:"restart_policy,omitempty"`
+	AutoRemove     bool     `json:"auto_remove,omitempty"`
+	NetworkMode    string   `json:"network_mode,omitempty"` // of the management side: bridge (empty), none, host or container:NAME
+	ManagementIPv4 string   `json:"mgmt_ipv4,omitempty"`    // address without a prefix length
+	ManagementIPv6 string   `json:"mgmt_ipv6,omitempty"`
+	DNS            *DNS     `json:"dns,omitempty"`
+
+	Healthcheck *Healthcheck `json:"healthcheck,omitempty"`
+}
+
+// DNS is how a node finds names.
+type DNS struct {
+	Servers []string `json:"servers,omitempty"`
+	Search  []string `json:"search,omitempty"`
+	Options []string `json:"options,omitempty"`
+}
+
+// Healthcheck is a command that the container engine runs again and again.
+type Healthcheck struct {
+	Test        []string      `json:"test"` // CMD or CMD-SHELL first, as the engine takes it
+	Interval    time.Duration `json:"interval,omitempty"`
+	Timeout     time.Duration `json:"timeout,omitempty"`
+	StartPeriod time.Duration `json:"start_period,omitempty"`
+	Retries     int           `json:"retries,omitempty"`
+}
+
+// Management is the network by which the machine itself reaches the nodes,
+// where the provider has one.
+type Management struct {
+	Network        string `json:"network,omitempty"` // the engine's name of it; empty: "clab"
+	Bridge         string `json:"bridge,omitempty"`  // name of the interface on the machine
+	IPv4Subnet     string `json:"ipv4_subnet,omitempty"`
+	IPv4Gateway    string `json:"ipv4_gw,omitempty"`
+	IPv4Range      string `json:"ipv4_range,omitempty"`
+	IPv6Subnet     string `json:"ipv6_subnet,omitempty"`
+	IPv6Gateway    string `json:"ipv6_gw,omitempty"`
+	IPv6Range      string `json:"ipv6_range,omitempty"`
+	MTU            int    `json:"mtu,omitempty"` // bytes; 0: the engine's default
+	ExternalAccess *bool  `json:"external_access,omitempty"`
+}
