@@ -14,7 +14,8 @@ type Container struct {
 	Memory         int64    `json:"memory,omitempty"`
 	CPU            float64  `json:"cpu,omitempty"` // cores
 	CPUSet         string   `json:"cpu_set,omitempty"`
-	Tmpfs          []string `json:"tmpfs,omitempty"`        // path[:options]
+	Tmpfs          []string `json:"tmpfs,omitempty"`        // path[:options], by path
+	Volumes        []string `json:"volumes,omitempty"`      // name:path[:options] of the engine's own volumes, or path of a nameless one
 	SecurityOpt    []string `json:"security_opt,omitempty"` // as the engine takes them
 	Ulimits        []string `json:"ulimits,omitempty"`      // name=soft[:hard]
 	RestartPolicy  string   `json:"restart_policy,omitempty"`
@@ -22,6 +23,11 @@ type Container struct {
 	NetworkMode    string   `json:"network_mode,omitempty"` // of the management side: bridge (empty), none, host or container:NAME
 	ManagementIPv4 string   `json:"mgmt_ipv4,omitempty"`    // address without a prefix length
 	ManagementIPv6 string   `json:"mgmt_ipv6,omitempty"`
+	Hostname       string   `json:"hostname,omitempty"` // empty: the node's name
+	Aliases        []string `json:"aliases,omitempty"`  // further names of the node in the management network
+	PIDMode        string   `json:"pid_mode,omitempty"` // empty, host or container:NAME
+	CgroupMode     string   `json:"cgroupns_mode,omitempty"`
+	CgroupParent   string   `json:"cgroup_parent,omitempty"`
 	DNS            *DNS     `json:"dns,omitempty"`
 
 	Healthcheck *Healthcheck `json:"healthcheck,omitempty"`
@@ -36,7 +42,7 @@ type DNS struct {
 
 // Healthcheck is a command that the container engine runs again and again.
 type Healthcheck struct {
-	Test        []string      `json:"test"` // CMD or CMD-SHELL first, as the engine takes it
+	Test        []string      `json:"test"` // CMD, CMD-SHELL or NONE first, as the engine takes it
 	Interval    time.Duration `json:"interval,omitempty"`
 	Timeout     time.Duration `json:"timeout,omitempty"`
 	StartPeriod time.Duration `json:"start_period,omitempty"`
@@ -56,4 +62,7 @@ type Management struct {
 	IPv6Range      string `json:"ipv6_range,omitempty"`
 	MTU            int    `json:"mtu,omitempty"` // bytes; 0: the engine's default
 	ExternalAccess *bool  `json:"external_access,omitempty"`
+	// SkipUnused: the network is not made when no node would be in it.
+	SkipUnused    bool              `json:"skip_when_unused,omitempty"`
+	DriverOptions map[string]string `json:"driver_opts,omitempty"`
 }

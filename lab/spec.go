@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 )
 
 // Topology is a lab as its file states it, with every default, kind and group
@@ -13,7 +14,10 @@ type Topology struct {
 	Prefix *string `json:"prefix,omitempty"` // nil means the format's own default
 	File   string  `json:"file,omitempty"`   // absolute path it was read from
 	Nodes  []Node  `json:"nodes"`            // in the order of the file
-	Links  []Link  `json:"links"`            // in the order of the file
+	Links  []Link  `json:"links"`            // between two nodes, in the order of the file
+	// Outside are the links that leave the lab, in the order of the file: each
+	// has its Outside set, A is the node's end and B says where it goes.
+	Outside []Link `json:"outside,omitempty"`
 	// Management is nil where the file says nothing of it.
 	Management *Management `json:"mgmt,omitempty"`
 }
@@ -40,6 +44,13 @@ type Node struct {
 	// Aliases maps the device's own interface names to those the kernel has.
 	Aliases   map[string]string `json:"aliases,omitempty"`
 	Container Container         `json:"container,omitzero"`
+	// StartupDelay is waited before the node is created.
+	StartupDelay time.Duration `json:"startup_delay,omitempty"`
+	Stages       []StagePlan   `json:"stages,omitempty"` // in the order of Stages
+	// EnforceConfig: the file's configuration is used even where the node has
+	// one saved. SuppressConfig: the node gets none at all.
+	EnforceConfig  bool `json:"enforce_startup_config,omitempty"`
+	SuppressConfig bool `json:"suppress_startup_config,omitempty"`
 }
 
 // Endpoint names one interface of one node. Its text form is "node:interface".
@@ -75,6 +86,8 @@ type Link struct {
 	B      End               `json:"b"`
 	MTU    int               `json:"mtu,omitempty"` // bytes; 0 means the backend's default
 	Labels map[string]string `json:"labels,omitempty"`
+	// Outside is nil where both ends are nodes of the lab.
+	Outside *Outside `json:"outside,omitempty"`
 }
 
 // ID identifies a link within its lab, whichever way round it is written.
