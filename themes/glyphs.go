@@ -57,6 +57,22 @@ var Plain = Glyphs{
 	},
 }
 
+// Crossing is where a vertical and a horizontal line of these strokes cross.
+func (g *Glyphs) Crossing(v, h int) rune {
+	const all = ArmUp | ArmDown | ArmLeft | ArmRight
+	switch {
+	case g.ASCII && h == StrokeHeavy && v != StrokeHeavy:
+		return g.Lines[h][ArmLeft|ArmRight]
+	case g.ASCII: // one passes over the other: + is for corners
+		return g.Lines[v][ArmUp|ArmDown]
+	case v == StrokeHeavy && h != StrokeHeavy:
+		return '╂'
+	case h == StrokeHeavy && v != StrokeHeavy:
+		return '┿'
+	}
+	return g.Lines[v][all]
+}
+
 // GlyphsFor returns a set by name. "auto" looks at the locale, as the
 // environment gives it.
 func GlyphsFor(name string) Glyphs {

@@ -195,7 +195,7 @@ func (m *Model) place(p pane, x, y, w, h int) []string {
 	case paneTopology:
 		m.canvas.Resize(inW, inH)
 		title, lines = "1 topology", m.canvas.Lines()
-		foot = [...]string{"overview", "", "detail"}[m.canvas.Level()]
+		foot = m.canvas.Level().String() + " " + m.glyphs.Dot + " " + m.canvas.Selected()
 	case paneNodes:
 		if l != nil {
 			title = fmt.Sprintf("2 nodes %d", len(l.Nodes))

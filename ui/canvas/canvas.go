@@ -113,10 +113,8 @@ func (m *Model) Resize(w, h int) {
 	m.keepInside()
 }
 
-const (
-	longestName = 24
-	boxPadding  = 8 // frame, glyph, spaces and room for the per cent
-)
+// boxPadding is the frame, the glyph, spaces and room for the per cent.
+const boxPadding = 10
 
 func (m *Model) scene(level Level) *scene {
 	if s := m.scenes[level]; s != nil {
@@ -127,12 +125,25 @@ func (m *Model) scene(level Level) *scene {
 		m.scenes[level] = s
 		return s
 	}
+	alike := 0 // boxes of one width are easier on the eye
+	for _, n := range m.lab.Nodes {
+		alike = max(alike, min(len(n.Name), 14))
+	}
 	s := m.plan.scene(level, func(n int) int {
-		w := min(len(m.lab.Nodes[n].Name), longestName)
-		if level == Detail {
-			w = max(w, len(m.lab.Nodes[n].Kind)+2, 8)
+		w := len(m.lab.Nodes[n].Name)
+		switch level {
+		case Compact:
+			return w + 2 // the glyph, and no frame
+		case Detail:
+			w = max(w, len(m.lab.Nodes[n].Kind)-2)
 		}
-		return w + boxPadding
+		return (max(w, alike) + boxPadding) | 1
+	}, func(link, node int) int {
+		k := m.lab.Links[link]
+		if nodeOf(k.A) == m.lab.Nodes[node].Name {
+			return len(interfaceOf(k.A))
+		}
+		return len(interfaceOf(k.B))
 	})
 	m.scenes[level] = s
 	return s
@@ -145,7 +156,7 @@ func (m *Model) Fit() {
 		return
 	}
 	m.level = Overview
-	for _, l := range []Level{Detail, Normal} {
+	for _, l := range []Level{Detail, Normal, Compact} {
 		if len(m.lab.Nodes) > 400 {
 			break // far too many to be worth trying
 		}

@@ -27,7 +27,7 @@ func canvasOf(t testing.TB, l *api.Lab, w, h int) *Model {
 func TestLayoutsAreSound(t *testing.T) {
 	for name, l := range samples() {
 		m := canvasOf(t, l, 80, 24)
-		for _, level := range []Level{Overview, Normal, Detail} {
+		for _, level := range []Level{Overview, Compact, Normal, Detail} {
 			s := m.scene(level)
 			at := map[point]int{}
 			for i, b := range s.boxes {

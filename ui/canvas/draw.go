@@ -15,6 +15,46 @@ type cell struct {
 	role   themes.Role
 	arms   uint8
 	stroke uint8
+	under  uint8 // where lines cross: the stroke of the one below, plus one
+}
+
+const (
+	vertical   = themes.ArmUp | themes.ArmDown
+	horizontal = themes.ArmLeft | themes.ArmRight
+)
+
+// lay draws a piece of a line over what is there: beside what goes the same
+// way, across what goes the other.
+func (c *cell) lay(arms, stroke uint8, role themes.Role) {
+	across := (c.arms == vertical && arms == horizontal) || (c.arms == horizontal && arms == vertical)
+	if across {
+		if c.stroke != themes.StrokeDotted && stroke == themes.StrokeDotted {
+			return // a whole line is not broken by a dotted one
+		}
+		if c.stroke == themes.StrokeDotted && stroke != themes.StrokeDotted {
+			c.arms = 0 // and passes over it
+		} else {
+			c.under = c.stroke + 1
+			if arms == vertical {
+				c.under |= underHorizontal
+			}
+		}
+	} else {
+		c.under = 0
+	}
+	c.arms |= arms
+	c.stroke, c.role = stroke, role
+}
+
+const underHorizontal = 0x80
+
+// strokes of a crossing.
+func (c *cell) strokes() (v, h int) {
+	under := int(c.under&^underHorizontal) - 1
+	if c.under&underHorizontal != 0 {
+		return int(c.stroke), under
+	}
+	return under, int(c.stroke)
 }
 
 func (m *Model) draw() {
@@ -54,6 +94,9 @@ func (m *Model) line(cells []cell) string {
 		r := c.r
 		if c.arms != 0 {
 			r = m.glyphs.Lines[c.stroke][c.arms]
+			if c.under != 0 {
+				r = m.glyphs.Crossing(c.strokes())
+			}
 		}
 		if r == 0 {
 			r = ' '
@@ -142,8 +185,7 @@ func (m *Model) inSight(path []point) bool {
 func (m *Model) segment(a, b point, stroke uint8, role themes.Role) {
 	put := func(x, y int, arms uint8) {
 		if c := m.at(x, y); c != nil {
-			c.arms |= arms
-			c.stroke, c.role = stroke, role
+			c.lay(arms, stroke, role)
 		}
 	}
 	if a.y == b.y {
@@ -180,17 +222,25 @@ func (m *Model) drawBoxes(s *scene) {
 		}
 		n := m.lab.Nodes[i]
 		frame := themes.Border
-		if n.Name == m.sel {
+		switch {
+		case n.Name == m.sel:
 			frame = themes.BorderFocus
+		case n.Actual == lab.NodeError:
+			frame = themes.Bad
 		}
-		m.frame(b, frame)
-		label := m.glyphs.Node(n.Actual) + " " + m.short(n.Name)
-		if n.Actual == lab.NodeStarting {
-			label += " " + strconv.Itoa(n.Progress) + "%"
-		}
+		label := m.glyphs.Node(n.Actual) + " " + n.Name
 		role := m.nodeRole(n)
 		if n.Name == m.sel {
 			role = themes.Selection
+		}
+		if s.level == Compact {
+			m.text(b.x, b.y, strings.Repeat(" ", b.w), "")
+			m.text(b.x+(b.w-len([]rune(label)))/2, b.y, label, role)
+			continue
+		}
+		m.frame(b, frame)
+		if n.Actual == lab.NodeStarting {
+			label += " " + strconv.Itoa(n.Progress) + "%"
 		}
 		m.inside(b, 1, label, role)
 		if s.level == Detail {
@@ -243,15 +293,6 @@ func (m *Model) inside(b rect, row int, s string, role themes.Role) {
 		m.text(b.x+1, b.y+row, strings.Repeat(" ", b.w-2), role)
 	}
 	m.text(left, b.y+row, string(runes), role)
-}
-
-// short keeps both ends of a name that is too long.
-func (m *Model) short(name string) string {
-	if len(name) <= longestName {
-		return name
-	}
-	half := (longestName - 1) / 2
-	return name[:half] + m.glyphs.More + name[len(name)-half:]
 }
 
 // drawNames puts the interfaces' names beside the ends of links: of all in

@@ -59,8 +59,9 @@ func degree(neighbours []int) int {
 	return len(seen)
 }
 
-// wrap breaks rows that are far wider than the whole is high.
-func (p *plan) wrap() {
+// wrap breaks rows that are far wider than the whole is high: nodes with one
+// cable are stacked below what they hang on, others are broken in groups.
+func (p *plan) wrap(adj [][]int) {
 	total := 0
 	for _, r := range p.rows {
 		total += len(r)
@@ -73,10 +74,19 @@ func (p *plan) wrap() {
 	p.layer = nil
 	for layer, r := range p.rows {
 		parts := (len(r) + limit - 1) / limit
-		for i := range parts {
-			lo, hi := i*len(r)/parts, (i+1)*len(r)/parts
-			rows = append(rows, append([]int(nil), r[lo:hi]...))
-			p.layer = append(p.layer, layer)
+		broken := make([][]int, parts)
+		for i, s := range r {
+			part := i * parts / len(r)
+			if k, n, ok := p.hangs(r, s, adj); ok {
+				part = k * parts / n
+			}
+			broken[part] = append(broken[part], s)
+		}
+		for _, row := range broken {
+			if len(row) > 0 {
+				rows = append(rows, row)
+				p.layer = append(p.layer, layer)
+			}
 		}
 	}
 	p.rows = rows
@@ -105,6 +115,25 @@ func (p *plan) strip() {
 		}
 		p.rows[i] = keep
 	}
+}
+
+// hangs reports whether a spot of a row hangs on one node only, as the k-th of
+// the n that do so in that row. In a row that holds others it is never so.
+func (p *plan) hangs(row []int, s int, adj [][]int) (k, n int, ok bool) {
+	parent := adj[p.spots[s].node][0]
+	for _, o := range row {
+		ns := adj[p.spots[o].node]
+		if len(ns) != 1 {
+			return 0, 0, false
+		}
+		if ns[0] == parent {
+			if o == s {
+				k = n
+			}
+			n++
+		}
+	}
+	return k, n, true
 }
 
 func (p *plan) passages(members []int) { p.passagesAt(members, false) }

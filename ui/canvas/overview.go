@@ -7,7 +7,7 @@ import "archetype/themes"
 func (p *plan) overview(w, h int) *scene {
 	s := &scene{level: Overview, boxes: make([]rect, p.nodes), paths: make([][]point, len(p.ends)), flip: make([]bool, len(p.ends))}
 	if p.track {
-		return p.overviewTrack(s, h)
+		return p.overviewTrack(s, w, h)
 	}
 	w = max(w-2, 20)
 	var layers [][]int
@@ -48,10 +48,18 @@ func (p *plan) overview(w, h int) *scene {
 	return s
 }
 
-func (p *plan) overviewTrack(s *scene, h int) *scene {
+func (p *plan) overviewTrack(s *scene, w, h int) *scene {
 	pitch := 2
 	if 2*len(p.rows)-1 > h {
 		pitch = 1
+	}
+	last := 0.0
+	for _, sp := range p.spots {
+		last = max(last, sp.col)
+	}
+	step := 4
+	for step > 2 && int(last)*step+3 > w {
+		step--
 	}
 	for r, row := range p.rows {
 		for i, sp := range row {
@@ -59,9 +67,9 @@ func (p *plan) overviewTrack(s *scene, h int) *scene {
 			if spot.node < 0 {
 				continue
 			}
-			x := int(spot.col*3 + 0.5)
+			x := int(spot.col*float64(step) + 0.5)
 			if p.layer[r] == 1<<20 { // without links
-				x = 3 * i
+				x = step * i
 			}
 			s.boxes[spot.node] = rect{1 + x, spot.row * pitch, 1, 1}
 			s.w = max(s.w, x+3)
@@ -92,15 +100,26 @@ func (m *Model) drawOverview(s *scene) {
 		}
 		m.text(b.x, b.y, m.glyphs.Node(n.Actual), role)
 	}
-	if i, ok := m.index[m.sel]; ok { // the only name there is room for
+	if i, ok := m.index[m.sel]; ok { // the only name there is room for, and only where it hides no node
 		b := s.boxes[i]
-		name := " " + m.short(m.sel) + " "
-		x := b.x + 1
-		if x-m.ox+len(name) > m.w {
-			x = b.x - len(name)
+		name := " " + m.sel + " "
+		for _, x := range []int{b.x + 1, b.x - len(name)} {
+			if m.noNode(x, b.y, len(name)) {
+				m.text(x, b.y, name, themes.Selection)
+				break
+			}
 		}
-		m.text(x, b.y, name, themes.Selection)
 	}
+}
+
+func (m *Model) noNode(x, y, n int) bool {
+	for i := range n {
+		c := m.at(x+i, y)
+		if c == nil || (c.r != 0 && (c.r < 0x2800 || c.r > 0x28ff)) {
+			return false
+		}
+	}
+	return true
 }
 
 // brailleBits are the dots of U+2800, by column and row.
@@ -132,6 +151,9 @@ func (m *Model) drawDots(s *scene) {
 // dense reports whether all links together would be one grey patch; then
 // only those of the selection are drawn.
 func (m *Model) dense(s *scene) bool {
+	if m.plan.track {
+		return false
+	}
 	cells := 0
 	for _, e := range m.plan.ends {
 		if e[0] >= 0 {

@@ -2,9 +2,9 @@ package canvas
 
 // places gives every spot of width w its centre: near what it is joined to,
 // in the order of its row, with a gap between.
-func (p *plan) places(width func(node int) int, gap int) {
+func (p *plan) places(width func(node int) int, gap func(a, b int) int) {
 	sep := func(a, b int) float64 {
-		return float64(p.spots[a].w+p.spots[b].w)/2 + float64(gap)
+		return float64(p.spots[a].w+p.spots[b].w)/2 + float64(gap(a, b))
 	}
 	for i := range p.spots {
 		p.spots[i].w = 1

@@ -128,7 +128,7 @@ func (p *plan) component(members []int, adj [][]int) {
 	p.passages(members)
 	p.sweep()
 	p.strip()
-	p.wrap()
+	p.wrap(adj)
 	p.passages(members)
 	p.sweep()
 }

@@ -94,15 +94,20 @@ func (p *plan) wind(line []int, closed bool) {
 }
 
 // columns gives the spots of a track the places they were laid out in.
-func (p *plan) columns(gap int) {
-	pitch, last := 1, 0.0
+func (p *plan) columns(gap func(a, b int) int) {
+	widest, space, last := 0, 0, 0.0
 	for _, s := range p.spots {
-		pitch = max(pitch, s.w+gap)
+		widest = max(widest, s.w)
 		last = max(last, s.col)
+	}
+	for _, row := range p.rows {
+		for i := 1; i < len(row); i++ {
+			space = max(space, gap(row[i-1], row[i]))
+		}
 	}
 	for _, c := range p.chains {
 		for _, k := range c.spots {
-			p.spots[k].x = (p.spots[k].col - last/2) * float64(pitch)
+			p.spots[k].x = (p.spots[k].col - last/2) * float64(widest+space)
 		}
 	}
 }
