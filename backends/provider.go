@@ -51,6 +51,22 @@ type StatsReader interface {
 	Stats(ctx context.Context, labName string) ([]NodeStats, error)
 }
 
+// Mover is implemented by providers whose nodes' interfaces change their
+// network namespace when the node starts: the path that Attachment gives stays
+// the same, but who holds the namespace behind it open must open it again.
+type Mover interface {
+	// MovesInterfaces has no use but to tell such a provider from others.
+	MovesInterfaces()
+}
+
+// KindAdapter is implemented by providers under which kinds behave in a way of
+// their own, as the kind's data says.
+type KindAdapter interface {
+	// Adapt returns the kind as it is under this provider. It changes nothing
+	// of what it was given.
+	Adapt(k *vendors.Kind) *vendors.Kind
+}
+
 // NodeConfig is everything a provider needs to make a node.
 type NodeConfig struct {
 	Ref  NodeRef
@@ -59,6 +75,8 @@ type NodeConfig struct {
 	// Interfaces that the node will have, in the order of the topology: for
 	// providers and kinds that must know before boot.
 	Interfaces []string
+	// Ends are the same interfaces with what the file says of them.
+	Ends []lab.End
 	// Hosts are the names and addresses of the lab, in the form of /etc/hosts.
 	Hosts string
 	// Config is the text of the startup configuration, already resolved.
@@ -73,6 +91,10 @@ type NodeConfig struct {
 	File string
 	// Labels go onto the real thing, so that truth can be rebuilt from it.
 	Labels map[string]string
+	// Progress, where not nil, is told how far a long making has come, such as
+	// the pull of an image: per cent of all of it, and what is being done. A
+	// making that tells is given more time.
+	Progress func(percent int, text string)
 }
 
 // NodeStatus is what a provider observes of a node.
@@ -86,7 +108,22 @@ type NodeStatus struct {
 	Boot       uint64            // grows with every start, so that an old event is told from a new one; 0 before the first
 	Labels     map[string]string // as given to Create
 	Gone       bool              // in events: it does not exist any more
+	Health     Health            // empty where nothing checks it
+
+	// ManagementIPv4 and ManagementIPv6 are its addresses in the management
+	// network, empty where it has none.
+	ManagementIPv4, ManagementIPv6 string
 }
+
+// Health is what a check inside the node found.
+type Health string
+
+// What a health check can find.
+const (
+	HealthStarting  Health = "starting" // no verdict yet
+	HealthHealthy   Health = "healthy"
+	HealthUnhealthy Health = "unhealthy"
+)
 
 // NodeStats is what a node consumes.
 type NodeStats struct {

@@ -176,6 +176,7 @@ func (c *controller) nodeConfig(n *node) backends.NodeConfig {
 		for _, end := range l.spec.Ends() {
 			if end.Node == n.spec.Name {
 				cfg.Interfaces = append(cfg.Interfaces, end.Interface)
+				cfg.Ends = append(cfg.Ends, end)
 			}
 		}
 	}
