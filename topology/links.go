@@ -37,14 +37,13 @@ func (r *reader) link(t *lab.Topology, v *value, index int, seen map[lab.Endpoin
 	var l lab.Link
 	var ends *value
 	var v4, v6 *value
-	r.fields(v, what, map[string]func(field){
-		"type":      func(field) {},
+	r.fields(v, what, linkConstructs, map[string]func(field){
 		"endpoints": func(f field) { ends = f.value },
 		"mtu":       func(f field) { l.MTU = r.integer(f.value, what+": mtu", minMTU, maxMTU) },
 		"labels":    func(f field) { l.Labels = r.strMap(f.value, what+": labels") },
 		"ipv4":      func(f field) { v4 = f.value },
 		"ipv6":      func(f field) { v6 = f.value },
-	}, []string{"vars", "endpoint", "host-interface", "mode", "remote", "vni", "udp-port", "dst-port", "src-port"})
+	})
 	if ends == nil {
 		r.errorAt(v.line, v.column, `write endpoints: ["a:eth1", "b:eth1"]`, "%s has no endpoints", what)
 		return
@@ -83,13 +82,13 @@ func (r *reader) end(t *lab.Topology, v *value, end *lab.End, what string) (ok, 
 	var node, ifc string
 	nodeAt, ifcAt := v, v
 	if v.form == formMap {
-		r.fields(v, what+": endpoint", map[string]func(field){
+		r.fields(v, what+": endpoint", endpointConstructs, map[string]func(field){
 			"node":      func(f field) { node, nodeAt = r.str(f.value, what+": node"), f.value },
 			"interface": func(f field) { ifc, ifcAt = r.str(f.value, what+": interface"), f.value },
 			"mac":       func(f field) { end.MAC = r.mac(f.value, what) },
 			"ipv4":      func(f field) { end.IPv4 = r.endAddresses(f.value, what+": ipv4", false) },
 			"ipv6":      func(f field) { end.IPv6 = r.endAddresses(f.value, what+": ipv6", true) },
-		}, []string{"vars", "labels"})
+		})
 		if node == "" || ifc == "" {
 			r.errorAt(v.line, v.column, "", "%s: an endpoint needs node and interface", what)
 			return false, false

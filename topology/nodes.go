@@ -2,190 +2,133 @@ package topology
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"archetype/lab"
 )
 
-// definition is what one level (defaults, a kind, a group or a node) says.
-type definition struct {
-	line, column int
-	set          map[string]*value // single values by field
-	env, labels  map[string]string
-	sysctls      map[string]string
-	exec, binds  []string
-	mtu          int
-}
-
-// notServed are containerlab's fields of a node that have no effect yet.
-var notServed = []string{"aliases", "auto-remove", "cap-add", "certificate", "components", "config", "cpu", "cpu-set",
-	"credentials", "devices", "dns", "enforce-startup-config", "env-files", "extras", "healthcheck",
-	"image-pull-policy", "kernel", "license", "memory", "mgmt-ipv4", "mgmt-ipv6", "network-mode", "ports", "position",
-	"publish", "restart-policy", "runtime", "sandbox", "security-opt", "shm-size", "stages", "startup-delay",
-	"suppress-startup-config", "tmpfs", "ulimits", "wait-for"}
-
-// single are the fields with one value, where the nearest level wins.
-var single = []string{"kind", "group", "type", "image", "entrypoint", "cmd", "user", "startup-config", "provider"}
-
-const minMTU, maxMTU = 68, 65535
-
-func (r *reader) definition(v *value, what string) *definition {
-	d := &definition{line: v.line, column: v.column, set: map[string]*value{}}
-	served := map[string]func(field){
-		"env":     func(f field) { d.env = r.strMap(f.value, what+": env") },
-		"labels":  func(f field) { d.labels = r.strMap(f.value, what+": labels") },
-		"sysctls": func(f field) { d.sysctls = r.strMap(f.value, what+": sysctls") },
-		"exec":    func(f field) { d.exec = r.strs(f.value, what+": exec") },
-		"binds":   func(f field) { d.binds = r.binds(f.value, what+": binds") },
-		"mtu":     func(f field) { d.mtu = r.integer(f.value, what+": mtu", minMTU, maxMTU) },
+// inherited are the levels of one node, with its kind and group settled in
+// containerlab's way: the kind may come from the node, its group, the default
+// group or the defaults; the group from the node, its kind or the defaults.
+func (s *sections) inherited(r *reader, own *definition) (l levels, kind single, ok bool) {
+	groupOf := func(d *definition) *definition {
+		name, _ := d.single["group"].value.(string)
+		return s.groups[name]
 	}
-	for _, name := range single {
-		served[name] = func(f field) {
-			r.str(f.value, what+": "+name)
-			if f.value.form == formScalar {
-				d.set[name] = f.value
+	for _, d := range []*definition{own, groupOf(own), groupOf(s.defaults), s.defaults} {
+		if d == nil {
+			continue
+		}
+		if kind, ok = d.single["kind"]; ok {
+			break
+		}
+	}
+	if !ok {
+		return nil, kind, false
+	}
+	l = levels{s.defaults}
+	byKind := s.kindLevel(r, kind.value.(string))
+	if byKind != nil {
+		l = append(l, byKind)
+	}
+	for _, d := range []*definition{own, byKind, s.defaults} {
+		if d == nil {
+			continue
+		}
+		if name, ok := d.single["group"]; ok {
+			if g := s.groups[name.value.(string)]; g != nil {
+				l = append(l, g)
 			}
+			break
 		}
 	}
-	r.fields(v, what, served, notServed)
-	return d
+	return append(l, own), kind, true
 }
 
-// binds checks the form of each bind; their host paths are made absolute once
-// the node's name is known.
-func (r *reader) binds(v *value, what string) []string {
-	out := r.strs(v, what)
-	for i, b := range out {
-		parts := strings.Split(b, ":")
-		place := v
-		if i < len(v.items) {
-			place = v.items[i]
-		}
-		switch {
-		case len(parts) == 1 && strings.HasPrefix(b, "/"): // an empty folder of the node's own
-		case len(parts) < 2 || len(parts) > 3 || parts[0] == "" || !strings.HasPrefix(parts[1], "/"):
-			r.errorAt(place.line, place.column, "write host-path:/path/in/the/node or host-path:/path:ro", "%s: %q is not a bind", what, b)
-		case len(parts) == 3:
-			for _, o := range strings.Split(parts[2], ",") {
-				if !slices.Contains([]string{"ro", "rw", "z", "Z"}, o) {
-					r.errorAt(place.line, place.column, "the options are ro and rw", "%s: %q has the unknown option %q", what, b, o)
-				}
-			}
-		}
+// kindLevel is what the kinds section says of a kind, by any of its names.
+func (s *sections) kindLevel(r *reader, kind string) *definition {
+	if d, ok := s.kinds[kind]; ok {
+		return d
 	}
-	return out
-}
-
-// levels are the definitions a node inherits from, the farthest first, as
-// containerlab has it: defaults, kind, group, node.
-type levels []*definition
-
-func (l levels) value(name string) *value {
-	for _, d := range slices.Backward(l) {
-		if v := d.set[name]; v != nil {
-			return v
-		}
+	if name, ok := r.canonical(kind); ok {
+		return s.kinds[name]
 	}
-	return nil
+	return s.kinds[strings.ToLower(kind)]
 }
 
-func (l levels) text(name string) string {
-	if v := l.value(name); v != nil {
-		return v.text
+// canonical is the kind's own name, for a name or alias in any case. Without
+// a registry every name is one.
+func (r *reader) canonical(kind string) (string, bool) {
+	kind = strings.ToLower(strings.TrimSpace(kind))
+	if r.opt.Kinds == nil {
+		return kind, true
 	}
-	return ""
+	return r.opt.Kinds.Canonical(kind)
 }
 
-func (l levels) merged(pick func(*definition) map[string]string) map[string]string {
-	var out map[string]string
-	for _, d := range l {
-		if m := pick(d); len(m) > 0 {
-			if out == nil {
-				out = map[string]string{}
-			}
-			maps.Copy(out, m)
-		}
-	}
-	return out
-}
-
-func (r *reader) node(name string, f field, base *sections) (lab.Node, bool) {
+func (r *reader) node(name string, f field, base *sections) (lab.Node, levels, bool) {
 	what := fmt.Sprintf("node %q", name)
-	v := f.value
-	own := r.definition(v, what)
-	own.line, own.column = f.line, f.column
-	ls := levels{base.defaults, own}
-	groupName := ls.text("group")
-	group, hasGroup := base.groups[groupName]
-	if hasGroup {
-		ls = levels{base.defaults, group, own}
-	}
-	kind := ls.value("kind")
-	if kind == nil {
+	own := r.definition(f.value, what)
+	ls, kind, ok := base.inherited(r, own)
+	if !ok {
 		r.errorAt(f.line, f.column, "", "%s has no kind", what)
-		return lab.Node{}, false
+		return lab.Node{}, nil, false
 	}
-	kindName := kind.text
-	if r.opt.Kinds != nil {
-		canonical, ok := r.opt.Kinds.Canonical(kindName)
-		if !ok {
-			names := r.opt.Kinds.Names()
-			hint := didYouMean(lab.Closest(kindName, names))
-			if hint == "" {
-				hint = "known kinds: " + strings.Join(names, ", ")
-			}
-			r.errorAt(kind.line, kind.column, hint, "%s: unknown kind %q", what, kindName)
-			return lab.Node{}, false
-		}
-		kindName = canonical
+	kindName, ok := r.canonical(kind.value.(string))
+	if !ok {
+		r.unknownKind(kind, what)
+		return lab.Node{}, nil, false
 	}
-	ls = levels{base.defaults}
-	if k, ok := base.kinds[kindName]; ok {
-		ls = append(ls, k)
-	} else if k, ok := base.kinds[kind.text]; ok {
-		ls = append(ls, k)
+	n := lab.Node{Name: name, Kind: kindName, Type: get[string](ls, "type"), Group: get[string](ls, "group"),
+		Provider: get[string](ls, "provider"), Image: get[string](ls, "image"),
+		Entrypoint: get[string](ls, "entrypoint"), Cmd: get[string](ls, "cmd"), User: get[string](ls, "user"),
+		Labels: ls.merged("labels"), Sysctls: ls.merged("sysctls"), MTU: get[int](ls, "mtu")}
+	if n.Provider == "" {
+		n.Provider = get[string](ls, "runtime")
 	}
-	if hasGroup {
-		ls = append(ls, group)
+	n.StartupDelay = get[time.Duration](ls, "startup-delay")
+	n.EnforceConfig, n.SuppressConfig = get[bool](ls, "enforce-startup-config"), get[bool](ls, "suppress-startup-config")
+	replace := func(s string) string { return r.magic(s, name, base.lab) }
+	n.Stages = r.stagePlans(ls, replace)
+	n.Container = r.container(ls)
+	n.Env = r.environment(ls, what, replace)
+	for _, line := range ls.texts("exec") {
+		n.Exec = append(n.Exec, replace(line))
 	}
-	ls = append(ls, own)
-	n := lab.Node{Name: name, Kind: kindName, Type: ls.text("type"), Group: groupName, Provider: ls.text("provider"),
-		Image: ls.text("image"), Entrypoint: ls.text("entrypoint"), Cmd: ls.text("cmd"), User: ls.text("user"),
-		Env:     ls.merged(func(d *definition) map[string]string { return d.env }),
-		Labels:  ls.merged(func(d *definition) map[string]string { return d.labels }),
-		Sysctls: ls.merged(func(d *definition) map[string]string { return d.sysctls })}
-	targets := map[string]int{}
-	for _, d := range ls {
-		n.Exec = append(n.Exec, d.exec...)
-		if d.mtu != 0 {
-			n.MTU = d.mtu
-		}
-		for _, b := range d.binds {
-			b = r.bindPath(b, name, base.lab)
-			target := strings.Split(b, ":")[min(1, strings.Count(b, ":"))]
-			if i, ok := targets[target]; ok { // the nearer level takes the place
-				n.Binds[i] = b
-				continue
-			}
-			targets[target] = len(n.Binds)
-			n.Binds = append(n.Binds, b)
-		}
+	r.binds(&n, ls, base.lab)
+	if s, ok := ls.single("startup-config"); ok {
+		r.startupConfig(&n, s.at, base.lab)
 	}
-	if v := ls.value("startup-config"); v != nil {
-		r.startupConfig(&n, v, base.lab)
-	}
-	return n, true
+	return n, ls, true
 }
 
-// magic replaces containerlab's own variables in a path.
+func (r *reader) unknownKind(kind single, what string) {
+	name := strings.ToLower(kind.value.(string))
+	names := r.opt.Kinds.Names()
+	hint := didYouMean(lab.Closest(name, names))
+	if hint == "" {
+		hint = "known kinds: " + strings.Join(names, ", ")
+	}
+	r.errorAt(kind.at.line, kind.at.column, hint, "%s: unknown kind %q", what, name)
+}
+
+// magic replaces containerlab's own variables. As there, the lab's name is
+// that of its folder, clab- and all.
 func (r *reader) magic(s, node, labName string) string {
-	dir := filepath.Join(filepath.Dir(r.abs), "clab-"+labName)
+	if !strings.Contains(s, "__clab") {
+		return s
+	}
+	base := filepath.Dir(r.abs)
+	if dir, ok := r.opt.Env("CLAB_LABDIR_BASE"); ok && dir != "" {
+		base = r.absolute(dir)
+	}
+	dir := filepath.Join(base, "clab-"+labName)
 	return strings.NewReplacer("__clabNodeDir__", filepath.Join(dir, node), "__clabDir__", dir,
-		"__clabNodeName__", node, "__clabLabName__", labName).Replace(s)
+		"__clabNodeName__", node, "__clabLabName__", filepath.Base(dir)).Replace(s)
 }
 
 func (r *reader) absolute(path string) string {
@@ -198,12 +141,63 @@ func (r *reader) absolute(path string) string {
 	return filepath.Clean(path)
 }
 
-func (r *reader) bindPath(b, node, labName string) string {
-	host, rest, ok := strings.Cut(r.magic(b, node, labName), ":")
-	if !ok {
-		return b
+// checkBind looks at a bind's form; its host path is made absolute once the
+// node's name is known.
+func (r *reader) checkBind(v *value, what string) {
+	parts := strings.Split(v.text, ":")
+	switch {
+	case len(parts) == 1 && strings.HasPrefix(v.text, "/"): // a volume without a name
+	case len(parts) < 2 || len(parts) > 3 || parts[0] == "" || !strings.HasPrefix(parts[1], "/"):
+		r.errorAt(v.line, v.column, "write host-path:/path/in/the/node or host-path:/path:ro", "%s: %q is not a bind", what, v.text)
+	case len(parts) == 3:
+		for _, o := range strings.Split(parts[2], ",") {
+			if !slices.Contains(bindOptions, o) {
+				r.errorAt(v.line, v.column, "the options are "+strings.Join(bindOptions, ", "), "%s: %q has the unknown option %q", what, v.text, o)
+			}
+		}
 	}
-	return r.absolute(host) + ":" + rest
+}
+
+var bindOptions = []string{"ro", "rw", "z", "Z", "shared", "rshared", "slave", "rslave", "private", "rprivate", "nocopy", "consistent", "cached", "delegated"}
+
+func (r *reader) checkVolume(v *value, what string) {
+	parts := strings.Split(v.text, ":")
+	switch {
+	case len(parts) == 1 && strings.HasPrefix(v.text, "/"):
+	case len(parts) > 1 && strings.HasPrefix(parts[0], "/"):
+		r.errorAt(v.line, v.column, "write it under binds", "%s: %q is a path of the machine, not a volume", what, v.text)
+	case len(parts) < 2 || len(parts) > 3 || parts[0] == "" || !strings.HasPrefix(parts[1], "/"):
+		r.errorAt(v.line, v.column, "write name:/path/in/the/node or /path", "%s: %q is not a volume", what, v.text)
+	case len(parts) == 3:
+		for _, o := range strings.Split(parts[2], ",") {
+			if !slices.Contains([]string{"ro", "rw", "nocopy", "volume-nocopy"}, o) {
+				r.errorAt(v.line, v.column, "the options are ro, rw and nocopy", "%s: %q has the unknown option %q", what, v.text, o)
+			}
+		}
+	}
+}
+
+// binds merges the levels' binds by their path in the node, where the nearer
+// level takes the place.
+func (r *reader) binds(n *lab.Node, ls levels, labName string) {
+	targets := map[string]int{}
+	for _, v := range ls.items("binds") {
+		host, rest, ok := strings.Cut(r.magic(v.text, n.Name, labName), ":")
+		if !ok {
+			if !slices.Contains(n.Container.Volumes, v.text) {
+				n.Container.Volumes = append(n.Container.Volumes, v.text)
+			}
+			continue
+		}
+		target, _, _ := strings.Cut(rest, ":")
+		b := r.absolute(host) + ":" + rest
+		if i, ok := targets[target]; ok {
+			n.Binds[i] = b
+			continue
+		}
+		targets[target] = len(n.Binds)
+		n.Binds = append(n.Binds, b)
+	}
 }
 
 func (r *reader) startupConfig(n *lab.Node, v *value, labName string) {
@@ -211,8 +205,8 @@ func (r *reader) startupConfig(n *lab.Node, v *value, labName string) {
 		n.ConfigText = v.text
 		return
 	}
-	if strings.HasPrefix(v.text, "http://") || strings.HasPrefix(v.text, "https://") {
-		r.errorAt(v.line, v.column, "fetch it and give its path", "node %q: a startup-config from the network is not served yet", n.Name)
+	if scheme, _, ok := strings.Cut(v.text, "://"); ok {
+		r.errorAt(v.line, v.column, "fetch it and give its path", "node %q: a startup-config from the network (%s) is not served", n.Name, scheme)
 		return
 	}
 	path := r.absolute(r.magic(v.text, n.Name, labName))

@@ -79,9 +79,14 @@ type reader struct {
 	src   *expanded
 	diags []lab.Diagnostic
 	fails int
+	warns int
+	// once are the warnings that are given once however often they apply.
+	once map[string]*repeated
 	// broken are the nodes left out because of errors.
 	broken map[string]bool
 	index  map[string]int // of t.Nodes by name
+
+	envFiles map[string]envResult // by path
 }
 
 func parse(file, abs string, data []byte, opt Options) (t *lab.Topology, diags []lab.Diagnostic, err error) {
@@ -98,33 +103,11 @@ func parse(file, abs string, data []byte, opt Options) (t *lab.Topology, diags [
 		}
 	}()
 	t = r.read(data)
-	slices.SortStableFunc(r.diags, func(a, b lab.Diagnostic) int {
-		if a.Line != b.Line {
-			return a.Line - b.Line
-		}
-		return a.Column - b.Column
-	})
+	r.settle()
 	if r.fails > 0 {
 		return nil, nil, &lab.FileError{Diagnostics: r.diags}
 	}
 	return t, r.diags, nil
-}
-
-const maxDiagnostics = 200
-
-func (r *reader) errorAt(line, column int, hint, format string, a ...any) {
-	r.fails++
-	r.diagnose(lab.SeverityError, line, column, hint, fmt.Sprintf(format, a...))
-}
-
-func (r *reader) warnAt(line, column int, hint, format string, a ...any) {
-	r.diagnose(lab.SeverityWarning, line, column, hint, fmt.Sprintf(format, a...))
-}
-
-func (r *reader) diagnose(s lab.Severity, line, column int, hint, message string) {
-	if len(r.diags) < maxDiagnostics {
-		r.diags = append(r.diags, lab.Diagnostic{Severity: s, File: r.file, Line: line, Column: column, Message: message, Hint: hint})
-	}
 }
 
 func (r *reader) read(data []byte) *lab.Topology {
@@ -228,8 +211,8 @@ func (r *reader) yamlError(err error, text string) {
 	r.errorAt(line, column, hint, "this is not YAML: %s", message)
 }
 
-// Readers of single values. Each records an error and returns nothing when
-// the value has another form.
+// Readers of values. Each records an error and returns nothing when the value
+// has another form.
 
 func (r *reader) str(v *value, what string) string {
 	switch v.form {
@@ -243,6 +226,22 @@ func (r *reader) str(v *value, what string) string {
 }
 
 func (r *reader) strs(v *value, what string) []string {
+	var out []string
+	for _, item := range r.items(v, what) {
+		out = append(out, item.text)
+	}
+	return out
+}
+
+// items are a list's single values.
+func (r *reader) items(v *value, what string) []*value {
+	return r.listOf(v, what, formScalar, "single values")
+}
+
+// maps are a list's maps.
+func (r *reader) maps(v *value, what string) []*value { return r.listOf(v, what, formMap, "maps") }
+
+func (r *reader) listOf(v *value, what string, want form, name string) []*value {
 	if v.form == formNull {
 		return nil
 	}
@@ -250,13 +249,13 @@ func (r *reader) strs(v *value, what string) []string {
 		r.errorAt(v.line, v.column, "write it as - item, one a line", "%s must be a list, this is %s", what, v.form)
 		return nil
 	}
-	var out []string
+	var out []*value
 	for _, item := range v.items {
-		if item.form != formScalar {
-			r.errorAt(item.line, item.column, "", "%s must hold single values, this is %s", what, item.form)
+		if item.form != want {
+			r.errorAt(item.line, item.column, "", "%s must hold %s, this is %s", what, name, item.form)
 			continue
 		}
-		out = append(out, item.text)
+		out = append(out, item)
 	}
 	return out
 }
@@ -289,9 +288,9 @@ func (r *reader) integer(v *value, what string, low, high int) int {
 	return n
 }
 
-// fields goes through a map: served fields are handed to their function,
-// known ones that are not served yet give a warning, others an error.
-func (r *reader) fields(v *value, what string, served map[string]func(f field), known []string) {
+// fields goes through a map: each construct is handed to its function, one
+// without effect gives a warning that says so, and an unknown one an error.
+func (r *reader) fields(v *value, what string, known []construct, handle map[string]func(f field)) {
 	if v.form == formNull {
 		return
 	}
@@ -300,21 +299,35 @@ func (r *reader) fields(v *value, what string, served map[string]func(f field), 
 		return
 	}
 	for _, f := range v.fields {
-		if fn, ok := served[f.name]; ok {
+		i := slices.IndexFunc(known, func(c construct) bool { return c.name == f.name })
+		if i < 0 {
+			names := make([]string, len(known))
+			for i, c := range known {
+				names[i] = c.name
+			}
+			r.errorAt(f.line, f.column, didYouMean(lab.Closest(f.name, names)), "%s: unknown field %q", what, f.name)
+			continue
+		}
+		if known[i].status == later && !empty(f.value) {
+			r.warnOnce(f.name, f.line, f.column, "%s: %q is not served: %s", what, f.name, known[i].note)
+		}
+		if fn := handle[f.name]; fn != nil {
 			fn(f)
-			continue
 		}
-		if slices.Contains(known, f.name) {
-			r.warnAt(f.line, f.column, "", "%s: %q is not served yet and has no effect", what, f.name)
-			continue
-		}
-		names := slices.Clone(known)
-		for name := range served {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		r.errorAt(f.line, f.column, didYouMean(lab.Closest(f.name, names)), "%s: unknown field %q", what, f.name)
 	}
+}
+
+// empty reports whether a value asks for nothing.
+func empty(v *value) bool {
+	switch v.form {
+	case formScalar:
+		return v.text == "" || v.text == "0" || v.text == "false"
+	case formMap:
+		return !slices.ContainsFunc(v.fields, func(f field) bool { return !empty(f.value) })
+	case formList:
+		return len(v.items) == 0
+	}
+	return true
 }
 
 func didYouMean(s string) string {

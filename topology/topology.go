@@ -29,14 +29,15 @@ func (r *reader) topology(root *value) *lab.Topology {
 	t := &lab.Topology{File: r.abs}
 	var body, name *value
 	bodyAt := root
-	r.fields(root, "the file", map[string]func(field){
+	r.fields(root, "the file", topConstructs, map[string]func(field){
 		"name": func(f field) { name = f.value; t.Name = r.str(f.value, "name") },
 		"prefix": func(f field) {
 			s := r.str(f.value, "prefix")
 			t.Prefix = &s
 		},
+		"mgmt":     func(f field) { t.Management = r.management(f.value) },
 		"topology": func(f field) { body = f.value; bodyAt = &value{line: f.line, column: f.column} },
-	}, []string{"mgmt", "settings", "debug"})
+	})
 	if root.form != formMap {
 		return nil
 	}
@@ -51,15 +52,15 @@ func (r *reader) topology(root *value) *lab.Topology {
 		r.errorAt(bodyAt.line, bodyAt.column, "add topology: with nodes: below it", "the file has no topology")
 		return nil
 	}
-	base := &sections{lab: t.Name, defaults: &definition{}, kinds: map[string]*definition{}, groups: map[string]*definition{}}
+	base := &sections{lab: t.Name, defaults: r.definition(&value{}, "defaults"), kinds: map[string]*definition{}, groups: map[string]*definition{}}
 	var nodes, links *value
-	r.fields(body, "topology", map[string]func(field){
+	r.fields(body, "topology", sectionConstructs, map[string]func(field){
 		"defaults": func(f field) { base.defaults = r.definition(f.value, "defaults") },
 		"kinds":    func(f field) { r.section(f.value, "kind", base.kinds) },
 		"groups":   func(f field) { r.section(f.value, "group", base.groups) },
 		"nodes":    func(f field) { nodes = f.value },
 		"links":    func(f field) { links = f.value },
-	}, nil)
+	})
 	if body.form != formMap {
 		return nil
 	}
@@ -77,6 +78,9 @@ func (r *reader) topology(root *value) *lab.Topology {
 	}
 	r.broken = map[string]bool{}
 	lower := map[string]string{}
+	var waits []wait
+	seen := map[*definition]bool{}
+	addresses := map[string]*value{}
 	for _, f := range nodes.fields {
 		switch other, ok := lower[strings.ToLower(f.name)]; {
 		case len(f.name) > maxHostName || !hostName.MatchString(f.name):
@@ -91,13 +95,26 @@ func (r *reader) topology(root *value) *lab.Topology {
 			r.errorAt(f.line, f.column, "", "node names %q and %q differ by case only", other, f.name)
 		}
 		lower[strings.ToLower(f.name)] = f.name
-		n, ok := r.node(f.name, f, base)
+		n, ls, ok := r.node(f.name, f, base)
 		if !ok {
 			r.broken[f.name] = true
 			continue
 		}
 		t.Nodes = append(t.Nodes, n)
+		for _, d := range ls {
+			if !seen[d] {
+				seen[d] = true
+				waits = append(waits, d.waits...)
+			}
+		}
+		for _, name := range []string{"mgmt-ipv4", "mgmt-ipv6"} {
+			if s, ok := ls[len(ls)-1].single[name]; ok {
+				addresses[n.Name+" "+name] = s.at
+			}
+		}
 	}
+	r.checkWaits(t, waits)
+	r.nodeAddresses(t, addresses)
 	r.links(t, links)
 	return t
 }
@@ -114,7 +131,7 @@ func (r *reader) section(v *value, what string, into map[string]*definition) {
 		d := r.definition(f.value, what+` "`+f.name+`"`)
 		name := f.name
 		if what == "kind" && r.opt.Kinds != nil {
-			canonical, ok := r.opt.Kinds.Canonical(f.name)
+			canonical, ok := r.canonical(f.name)
 			if !ok {
 				r.warnAt(f.line, f.column, didYouMean(lab.Closest(f.name, r.opt.Kinds.Names())), "kinds: unknown kind %q", f.name)
 			} else {

@@ -129,6 +129,7 @@ topology:
     binds: ["x:/x", "/only"]
     mtu: 1400
     memory: 1G
+    license: x.lic
   kinds:
     linux:
       env: {B: kind, C: kind, D: kind}
@@ -160,14 +161,14 @@ topology:
 	}
 	got, _ := json.Marshal(top)
 	want := `{"name":"l","prefix":"","file":"/labs/t.yml","nodes":[` +
-		`{"name":"a","kind":"linux","group":"g","image":"group","env":{"A":"defaults","B":"kind","C":"group","D":"node"},"exec":["one","two","three 3 yes"],"binds":["/k:/x:ro","/only"],"mtu":1400},` +
-		`{"name":"b","kind":"linux","env":{"A":"defaults","B":"kind","C":"kind","D":"kind"},"exec":["one","two"],"binds":["/k:/x:ro","/only"],"mtu":9000}],` +
+		`{"name":"a","kind":"linux","group":"g","image":"group","env":{"A":"defaults","B":"kind","C":"group","D":"node"},"exec":["one","two","three 3 yes"],"binds":["/k:/x:ro"],"mtu":1400,"container":{"memory":1000000000,"volumes":["/only"]}},` +
+		`{"name":"b","kind":"linux","env":{"A":"defaults","B":"kind","C":"kind","D":"kind"},"exec":["one","two"],"binds":["/k:/x:ro"],"mtu":9000,"container":{"memory":1000000000,"volumes":["/only"]}}],` +
 		`"links":[{"a":{"node":"a","interface":"eth1","ipv4":["10.0.0.1/24"]},"b":{"node":"b","interface":"eth1","ipv4":["10.0.0.2/24"]}},` +
 		`{"a":{"node":"a","interface":"eth3","mac":"02:00:00:00:00:01","ipv6":["2001:db8::1/64"]},"b":{"node":"b","interface":"eth3"},"mtu":8000}]}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if len(warnings) != 2 || !strings.Contains(warnings[0].Message, `"memory" is not served`) || !strings.Contains(warnings[1].Message, `"host" is not served`) {
+	if len(warnings) != 2 || !strings.Contains(warnings[0].Message, `"license" is not served`) || !strings.Contains(warnings[1].Message, `"host" is not served`) {
 		t.Errorf("warnings: %v", warnings)
 	}
 }

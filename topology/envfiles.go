@@ -1,0 +1,87 @@
+package topology
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+
+	"github.com/joho/godotenv"
+)
+
+// maxEnvFile bounds one file of variables, in bytes.
+const maxEnvFile = 1 << 20
+
+// environment is what the levels give a node: the variables of all env-files,
+// the nearer level's files later, and over them those of env.
+func (r *reader) environment(ls levels, what string, replace func(string) string) map[string]string {
+	out := map[string]string{}
+	for _, v := range ls.items("env-files") {
+		vars, err := r.envFile(r.absolute(replace(v.text)))
+		if err != nil {
+			r.errorAt(v.line, v.column, "paths start at the topology file's folder", "%s: env-files: %q: %v", what, v.text, err)
+			continue
+		}
+		maps.Copy(out, vars)
+	}
+	for k, s := range ls.merged("env") {
+		out[k] = replace(s)
+	}
+	delete(out, "__IMPORT_ENVS")
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// envFile reads a file once however many nodes name it.
+func (r *reader) envFile(path string) (map[string]string, error) {
+	if e, ok := r.envFiles[path]; ok {
+		return e.vars, e.err
+	}
+	vars, err := readEnvFile(path)
+	if r.envFiles == nil {
+		r.envFiles = map[string]envResult{}
+	}
+	r.envFiles[path] = envResult{vars, err}
+	return vars, err
+}
+
+type envResult struct {
+	vars map[string]string
+	err  error
+}
+
+func readEnvFile(path string) (map[string]string, error) {
+	data, err := readBounded(path, maxEnvFile)
+	if err != nil {
+		return nil, err
+	}
+	return godotenv.UnmarshalBytes(data)
+}
+
+// readBounded reads a regular file of at most limit bytes.
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		var pe *os.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	st, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !st.Mode().IsRegular():
+		return nil, errors.New("not a regular file")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("more than %d bytes", limit)
+	}
+	return data, err
+}
