@@ -213,6 +213,51 @@ func TestOtherMachinesKnowTheirStates(t *testing.T) {
 	}
 }
 
+// However often a tunnel is wished up and away, and whenever it fails, it
+// takes only legal steps, never carries frames without having been made, and
+// gets where it is wished to be.
+func TestNoWishLeadsToAnIllegalTunnelTransition(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.SampledFrom(lab.TunnelStates()).Draw(t, "from")
+		for _, active := range rapid.SliceOfN(rapid.Bool(), 1, 50).Draw(t, "wishes") {
+			if rapid.IntRange(0, 4).Draw(t, "fails") == 0 && s != lab.TunnelFailed {
+				if err := s.CheckTransition(lab.TunnelFailed); err != nil {
+					t.Fatal(err)
+				}
+				s = lab.TunnelFailed
+			}
+			next, move := s.NextFor(active)
+			if err := s.CheckTransition(next); err != nil {
+				t.Fatal(err)
+			}
+			if move == (next == s) {
+				t.Fatalf("NextFor(%v) from %s says move=%v and %s", active, s, move, next)
+			}
+			if next == lab.TunnelActive && move && s != lab.TunnelCreating {
+				t.Fatalf("%s becomes active without being created", s)
+			}
+			s = next
+		}
+		for _, active := range []bool{true, false} {
+			for steps := 0; ; steps++ {
+				next, move := s.NextFor(active)
+				if !move {
+					break
+				}
+				if s = next; steps > len(lab.TunnelStates()) {
+					t.Fatalf("stuck in %s on the way to active=%v", s, active)
+				}
+			}
+		}
+	})
+	if _, err := lab.ParseTunnelState("up"); err == nil {
+		t.Error("\"up\" was taken for a tunnel's state")
+	}
+	if s, err := lab.ParseTunnelState("cleanup"); err != nil || s != lab.TunnelCleanup {
+		t.Errorf("%q, %v", s, err)
+	}
+}
+
 func TestAggregate(t *testing.T) {
 	const (
 		un, pe, st, ru = lab.NodeUndeployed, lab.NodePending, lab.NodeStarting, lab.NodeRunning

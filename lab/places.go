@@ -94,5 +94,32 @@ func TunnelStates() []TunnelState { return append([]TunnelState(nil), tunnels.st
 // Valid reports whether s is a tunnel state.
 func (s TunnelState) Valid() bool { return tunnels.valid(s) }
 
+// ParseTunnelState turns text into a state or returns an *InvalidStateError.
+func ParseTunnelState(s string) (TunnelState, error) { return tunnels.parse(s) }
+
 // CanTransition reports whether a tunnel may go from s to the state given.
 func (s TunnelState) CanTransition(to TunnelState) bool { return tunnels.can(s, to) }
+
+// CheckTransition returns nil or the error that says what is wrong with going
+// from s to the state given.
+func (s TunnelState) CheckTransition(to TunnelState) error { return tunnels.check(s, to) }
+
+// NextFor returns the next state on the way from s to a tunnel that carries
+// frames or, with active false, to one of which nothing is left, and false
+// when it is there already. Every step is legal and the way always ends.
+func (s TunnelState) NextFor(active bool) (TunnelState, bool) {
+	switch {
+	case active && s == TunnelActive, !active && s == TunnelPending:
+		return s, false
+	case !active && s == TunnelCleanup:
+		return TunnelPending, true
+	case !active:
+		return TunnelCleanup, true
+	case s == TunnelPending:
+		return TunnelCreating, true
+	case s == TunnelCreating:
+		return TunnelActive, true
+	default: // failed, or being taken away
+		return TunnelPending, true
+	}
+}
