@@ -212,3 +212,19 @@ func Job(s lab.JobState) Role {
 	}
 	return Busy
 }
+
+// All lists the themes there are: those that come with the program, and those
+// of the user's folder.
+func All(userDir string) []string {
+	out := Names()
+	files, err := filepath.Glob(filepath.Join(userDir, "*.yaml"))
+	if userDir == "" || err != nil {
+		return out
+	}
+	for _, f := range files {
+		if name := strings.TrimSuffix(filepath.Base(f), ".yaml"); !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}

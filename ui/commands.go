@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"sort"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -71,179 +68,14 @@ func (m *Model) result(r resultMsg) {
 
 // tellEnd says how a job ended that was asked for here.
 func (m *Model) tellEnd(j *api.Job) {
-	what := string(j.Verb)
-	if j.Target != "" {
-		what += " " + j.Target
-	} else {
-		what += " " + j.Lab
-	}
 	switch j.State {
 	case lab.JobCompleted:
-		m.say(true, what+": done")
+		m.say(true, what(j)+": done")
 	case lab.JobCancelled:
-		m.say(true, what+": cancelled")
+		m.say(true, what(j)+": cancelled")
 	default:
-		m.say(false, what+": "+j.Error)
+		m.say(false, what(j)+": "+j.Error)
 	}
-}
-
-// openFile deploys a file that is not deployed yet, and shows one that is.
-func (m *Model) openFile(file string) tea.Cmd {
-	env := m.opt.Env
-	return m.ask("open "+filepath.Base(file), func(ctx context.Context, e api.Engine) resultMsg {
-		req := api.DeployRequest{File: file, Env: env}
-		plan, err := e.Plan(ctx, req)
-		if err != nil {
-			return resultMsg{err: err}
-		}
-		if !plan.New {
-			say := ""
-			if !plan.Empty() {
-				say = "the file differs from what runs: D applies it"
-			}
-			return resultMsg{open: plan.Lab, say: say}
-		}
-		d, err := e.Deploy(ctx, req)
-		if err != nil {
-			return resultMsg{err: err}
-		}
-		return resultMsg{open: d.Plan.Lab, job: d.Job, say: warned(d.Warnings)}
-	})
-}
-
-func warned(ws []api.Diagnostic) string {
-	switch len(ws) {
-	case 0:
-		return ""
-	case 1:
-		return ws[0].Message
-	}
-	return fmt.Sprintf("%s (and %d more: archetype check says all)", ws[0].Message, len(ws)-1)
-}
-
-// deploy shows what a file would change, and does it when that is wanted.
-func (m *Model) deploy(file string) tea.Cmd {
-	env := m.opt.Env
-	if abs, err := filepath.Abs(expand(file)); err == nil {
-		file = abs
-	}
-	plan := m.ask("deploy "+filepath.Base(file), func(ctx context.Context, e api.Engine) resultMsg {
-		p, err := e.Plan(ctx, api.DeployRequest{File: file, Env: env})
-		if err != nil {
-			return resultMsg{err: err}
-		}
-		if !p.New && p.Empty() {
-			return resultMsg{open: p.Lab, say: p.Lab + ": nothing changed"}
-		}
-		if p.New || len(p.NodesChanged)+len(p.NodesRemoved)+len(p.LinksChanged)+len(p.LinksRemoved) == 0 {
-			d, err := e.Deploy(ctx, api.DeployRequest{File: file, Env: env})
-			if err != nil {
-				return resultMsg{err: err}
-			}
-			return resultMsg{open: d.Plan.Lab, job: d.Job, say: warned(d.Warnings)}
-		}
-		return resultMsg{title: file, text: planLines(p), open: p.Lab}
-	})
-	if plan == nil {
-		return nil
-	}
-	return func() tea.Msg {
-		r, ok := plan().(resultMsg)
-		if ok && r.text != nil {
-			return planMsg{file: file, lab: r.open, lines: r.text}
-		}
-		return r
-	}
-}
-
-// planMsg is a difference that takes something away: it is asked about.
-type planMsg struct {
-	file, lab string
-	lines     []string
-}
-
-func (m *Model) askPlan(p planMsg) {
-	m.open(p.lab)
-	m.push(newPicker("apply "+filepath.Base(p.file)+"?", append([]pickItem{{"apply", "make it so"}, {"leave it", ""}}, planItems(p.lines)...),
-		func(m *Model, i int) tea.Cmd {
-			if i != 0 {
-				return nil
-			}
-			env := m.opt.Env
-			return m.ask("deploy "+p.lab, func(ctx context.Context, e api.Engine) resultMsg {
-				d, err := e.Deploy(ctx, api.DeployRequest{File: p.file, Env: env})
-				if err != nil {
-					return resultMsg{err: err}
-				}
-				return resultMsg{job: d.Job, say: warned(d.Warnings)}
-			})
-		}))
-}
-
-func planItems(lines []string) []pickItem {
-	out := make([]pickItem, len(lines))
-	for i, l := range lines {
-		out[i] = pickItem{name: "  " + l}
-	}
-	return out
-}
-
-func planLines(p *api.Plan) []string {
-	var out []string
-	add := func(sign, what string, names []string) {
-		for _, n := range names {
-			out = append(out, sign+" "+what+" "+n)
-		}
-	}
-	change := func(what string, cs []api.Change) {
-		for _, c := range cs {
-			out = append(out, "~ "+what+" "+c.Name+" ("+strings.Join(c.Fields, ", ")+")")
-		}
-	}
-	add("+", "node", p.NodesAdded)
-	change("node", p.NodesChanged)
-	add("-", "node", p.NodesRemoved)
-	add("+", "link", p.LinksAdded)
-	change("link", p.LinksChanged)
-	add("-", "link", p.LinksRemoved)
-	return append(out, fmt.Sprintf("%d nodes and %d links stay as they are", p.NodesUnchanged, p.LinksUnchanged))
-}
-
-func expand(path string) string {
-	if rest, ok := strings.CutPrefix(path, "~/"); ok {
-		if home, err := os.UserHomeDir(); err == nil {
-			return filepath.Join(home, rest)
-		}
-	}
-	return path
-}
-
-// completePath fills in a path as far as it is clear.
-func completePath(value string) string {
-	hits, _ := filepath.Glob(expand(value) + "*")
-	var good []string
-	for _, h := range hits {
-		if st, err := os.Stat(h); err == nil && (st.IsDir() || strings.HasSuffix(h, ".yml") || strings.HasSuffix(h, ".yaml")) {
-			if st.IsDir() {
-				h += "/"
-			}
-			good = append(good, h)
-		}
-	}
-	if len(good) == 0 {
-		return value
-	}
-	sort.Strings(good)
-	common := good[0]
-	for _, g := range good[1:] {
-		for !strings.HasPrefix(g, common) {
-			common = common[:len(common)-1]
-		}
-	}
-	if len(common) < len(expand(value)) {
-		return value
-	}
-	return common
 }
 
 // targets are the marked nodes or, without any, the one chosen.
@@ -294,44 +126,67 @@ func (m *Model) setNodes(verb lab.JobVerb) tea.Cmd {
 	if len(names) == 0 {
 		return nil
 	}
-	name := m.labName
-	return m.ask(string(verb)+" "+strings.Join(names, " "), func(ctx context.Context, e api.Engine) resultMsg {
+	return m.setThese(m.labName, verb, names)
+}
+
+// setThese starts, stops or restarts nodes of a lab: all of it without names.
+func (m *Model) setThese(name string, verb lab.JobVerb, names []string) tea.Cmd {
+	what := string(verb) + " " + name
+	switch {
+	case len(names) > 3:
+		what = string(verb) + " " + plural(len(names), "node")
+	case len(names) > 0:
+		what = string(verb) + " " + strings.Join(names, " ")
+	}
+	return m.ask(what, func(ctx context.Context, e api.Engine) resultMsg {
 		j, err := e.SetNodes(ctx, api.NodesRequest{Lab: name, Nodes: names, Verb: verb})
 		return resultMsg{err: err, job: j}
 	})
 }
 
-// setLink cuts or joins the chosen link; from the topology, one of the
-// chosen node's.
+// link is the chosen link of the list, nil without one.
+func (m *Model) link() *api.Link {
+	if links := m.shownLinks(); m.links.at < len(links) {
+		return links[m.links.at]
+	}
+	return nil
+}
+
+// cables are a node's links that are not yet as wished.
+func (m *Model) cables(n *api.Node, wish lab.LinkWish) []*api.Link {
+	var out []*api.Link
+	for _, k := range m.lab().Links {
+		if (strings.HasPrefix(k.A, n.Name+":") || strings.HasPrefix(k.B, n.Name+":")) && k.Desired != wish {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// setLink cuts or joins the chosen link; from a node, one of its own.
 func (m *Model) setLink(wish lab.LinkWish) tea.Cmd {
 	verb := "join"
 	if wish == lab.WishDown {
 		verb = "cut"
 	}
 	if m.focus == paneLinks {
-		if links := m.shownLinks(); m.links.at < len(links) {
-			return m.wishLink(verb, links[m.links.at], wish)
-		}
-		return nil
+		return m.wishLink(verb, m.link(), wish)
 	}
 	n := m.node()
-	if n == nil {
-		return nil
-	}
-	var mine []*api.Link
-	var items []pickItem
-	for _, k := range m.lab().Links {
-		if (strings.HasPrefix(k.A, n.Name+":") || strings.HasPrefix(k.B, n.Name+":")) && k.Desired != wish {
-			mine = append(mine, k)
-			items = append(items, pickItem{k.A + " -- " + k.B, string(k.Actual)})
+	if id := m.canvas.SelectedLink(); id != "" && m.focus == paneTopology { // a cable that was clicked on
+		for _, k := range m.lab().Links {
+			if k.ID() == id && k.Desired != wish {
+				return m.wishLink(verb, k, wish)
+			}
 		}
 	}
-	switch len(mine) {
-	case 0:
-		m.say(false, n.Name+" has no cable to "+verb)
-		return nil
-	case 1:
+	mine := m.cables(n, wish)
+	if len(mine) == 1 {
 		return m.wishLink(verb, mine[0], wish)
+	}
+	var items []pickItem
+	for _, k := range mine {
+		items = append(items, pickItem{name: k.A + " -- " + k.B, about: string(k.Actual)})
 	}
 	m.push(newPicker(verb+" which cable of "+n.Name+"?", items, func(m *Model, i int) tea.Cmd {
 		return m.wishLink(verb, mine[i], wish)
@@ -398,16 +253,4 @@ func (m *Model) execPrompt() tea.Cmd {
 		})
 	}})
 	return nil
-}
-
-func (m *Model) cancelJob() tea.Cmd {
-	jobs := m.running()
-	if len(jobs) == 0 {
-		m.say(false, "no job is running")
-		return nil
-	}
-	j := jobs[len(jobs)-1]
-	return m.ask("cancel "+string(j.Verb), func(ctx context.Context, e api.Engine) resultMsg {
-		return resultMsg{err: e.CancelJob(ctx, j.ID)}
-	})
 }

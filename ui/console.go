@@ -3,25 +3,24 @@ package ui
 import (
 	"context"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
-	uv "github.com/charmbracelet/ultraviolet"
+	"github.com/charmbracelet/x/ansi"
 	"github.com/charmbracelet/x/vt"
 
 	"archetype/backends"
 	"archetype/engine/api"
-	"archetype/internal/attach"
 	"archetype/lab"
-	"archetype/themes"
 )
 
-const scrollback = 10000 // lines of a console that are kept
+const (
+	scrollback = 10000   // lines of a console that are kept
+	keepTyped  = 1 << 20 // bytes typed that a node has not taken yet
+)
 
 // console is a node's console in a terminal of our own: what the device
 // sends changes that terminal only, never the user's.
@@ -29,17 +28,23 @@ type console struct {
 	lab, node string
 	since     time.Time // of the node's boot that it belongs to
 	send      func(tea.Msg)
+	told      atomic.Bool // the screen was told that there is something new
 
-	mu     sync.Mutex // of the emulator
-	em     *vt.Emulator
+	mu sync.Mutex // of the emulator
+	em *vt.Emulator
+
+	io     sync.Mutex // of what follows
 	con    backends.Console
 	cancel func()
-	told   atomic.Bool // the screen was told that there is something new
+	typed  []byte
+	wake   chan struct{}
+	closed bool
 
 	w, h   int
 	up     int // rows scrolled back
 	ended  string
 	prefix bool // the prefix key was pressed
+	find   string
 }
 
 // consoleMsg says that a console has something new, has opened or has ended.
@@ -53,42 +58,86 @@ type consoleMsg struct {
 
 // openConsole goes to the node's console, and opens it if it is not open.
 func (m *Model) openConsole(node string) tea.Cmd {
+	cmd := m.consoleOf(node)
+	m.screen, m.dock = screenConsole, false
+	m.layoutConsoles()
+	return cmd
+}
+
+// openConsoleBeside opens it below the topology.
+func (m *Model) openConsoleBeside(node string) tea.Cmd {
+	cmd := m.consoleOf(node)
+	m.screen, m.dock, m.focus = screenMain, true, paneConsole
+	m.layoutConsoles()
+	return cmd
+}
+
+func (m *Model) consoleOf(node string) tea.Cmd {
 	for i, c := range m.consoles {
 		if c.lab == m.labName && c.node == node {
-			m.console, m.screen = i, screenConsole
+			m.console = i
 			if c.ended != "" {
 				return m.connectConsole(c)
 			}
 			return nil
 		}
 	}
-	w, h := m.w, m.h-3
-	c := &console{lab: m.labName, node: node, em: vt.NewEmulator(w, h), w: w, h: h, send: m.send}
+	w, h := max(m.w, 20), max(m.h-3, 5)
+	c := &console{lab: m.labName, node: node, em: vt.NewEmulator(w, h), w: w, h: h, send: m.send, wake: make(chan struct{}, 1)}
 	c.em.SetScrollbackSize(scrollback)
 	m.consoles = append(m.consoles, c)
-	m.console, m.screen = len(m.consoles)-1, screenConsole
-	// Replies to the device's questions and what the user types come out of
-	// the emulator here; somebody must always read them, or it blocks.
-	go func() {
-		buf := make([]byte, 4096)
-		for {
-			n, err := c.em.Read(buf)
-			if err != nil {
-				return
-			}
-			c.mu.Lock()
-			con := c.con
-			c.mu.Unlock()
-			if con != nil {
-				_, _ = con.Write(buf[:n])
-			}
-		}
-	}()
+	m.console = len(m.consoles) - 1
+	go c.collect()
+	go c.deliver()
 	return m.connectConsole(c)
+}
+
+// collect takes what comes out of the emulator: what the user types, and
+// replies to the device's questions. It must never wait for the node, or the
+// emulator and with it the screen would.
+func (c *console) collect() {
+	buf := make([]byte, 4096)
+	for {
+		n, err := c.em.Read(buf)
+		if err != nil {
+			c.io.Lock()
+			c.closed = true
+			c.io.Unlock()
+			close(c.wake)
+			return
+		}
+		c.write(string(buf[:n]))
+	}
+}
+
+func (c *console) write(s string) {
+	c.io.Lock()
+	if !c.closed && c.con != nil && len(c.typed)+len(s) <= keepTyped {
+		c.typed = append(c.typed, s...)
+		select {
+		case c.wake <- struct{}{}:
+		default:
+		}
+	}
+	c.io.Unlock()
+}
+
+// deliver hands it to the node, as fast as that takes it.
+func (c *console) deliver() {
+	for range c.wake {
+		c.io.Lock()
+		typed, con := c.typed, c.con
+		c.typed = nil
+		c.io.Unlock()
+		if con != nil && len(typed) > 0 {
+			_, _ = con.Write(typed)
+		}
+	}
 }
 
 func (m *Model) connectConsole(c *console) tea.Cmd {
 	e, parent := m.engine, m.ctx
+	again := c.ended != ""
 	c.ended = ""
 	if n := m.nodeOf(c); n != nil {
 		c.since = n.Since
@@ -96,6 +145,11 @@ func (m *Model) connectConsole(c *console) tea.Cmd {
 	if e == nil {
 		c.ended = "there is no engine at the moment"
 		return nil
+	}
+	if again {
+		c.mu.Lock()
+		_, _ = c.em.Write([]byte("\x1b[0m\r\n\x1b[2m-- " + c.node + ": console opened again --\x1b[0m\r\n"))
+		c.mu.Unlock()
 	}
 	size := backends.Size{Cols: c.w, Rows: c.h}
 	return func() tea.Msg {
@@ -109,17 +163,19 @@ func (m *Model) connectConsole(c *console) tea.Cmd {
 	}
 }
 
-func (m *Model) nodeOf(c *console) *api.Node {
+func (m *Model) snapLab(name string) *api.Lab {
 	if m.snap == nil {
 		return nil
 	}
-	l := m.snap.Lab(c.lab)
-	if l == nil {
-		return nil
-	}
-	for _, n := range l.Nodes {
-		if n.Name == c.node {
-			return n
+	return m.snap.Lab(name)
+}
+
+func (m *Model) nodeOf(c *console) *api.Node {
+	if l := m.snapLab(c.lab); l != nil {
+		for _, n := range l.Nodes {
+			if n.Name == c.node {
+				return n
+			}
 		}
 	}
 	return nil
@@ -131,16 +187,21 @@ func (m *Model) consoleEvent(msg consoleMsg) {
 	case msg.err != nil:
 		c.ended = msg.err.Error()
 	case msg.ended:
-		c.ended = "the console has ended"
+		c.ended = "ended; it opens again when " + c.node + " starts again"
 	case msg.con != nil:
-		c.mu.Lock()
-		c.con, c.cancel = msg.con, msg.cancel
-		c.mu.Unlock()
+		c.io.Lock()
+		closed := c.closed
+		c.con, c.cancel, c.typed = msg.con, msg.cancel, nil
+		c.io.Unlock()
+		if closed {
+			c.close()
+			return
+		}
 		_ = msg.con.Resize(backends.Size{Cols: c.w, Rows: c.h})
 		go c.read(msg.con)
 	default:
 		c.told.Store(false)
-		m.dirty = m.screen == screenConsole && m.console < len(m.consoles) && m.consoles[m.console] == c
+		m.dirty = m.screen == screenConsole || m.dock
 	}
 }
 
@@ -158,13 +219,16 @@ func (c *console) read(con backends.Console) {
 			}
 		}
 		if err != nil {
-			c.mu.Lock()
-			if c.con == con {
+			c.io.Lock()
+			mine := c.con == con
+			if mine {
 				c.con = nil
 			}
-			c.mu.Unlock()
+			c.io.Unlock()
 			_ = con.Close()
-			c.send(consoleMsg{c: c, ended: true})
+			if mine {
+				c.send(consoleMsg{c: c, ended: true})
+			}
 			return
 		}
 	}
@@ -181,27 +245,53 @@ func (m *Model) reviveConsoles() tea.Cmd {
 	return tea.Batch(cmds...)
 }
 
-func (m *Model) resizeConsoles() {
-	for _, c := range m.consoles {
-		w, h := max(m.w, 20), max(m.h-3, 5)
-		if w == c.w && h == c.h {
-			continue
-		}
-		c.w, c.h = w, h
-		c.mu.Lock()
-		c.em.Resize(w, h)
-		con := c.con
-		c.mu.Unlock()
-		if con != nil {
-			_ = con.Resize(backends.Size{Cols: w, Rows: h})
-		}
+func (c *console) resize(w, h int) {
+	if w == c.w && h == c.h {
+		return
+	}
+	c.w, c.h = w, h
+	c.mu.Lock()
+	c.reflow(w, h)
+	c.mu.Unlock()
+	c.io.Lock()
+	con := c.con
+	c.io.Unlock()
+	if con != nil {
+		_ = con.Resize(backends.Size{Cols: w, Rows: h})
 	}
 }
 
+// reflow changes the terminal's size and loses nothing of what is on it: what
+// has no room any more is wrapped, and goes up into the scrollback.
+func (c *console) reflow(w, h int) {
+	pos := c.em.CursorPosition()
+	lines := strings.Split(strings.ReplaceAll(c.em.Render(), "\r", ""), "\n")
+	last := pos.Y
+	wide := false
+	for i, l := range lines {
+		if n := ansi.StringWidth(l); n > 0 {
+			last = max(last, i)
+			wide = wide || n > w
+		}
+	}
+	if c.em.IsAltScreen() || (!wide && last < h) || last >= len(lines) {
+		c.em.Resize(w, h) // a program that fills the screen draws it anew itself
+		return
+	}
+	_, _ = c.em.WriteString("\x1b[0m\x1b[H\x1b[J")
+	c.em.Resize(w, h)
+	_, _ = c.em.WriteString(strings.Join(lines[:last+1], "\r\n"))
+	if up := last - pos.Y; up > 0 {
+		_, _ = c.em.WriteString(fmt.Sprintf("\x1b[%dA", up))
+	}
+	_, _ = c.em.WriteString(fmt.Sprintf("\x1b[0m\x1b[%dG", pos.X%w+1))
+}
+
 func (c *console) close() {
-	c.mu.Lock()
+	c.io.Lock()
 	con, cancel := c.con, c.cancel
-	c.mu.Unlock()
+	c.con, c.closed = nil, true
+	c.io.Unlock()
 	if con != nil {
 		_ = con.Close()
 	}
@@ -222,188 +312,3 @@ func (m *Model) closeAll() {
 		_ = m.engine.Close()
 	}
 }
-
-func (m *Model) consoleHints() [][2]string {
-	if c := m.consoles[m.console]; c.prefix {
-		return [][2]string{{"q", "back to the lab"}, {"n p", "other consoles"}, {"w", "close this one"}, {"f", "full screen"}, {"pgup", "scroll back"}, {m.opt.ConsoleKey, "send it to the node"}}
-	} else if c.ended != "" {
-		return [][2]string{{"enter", "open it again"}, {m.opt.ConsoleKey + " q", "back to the lab"}}
-	}
-	return [][2]string{{m.opt.ConsoleKey + " q", "back"}, {m.opt.ConsoleKey + " n", "next console"}, {m.opt.ConsoleKey + " f", "full screen"}, {"shift+pgup", "scroll back"}}
-}
-
-// consoleKey hands keys to the node, except after the prefix.
-func (m *Model) consoleKey(k tea.KeyPressMsg) tea.Cmd {
-	c := m.consoles[m.console]
-	name := k.String()
-	if c.prefix {
-		c.prefix = false
-		switch name {
-		case "q", "esc", "b":
-			m.screen = screenMain
-		case "n", "tab":
-			m.console = (m.console + 1) % len(m.consoles)
-		case "p", "shift+tab":
-			m.console = (m.console + len(m.consoles) - 1) % len(m.consoles)
-		case "w":
-			c.close()
-			m.consoles = append(m.consoles[:m.console], m.consoles[m.console+1:]...)
-			m.console = max(0, m.console-1)
-			m.screen = screenMain
-		case "f":
-			return m.attach(c.node)
-		case "pgup", "[":
-			c.scroll(c.h / 2)
-		case "?":
-			return m.help()
-		case m.opt.ConsoleKey:
-			c.write(string(rune(m.prefix)))
-		}
-		return nil
-	}
-	switch name {
-	case m.opt.ConsoleKey:
-		c.prefix = true
-		return nil
-	case "shift+pgup":
-		c.scroll(c.h / 2)
-		return nil
-	case "shift+pgdown":
-		c.scroll(-c.h / 2)
-		return nil
-	}
-	if c.up > 0 {
-		switch name {
-		case "pgup", "k", "up":
-			c.scroll(c.h / 2)
-		case "pgdown", "j", "down":
-			c.scroll(-c.h / 2)
-		default:
-			c.up = 0
-		}
-		return nil
-	}
-	if c.ended != "" {
-		if name == "enter" {
-			return m.connectConsole(c)
-		}
-		return nil
-	}
-	c.mu.Lock()
-	em := c.em
-	c.mu.Unlock()
-	if k.Text != "" && k.Mod&^(tea.ModShift|tea.ModCapsLock) == 0 {
-		em.SendText(k.Text)
-		return nil
-	}
-	em.SendKey(uv.KeyPressEvent(k))
-	return nil
-}
-
-func (c *console) write(s string) {
-	c.mu.Lock()
-	con := c.con
-	c.mu.Unlock()
-	if con != nil {
-		_, _ = io.WriteString(con, s)
-	}
-}
-
-func (c *console) scroll(by int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.up = max(0, min(c.up+by, c.em.ScrollbackLen()))
-}
-
-func (c *console) wheel(up bool) {
-	if up {
-		c.scroll(wheelRows)
-	} else {
-		c.scroll(-wheelRows)
-	}
-}
-
-func (m *Model) paste(text string) tea.Cmd {
-	if len(m.dialogs) > 0 {
-		return m.dialogs[len(m.dialogs)-1].other(m, tea.PasteMsg{Content: text})
-	}
-	if m.screen == screenConsole && m.console < len(m.consoles) {
-		m.consoles[m.console].em.Paste(text)
-	}
-	return nil
-}
-
-// consoleLines draws the tabs and the terminal below.
-func (m *Model) consoleLines(w, h int) []string {
-	var tabs strings.Builder
-	for i, c := range m.consoles {
-		role := themes.Dim
-		if i == m.console {
-			role = themes.Selection
-		}
-		name := " " + c.node + " "
-		if c.ended != "" {
-			name = " " + c.node + " (ended) "
-		}
-		tabs.WriteString(m.paint(role, name) + " ")
-	}
-	c := m.consoles[m.console]
-	switch {
-	case c.ended != "":
-		tabs.WriteString(m.paint(themes.Bad, "  "+clean(c.ended)))
-	case c.up > 0:
-		tabs.WriteString(m.paint(themes.Busy, fmt.Sprintf("  %d lines back; any other key returns", c.up)))
-	}
-	out := []string{m.fit(tabs.String(), w)}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	screen := strings.Split(c.em.Render(), "\n")
-	if c.up > 0 {
-		n := c.em.ScrollbackLen()
-		back := make([]string, 0, c.up)
-		for i := max(0, n-c.up); i < n && len(back) < h; i++ {
-			back = append(back, c.em.Scrollback().Line(i).Render())
-		}
-		screen = append(back, screen...)
-	}
-	for i := 0; len(out) < h; i++ {
-		line := ""
-		if i < len(screen) {
-			line = strings.TrimSuffix(screen[i], "\r")
-		}
-		out = append(out, m.fit(line, w))
-	}
-	if pos := c.em.CursorPosition(); c.up == 0 && c.ended == "" && pos.Y < h-1 && !c.em.CursorHidden() {
-		m.curs = tea.NewCursor(min(pos.X, w-1), pos.Y+2)
-	}
-	return out
-}
-
-// attach gives the user's terminal to the node's console.
-func (m *Model) attach(node string) tea.Cmd {
-	if m.engine == nil {
-		m.say(false, "there is no engine at the moment")
-		return nil
-	}
-	a := &attached{ctx: m.ctx, e: m.engine, lab: m.labName, node: node, key: m.prefix, name: m.opt.ConsoleKey}
-	return tea.Exec(a, func(err error) tea.Msg {
-		return resultMsg{what: "console of " + node, err: err}
-	})
-}
-
-// attached is tea.ExecCommand.
-type attached struct {
-	ctx             context.Context
-	e               api.Engine
-	lab, node, name string
-	key             byte
-}
-
-func (a *attached) Run() error {
-	fmt.Fprintf(os.Stdout, "\x1b[2J\x1b[Hconsole of %s: %s comes back\r\n", a.node, a.name)
-	return attach.Attach(a.ctx, a.e, a.lab, a.node, a.key)
-}
-
-func (a *attached) SetStdin(io.Reader)  {}
-func (a *attached) SetStdout(io.Writer) {}
-func (a *attached) SetStderr(io.Writer) {}

@@ -44,7 +44,7 @@ func matches(filter string, fields ...string) bool {
 	return true
 }
 
-// step is what a key of movement means to a list of n rows, h of them in
+// key is what a key of movement means to a list of n rows, h of them in
 // sight.
 func (l *list) key(k string, n, h int) bool {
 	switch k {

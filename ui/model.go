@@ -29,6 +29,7 @@ const (
 	paneNodes
 	paneLinks
 	paneEvents
+	paneConsole // beside the lab, when one is open there
 	paneCount
 )
 
@@ -42,7 +43,9 @@ type Model struct {
 	theme     *themes.Theme
 	autoTheme bool
 	glyphs    themes.Glyphs
-	prefix    byte
+
+	colourless bool
+	prefix     byte
 
 	w, h   int
 	engine api.Engine
@@ -59,21 +62,35 @@ type Model struct {
 	nodes   list
 	links   list
 	events  list
+	order   order
+	usage   map[string]usage // of nodes, while it is looked at
+	looking bool
 	marks   map[string]bool // nodes to act on together
 	dialogs []dialog
-	flash   string
-	flashOK bool
-	mine    map[string]bool // jobs asked for here, to be told of their end
-	drag    *tea.Mouse
+	history []string // of command lines and paths
+
+	dialogArea area
+	flash      string
+	flashOK    bool
+	said       int // how many flashes there were
+	timed      int // of these, for how many the clock runs
+	clock      time.Duration
+
+	mine map[string]bool // jobs asked for here, to be told of their end
+	drag *tea.Mouse
 
 	consoles []*console
 	console  int
+	dock     bool // consoles are below the topology
+	tiled    bool
+	typeAll  bool
 	logs     *logView
 
-	areas [paneCount]area // where panes were drawn last
-	dirty bool
-	view  string
-	curs  *tea.Cursor
+	areas  [paneCount]area  // where panes were drawn last
+	rowsOf [paneCount][]int // and which item is in each of their rows
+	dirty  bool
+	view   string
+	curs   *tea.Cursor
 }
 
 // area is a rectangle of the screen; nothing when w is 0.
@@ -81,18 +98,48 @@ type area struct{ x, y, w, h int }
 
 func (a area) has(x, y int) bool { return x >= a.x && x < a.x+a.w && y >= a.y && y < a.y+a.h }
 
-type minuteMsg struct{}
+// What the screen tells itself, in time.
+type (
+	ageMsg   time.Duration   // ages have changed; it comes this often
+	flashMsg struct{ n int } // the n-th message has stood long enough
+)
 
-func minute() tea.Cmd {
-	return tea.Tick(time.Minute, func(time.Time) tea.Msg { return minuteMsg{} })
+const flashTime = 4 * time.Second
+
+// tick keeps ages right: often while a node is young, seldom later, and never
+// when no lab is there.
+func (m *Model) tick() tea.Cmd {
+	want := time.Duration(0)
+	if l := m.lab(); l != nil {
+		want = time.Minute
+		for _, n := range l.Nodes {
+			if !n.Since.IsZero() && time.Since(n.Since) < time.Minute {
+				want = young
+				break
+			}
+		}
+	}
+	if want == 0 || (m.clock != 0 && m.clock <= want) {
+		return nil
+	}
+	m.clock = want
+	return tea.Tick(want, func(time.Time) tea.Msg { return ageMsg(want) })
+}
+
+// panes is how many there are to go to.
+func (m *Model) panes() pane {
+	if m.dock && len(m.consoles) > 0 {
+		return paneCount
+	}
+	return paneConsole
 }
 
 // Init asks the terminal for its background; the first frame does not wait.
 func (m *Model) Init() tea.Cmd {
 	if m.autoTheme {
-		return tea.Batch(tea.RequestBackgroundColor, minute())
+		return tea.RequestBackgroundColor
 	}
-	return minute()
+	return nil
 }
 
 func (m *Model) setTheme(t *themes.Theme) {
@@ -106,11 +153,24 @@ func (m *Model) setTheme(t *themes.Theme) {
 
 // Update takes in what happened.
 func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	cmd := m.update(msg)
+	if look := m.look(); look != nil {
+		cmd = tea.Batch(cmd, look)
+	}
+	if m.flash != "" && m.timed < m.said {
+		m.timed = m.said
+		n := m.said
+		cmd = tea.Batch(cmd, tea.Tick(flashTime, func(time.Time) tea.Msg { return flashMsg{n} }))
+	}
+	return m, cmd
+}
+
+func (m *Model) update(msg tea.Msg) tea.Cmd {
 	m.dirty = true
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.w, m.h = msg.Width, msg.Height
-		m.resizeConsoles()
+		m.layoutConsoles()
 	case tea.BackgroundColorMsg:
 		if m.autoTheme && !msg.IsDark() {
 			if t, err := themes.Load("light", m.opt.ThemesDir); err == nil {
@@ -119,13 +179,25 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		}
 	case connectedMsg:
 		m.engine, m.lost = msg.engine, nil
-		return m, nil
 	case lostMsg:
 		m.engine, m.lost = nil, msg.err
 	case snapshotMsg:
-		return m, m.take(msg.snap)
-	case minuteMsg:
-		return m, minute()
+		return tea.Batch(m.take(msg.snap), m.tick())
+	case usageMsg:
+		return m.usageEvent(msg)
+	case lookMsg:
+		m.looking, m.dirty = false, false
+	case ageMsg:
+		if time.Duration(msg) == m.clock {
+			m.clock = 0
+			return m.tick()
+		}
+	case flashMsg:
+		if msg.n == m.said {
+			m.flash = ""
+		} else {
+			m.dirty = false
+		}
 	case resultMsg:
 		m.result(msg)
 	case planMsg:
@@ -135,26 +207,37 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case logMsg:
 		m.logEvent(msg)
 	case tea.KeyPressMsg:
-		return m, m.key(msg)
+		return m.key(msg)
 	case tea.PasteMsg:
-		return m, m.paste(msg.Content)
+		return m.paste(msg.Content)
 	case tea.MouseMsg:
-		m.mouse(msg)
+		return m.mouse(msg)
 	default:
 		if len(m.dialogs) > 0 {
-			return m, m.dialogs[len(m.dialogs)-1].other(m, msg)
+			return m.dialogs[len(m.dialogs)-1].other(m, msg)
 		}
 		m.dirty = false
 	}
-	return m, nil
+	return nil
 }
 
 // lab is the lab on the main screen, nil when it is gone.
 func (m *Model) lab() *api.Lab {
-	if m.snap == nil || m.labName == "" {
+	if m.labName == "" {
 		return nil
 	}
-	return m.snap.Lab(m.labName)
+	return m.snapLab(m.labName)
+}
+
+func (m *Model) nodeNamed(name string) *api.Node {
+	if l := m.lab(); l != nil {
+		for _, n := range l.Nodes {
+			if n.Name == name {
+				return n
+			}
+		}
+	}
+	return nil
 }
 
 // take shows a newer state.
@@ -191,8 +274,8 @@ func (m *Model) open(name string) {
 	m.canvas.SetLab(m.lab())
 }
 
-func (m *Model) say(ok bool, text string) { m.flash, m.flashOK = text, ok }
-
-func (m *Model) push(d dialog) { m.dialogs = append(m.dialogs, d) }
-
-func (m *Model) pop() { m.dialogs = m.dialogs[:len(m.dialogs)-1] }
+// say shows a message in place of the keys, until the next key or for a while.
+func (m *Model) say(ok bool, text string) {
+	m.flash, m.flashOK = text, ok
+	m.said++
+}

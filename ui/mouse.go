@@ -5,36 +5,85 @@ import tea "charm.land/bubbletea/v2"
 const wheelRows = 3
 
 // mouse answers clicks, the wheel and dragging.
-func (m *Model) mouse(msg tea.MouseMsg) {
+func (m *Model) mouse(msg tea.MouseMsg) tea.Cmd {
 	e := msg.Mouse()
-	if len(m.dialogs) > 0 {
-		return
+	_, turned := msg.(tea.MouseWheelMsg)
+	_, clicked := msg.(tea.MouseClickMsg)
+	if clicked {
+		m.flash = ""
 	}
-	switch m.screen {
-	case screenConsole:
-		if _, wheel := msg.(tea.MouseWheelMsg); wheel && len(m.consoles) > 0 {
-			m.consoles[m.console].wheel(e.Button == tea.MouseWheelUp)
+	switch {
+	case !clicked && !turned && m.drag == nil:
+		m.dirty = false
+		return nil
+	case len(m.dialogs) > 0:
+		return m.mouseDialog(e, clicked, turned)
+	case m.screen == screenConsole && len(m.consoles) > 0:
+		m.mouseConsole(e, clicked, turned)
+		return nil
+	case m.screen == screenLogs:
+		if turned {
+			m.logs.scroll(wheelBy(e))
 		}
-		return
-	case screenLogs:
-		if _, wheel := msg.(tea.MouseWheelMsg); wheel {
-			m.logs.scroll(m, wheelBy(e))
-		}
-		return
-	case screenLabs:
-		m.mouseLabs(msg, e)
-		return
+		return nil
+	case m.screen == screenLabs:
+		m.mouseLabs(e, clicked, turned)
+		return nil
 	}
+	m.mouseMain(msg, e)
+	return nil
+}
+
+func (m *Model) mouseDialog(e tea.Mouse, clicked, turned bool) tea.Cmd {
+	d := m.dialogs[len(m.dialogs)-1]
+	switch {
+	case turned:
+		d.wheel(wheelBy(e))
+	case clicked && !m.dialogArea.has(e.X, e.Y):
+		return d.key(m, tea.KeyPressMsg(tea.Key{Code: tea.KeyEscape}))
+	case clicked:
+		return d.click(m, e.Y-m.dialogArea.y-1)
+	}
+	return nil
+}
+
+// mouseConsole chooses a console, by its tab or its tile, and scrolls back.
+func (m *Model) mouseConsole(e tea.Mouse, clicked, turned bool) {
+	at := m.console
+	for i, a := range m.tiles() {
+		if a.has(e.X, e.Y) {
+			at = i
+		}
+	}
+	if e.Y == 1 && m.screen == screenConsole && !m.tiled {
+		x := 0
+		for i, c := range m.consoles {
+			if x += len(c.node) + 3; e.X < x {
+				at = i
+				break
+			}
+		}
+	}
+	if turned {
+		m.consoles[at].wheel(wheelBy(e))
+	} else if clicked {
+		m.console = at
+	}
+}
+
+func (m *Model) mouseMain(msg tea.MouseMsg, e tea.Mouse) {
 	p, at := m.paneAt(e.X, e.Y)
 	switch msg.(type) {
 	case tea.MouseClickMsg:
-		m.flash = ""
 		if p < 0 || e.Button != tea.MouseLeft {
 			return
 		}
-		again := m.focus == p
 		m.focus = p
-		m.click(p, e.X-at.x-1, e.Y-at.y-1, again)
+		if p == paneConsole {
+			m.mouseConsole(e, true, false)
+			return
+		}
+		m.click(p, e.X-at.x-1, e.Y-at.y-1)
 		if p == paneTopology {
 			m.drag = &e
 		}
@@ -46,20 +95,21 @@ func (m *Model) mouse(msg tea.MouseMsg) {
 	case tea.MouseReleaseMsg:
 		m.drag = nil
 	case tea.MouseWheelMsg:
-		if p < 0 {
-			return
-		}
 		switch p {
 		case paneTopology:
 			m.canvas.Pan(0, wheelBy(e))
 		case paneNodes:
-			m.focus = p
 			m.nodes.move(wheelBy(e), len(m.shownNodes()))
-			m.nodes.name = "-"
+			if nodes := m.shownNodes(); m.nodes.at < len(nodes) {
+				m.nodes.name = nodes[m.nodes.at].Name
+				m.canvas.Select(m.nodes.name)
+			}
 		case paneLinks:
 			m.links.move(wheelBy(e), len(m.shownLinks()))
 		case paneEvents:
 			m.events.move(wheelBy(e), len(m.shownEvents()))
+		case paneConsole:
+			m.mouseConsole(e, false, true)
 		}
 	}
 }
@@ -80,9 +130,9 @@ func (m *Model) paneAt(x, y int) (pane, area) {
 	return -1, area{}
 }
 
-func (m *Model) click(p pane, x, y int, _ bool) {
-	switch p {
-	case paneTopology:
+// click chooses what is in a row or at a place of a pane.
+func (m *Model) click(p pane, x, y int) {
+	if p == paneTopology {
 		node, link := m.canvas.Hit(x, y)
 		switch {
 		case node != "":
@@ -95,36 +145,43 @@ func (m *Model) click(p pane, x, y int, _ bool) {
 				}
 			}
 		}
+		return
+	}
+	if y < 0 || y >= len(m.rowsOf[p]) {
+		return
+	}
+	i := m.rowsOf[p][y]
+	switch p {
 	case paneNodes:
-		nodes := m.shownNodes()
-		if i := m.nodes.top + y; y >= 0 && i < len(nodes) {
+		if nodes := m.shownNodes(); i < len(nodes) {
 			m.nodes.at, m.nodes.name = i, nodes[i].Name
 			m.canvas.Select(nodes[i].Name)
 		}
 	case paneLinks:
-		links := m.shownLinks()
-		if i := m.links.top + y; y >= 0 && i < len(links) {
+		if links := m.shownLinks(); i < len(links) {
 			m.links.at = i
 			m.canvas.SelectLink(links[i].ID())
 		}
 	case paneEvents:
-		m.events.at = m.events.top + max(0, y-len(m.running()))
+		if i >= 0 {
+			m.events.at = i
+		}
 	}
 }
 
-func (m *Model) mouseLabs(msg tea.MouseMsg, e tea.Mouse) {
+func (m *Model) mouseLabs(e tea.Mouse, clicked, turned bool) {
 	labs := m.shownLabs()
-	switch msg.(type) {
-	case tea.MouseClickMsg:
-		i := m.labs.top + e.Y - 2
-		if e.Y < 2 || i >= len(labs) {
+	switch {
+	case clicked:
+		i := m.labs.top + e.Y - 3
+		if e.Y < 3 || i >= len(labs) {
 			return
 		}
 		if i == m.labs.at {
 			m.open(labs[i].Name)
 		}
 		m.labs.at = i
-	case tea.MouseWheelMsg:
+	case turned:
 		m.labs.move(wheelBy(e), len(labs))
 	}
 }

@@ -133,7 +133,7 @@ func newModel(ctx context.Context, opt Options) (*Model, error) {
 	}
 	m.opt.ConsoleKey = opt.ConsoleKey
 	if os.Getenv("NO_COLOR") != "" {
-		m.autoTheme, t = false, t.Plain()
+		m.autoTheme, m.colourless, t = false, true, t.Plain()
 	}
 	m.setTheme(t)
 	return m, nil

@@ -8,6 +8,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"archetype/themes"
+	"archetype/ui/canvas"
 )
 
 // The smallest terminal that is drawn on, and the smallest that shows all
@@ -128,15 +129,16 @@ func (m *Model) footer() string {
 		}
 		return m.fit(" "+m.paint(role, clean(m.flash)), m.w)
 	}
-	return m.fit(m.hintLine(m.hints()), m.w)
+	return m.fit(m.hintLine(m.hints(), m.w), m.w)
 }
 
 // hintLine shows as many keys as there is room for; those that lead
 // elsewhere and out are always among them.
-func (m *Model) hintLine(hints [][2]string) string {
-	width := func(h [2]string) int { return ansi.StringWidth(h[0]) + ansi.StringWidth(h[1]) + 3 }
-	always := func(h [2]string) bool { return h[1] == "pane" || h[1] == "quit" || h[1] == "help" }
-	room := m.w
+func (m *Model) hintLine(hints []hint, room int) string {
+	width := func(h hint) int { return ansi.StringWidth(h.key) + ansi.StringWidth(h.text) + 3 }
+	always := func(h hint) bool {
+		return h.text == "pane" || h.text == "quit" || h.text == "help" || h.text == "back"
+	}
 	for _, h := range hints {
 		if always(h) {
 			room -= width(h)
@@ -146,12 +148,28 @@ func (m *Model) hintLine(hints [][2]string) string {
 	for _, h := range hints {
 		if !always(h) {
 			if room -= width(h); room < 0 {
+				room += width(h)
 				continue
 			}
 		}
-		b.WriteString(" " + m.paint(themes.Key, h[0]) + " " + m.paint(themes.Dim, h[1]) + " ")
+		role := themes.Key
+		if h.off {
+			role = themes.Dim
+		}
+		b.WriteString(" " + m.paint(role, h.key) + " " + m.paint(themes.Dim, h.text) + " ")
 	}
 	return b.String()
+}
+
+// tips are the keys on the frame of the pane with the focus.
+func (m *Model) tips(p pane) string {
+	var out []string
+	for _, a := range actions {
+		if a.tips != "" && a.tip == p && a.where(m) && a.refusal(m) == "" {
+			out = append(out, a.keys[0]+" "+a.tips)
+		}
+	}
+	return strings.Join(out, "  ")
 }
 
 // frame draws a pane around lines of its inner width.
@@ -195,7 +213,10 @@ func (m *Model) place(p pane, x, y, w, h int) []string {
 	case paneTopology:
 		m.canvas.Resize(inW, inH)
 		title, lines = "1 topology", m.canvas.Lines()
-		foot = m.canvas.Level().String() + " " + m.glyphs.Dot + " " + m.canvas.Selected()
+		foot = m.canvas.Level().String()
+		if m.canvas.Level() == canvas.Overview { // the only place where a name has room
+			foot += " " + m.glyphs.Dot + " " + m.canvas.Selected()
+		}
 	case paneNodes:
 		if l != nil {
 			title = fmt.Sprintf("2 nodes %d", len(l.Nodes))
@@ -214,10 +235,32 @@ func (m *Model) place(p pane, x, y, w, h int) []string {
 	case paneEvents:
 		title, lines = "4 events"+filtered(m.events.filter), m.eventRows(inW, inH, focused)
 	}
+	if tips := m.tips(p); focused && tips != "" {
+		if foot != "" {
+			foot += "  "
+		}
+		foot += tips
+	}
 	if p != paneTopology && len(lines) == 0 {
-		lines = []string{m.fit(m.paint(themes.Dim, " none"), inW)}
+		text := " none"
+		if m.filterOf(p) != "" {
+			text = " nothing matches; esc shows all"
+		}
+		lines = []string{m.fit(m.paint(themes.Dim, text), inW)}
 	}
 	return m.frame(title, foot, lines, w, h, focused)
+}
+
+func (m *Model) filterOf(p pane) string {
+	switch p {
+	case paneNodes:
+		return m.nodes.filter
+	case paneLinks:
+		return m.links.filter
+	case paneEvents:
+		return m.events.filter
+	}
+	return ""
 }
 
 func filtered(f string) string {
@@ -227,14 +270,28 @@ func filtered(f string) string {
 	return "  /" + f
 }
 
+// roomy reports whether all panes have room at once.
+func (m *Model) roomy() bool { return m.w >= wideW && m.h >= wideH }
+
 func (m *Model) mainLines(w, h int) []string {
 	if m.lab() == nil {
 		return m.center([]string{"The lab " + m.labName + " is not there yet."}, w, h)
 	}
-	if m.full || m.w < wideW || m.h < wideH {
+	if m.focus >= m.panes() {
+		m.focus = paneTopology
+	}
+	if m.full || !m.roomy() {
+		if m.focus == paneConsole {
+			m.areas[paneConsole] = area{0, 1, w, h}
+			return m.tileLines(area{0, 1, w, h}, true)
+		}
 		return m.place(m.focus, 0, 1, w, h)
 	}
+	docked := m.dock && len(m.consoles) > 0
 	low := max(6, h/5)
+	if docked {
+		low = m.dockHeight()
+	}
 	high := h - low
 	right := max(42, w*2/5)
 	left := w - right
@@ -242,11 +299,18 @@ func (m *Model) mainLines(w, h int) []string {
 	if n := len(m.lab().Nodes) + 2; n < nodesH {
 		nodesH = max(n, 5)
 	}
+	if m.focus == paneEvents && docked { // there is no room for both
+		docked = false
+	}
 	topo := m.place(paneTopology, 0, 1, left, high)
 	side := append(m.place(paneNodes, left, 1, right, nodesH), m.place(paneLinks, left, 1+nodesH, right, high-nodesH)...)
 	out := make([]string, 0, h)
 	for i := range topo {
 		out = append(out, topo[i]+side[i])
+	}
+	if docked {
+		m.areas[paneConsole] = area{0, 1 + high, w, low}
+		return append(out, m.tileLines(area{0, 1 + high, w, low}, m.focus == paneConsole)...)
 	}
 	return append(out, m.place(paneEvents, 0, 1+high, w, low)...)
 }
@@ -254,9 +318,9 @@ func (m *Model) mainLines(w, h int) []string {
 func (m *Model) labsLines(w, h int) []string {
 	m.areas[paneNodes] = area{0, 1, w, h}
 	if m.snap != nil && len(m.shownLabs()) == 0 {
-		text := []string{"No lab is deployed.", "", "D deploys a topology file."}
+		text := []string{"No lab is deployed.", "", "i imports a topology file and deploys it.", "? explains the keys."}
 		if m.labs.filter != "" {
-			text = []string{"No lab matches /" + m.labs.filter}
+			text = []string{"No lab matches /" + m.labs.filter, "", "esc shows all."}
 		}
 		return m.frame("labs", "", m.center(text, w-2, h-2), w, h, true)
 	}

@@ -351,3 +351,24 @@ func (m *Model) linkRole(k *api.Link) themes.Role {
 }
 
 func (m *Model) styleOf(r themes.Role) lipgloss.Style { return m.theme.Style(r) }
+
+// SelectedLink is the link that is highlighted, "" for none.
+func (m *Model) SelectedLink() string { return m.selLink }
+
+// Nearest and Farthest report whether Zoom goes no further.
+func (m *Model) Nearest() bool { return m.level == Detail }
+
+// Farthest reports whether Zoom goes no farther away.
+func (m *Model) Farthest() bool { return m.level == Overview }
+
+// First selects the first node of the file.
+func (m *Model) First() { m.selectAt(0) }
+
+// Last selects the last node of the file.
+func (m *Model) Last() { m.selectAt(len(m.index) - 1) }
+
+func (m *Model) selectAt(i int) {
+	if m.lab != nil && i >= 0 && i < len(m.lab.Nodes) {
+		m.Select(m.lab.Nodes[i].Name)
+	}
+}

@@ -123,8 +123,8 @@ func (r *router) ports() {
 			for i, e := range ends {
 				share := spare * (2*i + 1) / (2 * len(ends)) // spread over the box
 				at := x + share
-				if !r.tags && len(ends) == 1 {
-					at = r.centre(s)
+				if c := r.centre(s); len(ends) == 1 && c+r.slotOf(s, e)-2 < r.left[s]+r.spots[s].w {
+					at = c
 				}
 				if at&1 != parity {
 					at++

@@ -1,0 +1,109 @@
+package ui
+
+import (
+	"fmt"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"archetype/lab"
+	"archetype/themes"
+)
+
+// palette offers every action that works here, by name.
+func (m *Model) palette() tea.Cmd {
+	var here []*action
+	var items []pickItem
+	for _, a := range actions {
+		if !a.where(m) || a.name == "commands" || m.inConsole() || m.screen == screenLogs {
+			continue
+		}
+		it := pickItem{name: a.name, key: a.keys[0], about: a.about}
+		if why := a.refusal(m); why != "" {
+			it.about, it.off = why, true
+		}
+		here = append(here, a)
+		items = append(items, it)
+	}
+	m.push(newPicker("commands", items, func(m *Model, i int) tea.Cmd { return m.do(here[i]) }))
+	return nil
+}
+
+// help says what the keys do where the user is.
+func (m *Model) help() tea.Cmd {
+	key := func(k, about string) string {
+		return m.paint(themes.Key, fmt.Sprintf("%-12s", k)) + " " + about
+	}
+	var text []string
+	switch {
+	case m.inConsole():
+		text = append(text, "All keys go to the node, but for "+m.opt.ConsoleKey+" and the one after it:", "")
+		for _, c := range consoleKeys {
+			text = append(text, key(m.opt.ConsoleKey+" "+c.key, c.about))
+		}
+		text = append(text, key(m.opt.ConsoleKey+" twice", "sends it to the node"), "",
+			key("shift+pgup", "goes back in what was on the screen"), "", "The setting console_key chooses another key.")
+	case m.screen == screenLogs:
+		for _, k := range logKeys {
+			text = append(text, key(k.key, k.about))
+		}
+	default:
+		if onMain(m) {
+			text = append(text, key("h j k l", "and the arrows: from node to node, and through lists"), key("g G", "to the first and the last"),
+				key("shift+arrow", "pan the topology"), key("1 2 3 4 5", "to a pane; 5 is the console beside the lab"),
+				key("mouse", "selects, scrolls and drags; with shift it marks text"), "")
+		}
+		for _, a := range actions {
+			if a.where(m) {
+				line := key(strings.Join(a.keys, " "), a.about)
+				if why := a.refusal(m); why != "" {
+					line += m.paint(themes.Dim, " ("+why+")")
+				}
+				text = append(text, line)
+			}
+		}
+		text = append(text, "", key(m.opt.ConsoleKey, "in a console: leave it, or go to another one"), "", "Shapes")
+		for _, s := range lab.NodeStates() {
+			text = append(text, "  "+m.paint(themes.Node(s), m.glyphs.Node(s))+" "+string(s))
+		}
+		for _, s := range lab.LinkStates() {
+			text = append(text, "  "+m.paint(themes.Link(s), m.glyphs.Link(s))+" link "+string(s))
+		}
+	}
+	m.push(&message{title: "help", text: text})
+	return nil
+}
+
+// themePicker shows the themes; the choice holds until the program ends.
+func (m *Model) themePicker() tea.Cmd {
+	names := themes.All(m.opt.ThemesDir)
+	var items []pickItem
+	for _, n := range names {
+		about := ""
+		if n == m.theme.Name {
+			about = "in use"
+		}
+		items = append(items, pickItem{name: n, about: about})
+	}
+	before := m.theme
+	p := newPicker("theme", items, func(m *Model, i int) tea.Cmd { m.useTheme(names[i]); return nil })
+	p.moved = func(m *Model, i int) { m.useTheme(names[i]); m.flash = "" }
+	p.cancel = func(m *Model) { m.setTheme(before) }
+	m.push(p)
+	return nil
+}
+
+func (m *Model) useTheme(name string) {
+	if m.colourless {
+		m.say(false, "theme: NO_COLOR is set")
+		return
+	}
+	t, err := themes.Load(name, m.opt.ThemesDir)
+	if err != nil {
+		m.say(false, err.Error())
+		return
+	}
+	m.autoTheme = false
+	m.setTheme(t)
+	m.say(true, "theme "+name+"; \"theme: "+name+"\" in settings.yaml keeps it")
+}

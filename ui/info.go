@@ -1,0 +1,113 @@
+package ui
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"archetype/engine/api"
+)
+
+// short is a duration for people: three digits of it.
+func short(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+func bytes(n uint64) string {
+	switch {
+	case n >= 10<<30:
+		return fmt.Sprintf("%d GiB", n>>30)
+	case n >= 10<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	}
+	return fmt.Sprintf("%d KiB", n>>10)
+}
+
+// facts lines up names and values; those without a value are left out.
+func facts(pairs ...string) []string {
+	var out []string
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			out = append(out, fmt.Sprintf("%-11s %s", pairs[i], clean(pairs[i+1])))
+		}
+	}
+	return out
+}
+
+// nodeInfo shows all that is known of a node, with what it consumes now.
+func (m *Model) nodeInfo() tea.Cmd {
+	n, l := m.node(), m.lab()
+	state := string(n.Actual)
+	if !n.Actual.Matches(n.Desired) {
+		state += ", should be " + string(n.Desired)
+	}
+	since := ""
+	if !n.Since.IsZero() {
+		since = n.Since.Local().Format("2 Jan 15:04:05") + " (" + short(time.Since(n.Since)) + ")"
+	}
+	pid := ""
+	if n.PID != 0 {
+		pid = fmt.Sprint(n.PID)
+	}
+	text := facts("state", state, "since", since, "error", n.Error, "last line", n.ProgressText, "kind", n.Kind, "image", n.Image, "group", n.Group,
+		"provider", n.Provider, "identifier", n.Identifier, "pid", pid)
+	if n.Retries > 0 {
+		text = append(text, facts("tried again", fmt.Sprintf("%d times", n.Retries))...)
+	}
+	var links []string
+	for _, k := range l.Links {
+		a, b := k.A, k.B
+		if strings.HasPrefix(b, n.Name+":") {
+			a, b = b, a
+		}
+		if strings.HasPrefix(a, n.Name+":") {
+			_, iface, _ := strings.Cut(a, ":")
+			links = append(links, fmt.Sprintf("  %-10s %s %s  %s", iface, m.glyphs.Arrow, b, m.linkState(k)))
+		}
+	}
+	name, labName := n.Name, l.Name
+	return m.ask("about "+name, func(ctx context.Context, e api.Engine) resultMsg {
+		if stats, err := e.Stats(ctx, labName); err == nil {
+			for _, s := range stats {
+				if s.Node == name {
+					text = append(text, facts("consumes", fmt.Sprintf("%s of memory, %s of CPU since its start, %d processes", bytes(s.Memory), short(s.CPU), s.Processes))...)
+				}
+			}
+		}
+		if len(links) > 0 {
+			text = append(append(text, "", "links"), links...)
+		}
+		return resultMsg{title: name, text: text}
+	})
+}
+
+func (m *Model) linkInfo() {
+	k := m.link()
+	vlan, mtu := "", ""
+	if k.VLAN != 0 {
+		vlan = fmt.Sprint(k.VLAN)
+	}
+	if k.MTU != 0 {
+		mtu = fmt.Sprint(k.MTU)
+	}
+	m.push(&message{title: "link", text: append(facts("ends", k.A+" -- "+k.B, "state", string(k.Actual), "should be", string(k.Desired),
+		"carrier", string(k.Carrier), "VLAN", vlan, "MTU", mtu, "error", k.Error), "", "x cuts it, c joins it.")})
+}
+
+func (m *Model) readEvent() {
+	events := m.shownEvents()
+	if m.events.at >= len(events) {
+		return
+	}
+	e := events[m.events.at]
+	m.push(&message{title: e.Time.Local().Format("2 Jan 15:04:05"), text: append(facts("lab", e.Lab, "node", e.Node, "link", e.Link, "level", string(e.Level)), "", clean(e.Text))})
+}

@@ -1,0 +1,85 @@
+package ui
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"archetype/themes"
+)
+
+func (m *Model) paint(r themes.Role, s string) string { return m.theme.Style(r).Render(s) }
+
+// fit makes a line exactly w cells wide.
+func (m *Model) fit(s string, w int) string {
+	if w <= 0 {
+		return ""
+	}
+	n := ansi.StringWidth(s)
+	if n > w {
+		return ansi.Truncate(s, w, m.glyphs.More)
+	}
+	return s + strings.Repeat(" ", w-n)
+}
+
+// clean keeps what a node says from doing anything to the terminal.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return ' '
+		}
+		if r < ' ' || (r >= 0x7f && r < 0xa0) {
+			return -1
+		}
+		return r
+	}, ansi.Strip(s))
+}
+
+// highlight marks where a line has the text, whatever its case.
+func (m *Model) highlight(line, text string) string {
+	plain := ansi.Strip(line)
+	low, find := strings.ToLower(plain), strings.ToLower(text)
+	if find == "" || len(low) != len(plain) || !strings.Contains(low, find) {
+		return line
+	}
+	var b strings.Builder
+	for {
+		i := strings.Index(low, find)
+		if i < 0 {
+			b.WriteString(plain)
+			return b.String()
+		}
+		b.WriteString(plain[:i] + m.paint(themes.Selection, plain[i:i+len(find)]))
+		plain, low = plain[i+len(find):], low[i+len(find):]
+	}
+}
+
+var sgr = regexp.MustCompile("\x1b\\[([0-9;:]*)m")
+
+// uncolour keeps bold, underlined and the like of a line, and drops colours.
+func uncolour(line string) string {
+	return sgr.ReplaceAllStringFunc(line, func(seq string) string {
+		fields := strings.Split(seq[2:len(seq)-1], ";")
+		var keep []string
+		for i := 0; i < len(fields); i++ {
+			f := fields[i]
+			switch {
+			case f == "38" || f == "48" || f == "58":
+				if i+1 < len(fields) && fields[i+1] == "5" {
+					i += 2
+				} else {
+					i += 4
+				}
+			case strings.ContainsRune(f, ':') && len(f) > 2 && f[0] != '4':
+			case len(f) >= 2 && (f[0] == '3' || f[0] == '4' || f[0] == '9' || strings.HasPrefix(f, "10")):
+			default:
+				keep = append(keep, f)
+			}
+		}
+		if len(keep) == 0 {
+			return ""
+		}
+		return "\x1b[" + strings.Join(keep, ";") + "m"
+	})
+}
