@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -35,24 +34,37 @@ func (t *Tx) PutJob(r Job) error {
 	if r.Done < 0 || r.Total < 0 {
 		return refuse("job", r.ID, ConstraintValue, fmt.Errorf("progress %d of %d", r.Done, r.Total))
 	}
-	jobs, ids := t.tx.Bucket(bucketJobs), t.tx.Bucket(bucketJobIDs)
-	k := slices.Clone(ids.Get([]byte(r.ID)))
-	if k == nil {
-		k = append(number(uint64(max(r.Created.UnixNano(), 0))), r.ID...)
-		if err := ids.Put([]byte(r.ID), k); err != nil {
+	jobs := t.tx.Bucket(bucketJobs)
+	k, known, err := t.jobKey(r)
+	if err != nil {
+		return err
+	}
+	if known {
+		old, ok, err := get[Job](jobs, k)
+		if err != nil {
 			return err
 		}
-	} else if old, ok, err := get[Job](jobs, k); err != nil {
-		return err
-	} else if ok {
-		if err := old.State.CheckTransition(r.State); err != nil {
-			return refuse("job", r.ID, ConstraintTransition, err)
+		if ok {
+			if err := old.State.CheckTransition(r.State); err != nil {
+				return refuse("job", r.ID, ConstraintTransition, err)
+			}
 		}
 	}
 	if err := put(jobs, k, r); err != nil {
 		return err
 	}
 	return t.trimJobs()
+}
+
+// jobKey returns the key under which a job is stored, made now if it is new.
+func (t *Tx) jobKey(r Job) (k []byte, known bool, err error) {
+	ids, id := t.tx.Bucket(bucketJobIDs), []byte(r.ID)
+	if v := ids.Get(id); v != nil {
+		k, err = unseal(id, v)
+		return slices.Clone(k), true, err
+	}
+	k = append(number(uint64(max(r.Created.UnixNano(), 0))), r.ID...)
+	return k, false, ids.Put(id, seal(id, k))
 }
 
 // trimJobs forgets the oldest jobs that have ended.
@@ -67,8 +79,8 @@ func (t *Tx) trimJobs() error {
 	c := jobs.Cursor()
 	for k, data := c.First(); k != nil && len(old) < n-KeepJobs; k, data = c.Next() {
 		var j Job
-		if err := json.Unmarshal(data, &j); err != nil {
-			return fmt.Errorf("%w: job: %w", ErrCorrupt, err)
+		if err := decode(k, data, &j); err != nil {
+			return err
 		}
 		if j.State.Ended() {
 			old, keys = append(old, j), append(keys, slices.Clone(k))
@@ -134,8 +146,8 @@ func newest[T any](b *bolt.Bucket, limit int) ([]T, error) {
 	c := b.Cursor()
 	for k, data := c.Last(); k != nil && len(out) < limit; k, data = c.Prev() {
 		var v T
-		if err := json.Unmarshal(data, &v); err != nil {
-			return nil, fmt.Errorf("%w: record: %w", ErrCorrupt, err)
+		if err := decode(k, data, &v); err != nil {
+			return nil, err
 		}
 		out = append(out, v)
 	}

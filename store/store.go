@@ -111,16 +111,19 @@ func (s *Store) prepare(path string) (err error) {
 		// Read every page once. bbolt's own check would do more, but panics
 		// in a goroutine of its own on some damage.
 		if err := tx.ForEach(func(_ []byte, b *bolt.Bucket) error {
-			return b.ForEach(func(_, _ []byte) error { return nil })
+			return b.ForEach(func(k, v []byte) error {
+				_, err := unseal(k, v)
+				return err
+			})
 		}); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 		}
 		if m := tx.Bucket(bucketMeta); m != nil {
 			v := m.Get(keySchema)
-			if len(v) != 8 {
+			if len(v) != sealSize+8 {
 				return fmt.Errorf("%w: %s: no schema version", ErrCorrupt, path)
 			}
-			if n := binary.BigEndian.Uint64(v); n > schema {
+			if n := binary.BigEndian.Uint64(v[sealSize:]); n > schema {
 				return fmt.Errorf("%w: %s has schema %d, this program knows %d", ErrNewer, path, n, schema)
 			}
 		}
@@ -136,7 +139,7 @@ func (s *Store) prepare(path string) (err error) {
 				return err
 			}
 		}
-		return tx.Bucket(bucketMeta).Put(keySchema, number(schema))
+		return tx.Bucket(bucketMeta).Put(keySchema, seal(keySchema, number(schema)))
 	})
 }
 

@@ -234,7 +234,7 @@ func TestOpenSaysWhyNot(t *testing.T) {
 	if _, err := Open(path, Options{}); !errors.Is(err, ErrLocked) {
 		t.Errorf("held by another: %v", err)
 	}
-	must(t, s, func(tx *Tx) error { return tx.tx.Bucket(bucketMeta).Put(keySchema, number(schema+1)) })
+	must(t, s, func(tx *Tx) error { return tx.tx.Bucket(bucketMeta).Put(keySchema, seal(keySchema, number(schema+1))) })
 	_ = s.Close()
 	if _, err := Open(path, Options{}); !errors.Is(err, ErrNewer) {
 		t.Errorf("newer schema: %v", err)
@@ -276,12 +276,24 @@ func TestDamage(t *testing.T) {
 			}
 			return
 		}
-		_ = s.Close()
+		defer func() { _ = s.Close() }()
+		err = s.View(func(tx *Tx) error {
+			nodes, err := tx.Nodes("l")
+			for _, n := range nodes { // none, where the file's head went back a transaction
+				if n.Actual != lab.NodeUndeployed || n.Desired != lab.WishRunning || n.Kind != "linux" {
+					t.Errorf("%s: taken for the truth: %+v", what, n)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Errorf("%s: opened as whole: %v", what, err)
+		}
 	}
 	for _, n := range []int{1, 100, 4096, len(good) / 2, len(good) - 1} {
 		try(fmt.Sprint("cut to ", n), good[:n])
 	}
-	for at := 0; at < len(good); at += 997 {
+	for at := 0; at < len(good); at += 499 {
 		bad := append([]byte(nil), good...)
 		bad[at] ^= 0xff
 		try(fmt.Sprint("flipped at ", at), bad)

@@ -44,8 +44,8 @@ func get[T any](b *bolt.Bucket, k []byte) (v T, ok bool, err error) {
 	if data == nil {
 		return v, false, nil
 	}
-	if err := json.Unmarshal(data, &v); err != nil {
-		return v, false, fmt.Errorf("%w: record %q: %w", ErrCorrupt, k, err)
+	if err := decode(k, data, &v); err != nil {
+		return v, false, err
 	}
 	return v, true, nil
 }
@@ -55,7 +55,7 @@ func put(b *bolt.Bucket, k []byte, v any) error {
 	if err != nil {
 		return err
 	}
-	return b.Put(k, data)
+	return b.Put(k, seal(k, data))
 }
 
 func list[T any](b *bolt.Bucket, pre []byte) ([]T, error) {
@@ -63,8 +63,8 @@ func list[T any](b *bolt.Bucket, pre []byte) ([]T, error) {
 	c := b.Cursor()
 	for k, data := c.Seek(pre); k != nil && bytes.HasPrefix(k, pre); k, data = c.Next() {
 		var v T
-		if err := json.Unmarshal(data, &v); err != nil {
-			return nil, fmt.Errorf("%w: record %q: %w", ErrCorrupt, k, err)
+		if err := decode(k, data, &v); err != nil {
+			return nil, err
 		}
 		out = append(out, v)
 	}
@@ -185,7 +185,8 @@ func (t *Tx) PutLink(r Link) error {
 		if t.nodes().Get(key(r.Lab, e.Node)) == nil {
 			return refuse("link", id, ConstraintReference, fmt.Errorf("no node %q in lab %q", e.Node, r.Lab))
 		}
-		if user := ifaces.Get(key(r.Lab, e.String())); user != nil && !bytes.Equal(user, k) {
+		ik := key(r.Lab, e.String())
+		if user := ifaces.Get(ik); user != nil && !bytes.Equal(user, seal(ik, k)) {
 			return refuse("link", id, ConstraintUnique, fmt.Errorf("%s is used by another link", e))
 		}
 	}
@@ -199,7 +200,8 @@ func (t *Tx) PutLink(r Link) error {
 		}
 	}
 	for _, e := range []lab.Endpoint{r.A, r.B} {
-		if err := ifaces.Put(key(r.Lab, e.String()), k); err != nil {
+		ik := key(r.Lab, e.String())
+		if err := ifaces.Put(ik, seal(ik, k)); err != nil {
 			return err
 		}
 	}
