@@ -64,5 +64,6 @@ type LinkStatus struct {
 	Carrier lab.Carrier
 	VLAN    int // 0 where the backend uses none
 	Gone    bool
+	Cut     bool   // whole but for its cable, which Disconnect has cut
 	Reason  string // why it is not as it should be, when known
 }

@@ -23,6 +23,7 @@ type controller struct {
 	jobs   []*job       // those that have not ended
 	jobOut []*api.Job   // to be published
 	wake   time.Time    // when to look again though nothing happened
+	found  bool         // taken up from what ran, without a record
 	cleanup
 }
 

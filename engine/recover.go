@@ -240,6 +240,11 @@ func (c *controller) observeLinks() {
 	}
 	wg.Wait()
 	for i, l := range c.m.linkOrder {
+		if c.found && found[i] != nil && found[i].Cut {
+			l.desired = lab.WishDown // nobody knows better
+			c.moveLink(l, lab.LinkDown)
+			c.saveLink(l)
+		}
 		c.settleLink(l, found[i])
 	}
 }
@@ -357,10 +362,18 @@ func (e *Engine) rebuild(models map[string]*controller, list []backends.NodeStat
 		}
 		c := e.revive(r, nil, nil)
 		c.writes = nil
+		c.found = true
 		c.saveLab()
+		status := map[string]backends.NodeStatus{}
+		for _, st := range sts {
+			status[st.Ref.Node] = st
+		}
 		for _, n := range c.m.nodeOrder {
-			n.desired = lab.WishRunning
-			n.stale = false
+			n.desired, n.stale = lab.WishRunning, false
+			// One that ran and ended as it was asked to is wanted so.
+			if st := status[n.spec.Name]; !st.Running && st.Boot > 0 && st.ExitReason == "" {
+				n.desired, n.actual = lab.WishStopped, lab.NodeStopped
+			}
 			c.saveNode(n)
 		}
 		for _, l := range c.m.linkOrder {

@@ -318,7 +318,7 @@ func (n *Network) state(l backends.Link) (backends.LinkStatus, error) {
 	if there == 0 {
 		return st, wrap(l, backends.ErrNotFound)
 	}
-	st.Connected = wired == 2 && down == 0
+	st.Connected, st.Cut = wired == 2 && down == 0, wired == 2 && down == 2
 	switch {
 	case there < 2:
 		st.Reason = "an interface is missing"

@@ -457,6 +457,7 @@ func (n *Network) State(_ context.Context, l backends.Link) (backends.LinkStatus
 		return st, nil
 	}
 	st.Connected = a.use() == useLink && b.use() == useLink
+	st.Cut = a.use() == useCut && b.use() == useCut
 	upA, upB := a.link.Attrs().OperState == netlink.OperUp, b.link.Attrs().OperState == netlink.OperUp
 	switch {
 	case upA && upB:
