@@ -67,8 +67,20 @@ func (s *server) create(w *Node) error {
 	return err
 }
 
+// makeFolder makes a node's folder, also while the last node of its lab is
+// being removed and takes the folder above with it.
+func makeFolder(dir string) error {
+	var err error
+	for range 5 {
+		if err = os.MkdirAll(dir, 0o700); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+	}
+	return err
+}
+
 func (s *server) make(n *node, w *Node) error {
-	if err := os.MkdirAll(w.Folder, 0o700); err != nil {
+	if err := makeFolder(w.Folder); err != nil {
 		return err
 	}
 	file := filepath.Join(w.Folder, "init.json")
@@ -238,7 +250,10 @@ func (s *server) remove(ref backends.NodeRef) error {
 	n.gone = true
 	dir := n.status.Folder
 	err = os.RemoveAll(dir)
-	_ = os.Remove(filepath.Dir(dir)) // the lab's, with its last node
+	lab := filepath.Dir(dir)
+	if os.Remove(lab) == nil { // with its last node
+		_ = os.Remove(filepath.Dir(lab)) // with the last lab
+	}
 	if n.netns != nil {
 		_ = n.netns.Close()
 	}

@@ -12,7 +12,9 @@ import (
 	"os/user"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
@@ -117,35 +119,39 @@ func (n *node) runPipes(argv, env []string, dir string, attr *syscall.SysProcAtt
 		files[0], stdinW = r, w
 	}
 	var copies sync.WaitGroup
-	var mine []*os.File
+	var mine, theirs []*os.File
 	for i, sort := range map[int]byte{1: FrameStdout, 2: FrameStderr} {
 		r, w, err := os.Pipe()
 		if err != nil {
 			return err
 		}
 		files[i] = w
-		mine = append(mine, w)
+		mine, theirs = append(mine, r), append(theirs, w)
 		copies.Add(1)
 		go func() {
 			defer copies.Done()
-			_, _ = io.Copy(out.Stream(sort), r)
+			copyStream(out.Stream(sort), r)
 			_ = r.Close()
 		}()
 	}
 	pid, end, err := n.start(argv, env, dir, files, attr)
-	for _, w := range mine {
+	for _, w := range theirs {
 		_ = w.Close()
 	}
 	if err != nil {
 		copies.Wait()
 		return startError(argv, err)
 	}
+	var over atomic.Bool
 	go func() {
-		// The other side hanging up ends the command.
+		// The other side hanging up ends the command, but not what it has
+		// left in the background once it has ended.
 		for {
 			sort, data, err := ReadFrame(in)
 			if err != nil {
-				_ = unix.Kill(-pid, unix.SIGKILL)
+				if !over.Load() {
+					_ = unix.Kill(-pid, unix.SIGKILL)
+				}
 				break
 			}
 			if sort == FrameStdin && stdinW != nil {
@@ -162,8 +168,30 @@ func (n *node) runPipes(argv, env []string, dir string, attr *syscall.SysProcAtt
 		}
 	}()
 	ws := <-end
+	over.Store(true)
+	for _, r := range mine {
+		_ = r.SetReadDeadline(time.Now().Add(leftovers))
+	}
 	copies.Wait()
 	return out.Frame(FrameExit, []byte(strconv.Itoa(reap.ExitCode(ws))))
+}
+
+// leftovers is how long the streams of a command that has ended stay open for
+// what it has left in the background.
+const leftovers = 200 * time.Millisecond
+
+// copyStream copies until the stream's end, or until its deadline and then
+// what was in the pipe by that time.
+func copyStream(w io.Writer, r *os.File) {
+	if _, err := io.Copy(w, r); !errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	left := 0
+	if c, err := r.SyscallConn(); err == nil {
+		_ = c.Control(func(fd uintptr) { left, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	}
+	_ = r.SetReadDeadline(time.Time{})
+	_, _ = io.CopyN(w, r, int64(left))
 }
 
 // runTTY runs a command on a terminal of its own.
