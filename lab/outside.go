@@ -23,7 +23,7 @@ func OutsideTypes() []OutsideType {
 
 // Outside is what a file says of the far end of a link that leaves the lab.
 // The link's B repeats it as an endpoint, so that the link has an identity:
-// "host:eth9", "bridge-name:port", "mgmt-net:port", "macvlan:eth0", "dummy:",
+// "host:eth9", "bridge-name:port", "mgmt-net:port", "macvlan:eth0", "dummy:-",
 // "vxlan:remote/vni".
 type Outside struct {
 	Type OutsideType `json:"type"`

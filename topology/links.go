@@ -10,40 +10,43 @@ import (
 	"archetype/lab"
 )
 
-// special are names that stand for something else than a node in the brief
-// form of a link.
-var special = []string{"host", "mgmt-net", "macvlan", "dummy", "vxlan", "vxlan-stitch"}
-
-// linkTypes are the types of the extended form.
-var linkTypes = []string{"veth", "host", "mgmt-net", "macvlan", "dummy", "vxlan", "vxlan-stitch"}
-
-func (r *reader) link(t *lab.Topology, v *value, index int, seen map[lab.Endpoint]int) {
+// link reads one link, in the brief or the extended form.
+func (r *reader) link(t *lab.Topology, v *value, index int) {
 	what := fmt.Sprintf("link %d", index+1)
 	if v.form != formMap {
 		r.errorAt(v.line, v.column, `write endpoints: ["a:eth1", "b:eth1"]`, "%s must be a map, this is %s", what, v.form)
 		return
 	}
+	kind := linkTypes[0] // of the brief form: its ends may still say otherwise
 	if tv := v.get("type"); tv != nil {
-		kind := r.str(tv, what+": type")
-		if !slices.Contains(linkTypes, kind) {
-			r.errorAt(tv.line, tv.column, didYouMean(lab.Closest(kind, linkTypes)), "%s: unknown type %q", what, kind)
+		name := strings.ToLower(strings.TrimSpace(r.str(tv, what+": type")))
+		i := slices.IndexFunc(linkTypes, func(l linkType) bool { return l.name == name })
+		if i < 0 {
+			names := make([]string, len(linkTypes))
+			for i, l := range linkTypes {
+				names[i] = l.name
+			}
+			r.errorAt(tv.line, tv.column, didYouMean(lab.Closest(name, names)), "%s: unknown type %q", what, name)
 			return
 		}
-		if kind != "veth" {
-			r.warnAt(tv.line, tv.column, "", "%s: type %q is not served yet: the link is left out", what, kind)
+		kind = linkTypes[i]
+	}
+	for _, f := range v.fields {
+		if only, ok := fieldsOfTypes[f.name]; ok && !slices.Contains(only, kind.name) {
+			r.errorAt(f.line, f.column, "it belongs to "+strings.Join(only, ", "), "%s: %q means nothing in a link of type %s", what, f.name, kind.name)
 			return
 		}
 	}
-	var l lab.Link
-	var ends *value
-	var v4, v6 *value
+	l := lab.Link{}
 	r.fields(v, what, linkConstructs, map[string]func(field){
-		"endpoints": func(f field) { ends = f.value },
-		"mtu":       func(f field) { l.MTU = r.integer(f.value, what+": mtu", minMTU, maxMTU) },
-		"labels":    func(f field) { l.Labels = r.strMap(f.value, what+": labels") },
-		"ipv4":      func(f field) { v4 = f.value },
-		"ipv6":      func(f field) { v6 = f.value },
+		"mtu":    func(f field) { l.MTU = r.integer(f.value, what+": mtu", minMTU, maxMTU) },
+		"labels": func(f field) { l.Labels = r.strMap(f.value, what+": labels") },
 	})
+	if kind.outside {
+		r.outsideLink(t, v, kind, l, index, what)
+		return
+	}
+	ends := v.get("endpoints")
 	if ends == nil {
 		r.errorAt(v.line, v.column, `write endpoints: ["a:eth1", "b:eth1"]`, "%s has no endpoints", what)
 		return
@@ -52,32 +55,49 @@ func (r *reader) link(t *lab.Topology, v *value, index int, seen map[lab.Endpoin
 		r.errorAt(ends.line, ends.column, `write endpoints: ["a:eth1", "b:eth1"]`, "%s: endpoints must be a list of two", what)
 		return
 	}
-	both := [2]*lab.End{&l.A, &l.B}
+	var both [2]lab.End
+	var out [2]*lab.Outside
 	for i, item := range ends.items {
-		ok, served := r.end(t, item, both[i], what)
-		if !ok || !served {
+		var ok bool
+		if both[i], out[i], ok = r.end(t, item, what); !ok {
 			return
 		}
 	}
-	r.addresses(v4, &l, what+": ipv4", false)
-	r.addresses(v6, &l, what+": ipv6", true)
-	for i, end := range both {
-		if other, ok := seen[end.Endpoint]; ok {
-			if other == index {
-				r.errorAt(ends.items[i].line, ends.items[i].column, "", "%s: both ends are %s: a link cannot go to itself", what, end.Endpoint)
-			} else {
-				r.errorAt(ends.items[i].line, ends.items[i].column, "", "%s: %s is used by link %d already", what, end.Endpoint, other+1)
-			}
-			return
-		}
-		seen[end.Endpoint] = index
+	l.A, l.B = both[0], both[1]
+	r.addresses(v.get("ipv4"), &l, what+": ipv4", false)
+	r.addresses(v.get("ipv6"), &l, what+": ipv6", true)
+	switch {
+	case out[0] != nil && out[1] != nil:
+		r.errorAt(ends.line, ends.column, "one of the ends must be a node", "%s goes from the machine to the machine", what)
+	case out[0] != nil: // A is always the node's end
+		l.A, l.B, l.Outside = l.B, l.A, out[0]
+		r.leave(t, l, index, what, ends.items[1], ends.items[0])
+	case out[1] != nil:
+		l.Outside = out[1]
+		r.leave(t, l, index, what, ends.items[0], ends.items[1])
+	case r.take(l.A, index, what, ends.items[0]) && r.take(l.B, index, what, ends.items[1]):
+		t.Links = append(t.Links, l)
 	}
-	t.Links = append(t.Links, l)
 }
 
-// end reads one end in either form. With served false the link goes
-// somewhere that is not served yet.
-func (r *reader) end(t *lab.Topology, v *value, end *lab.End, what string) (ok, served bool) {
+// take notes that a link uses an endpoint; an endpoint has one link.
+func (r *reader) take(end lab.End, index int, what string, at *value) bool {
+	other, used := r.used[end.Endpoint]
+	switch {
+	case !used:
+		r.used[end.Endpoint] = index
+		return true
+	case other == index:
+		r.errorAt(at.line, at.column, "", "%s: both ends are %s: a link cannot go to itself", what, end.Endpoint)
+	default:
+		r.errorAt(at.line, at.column, "", "%s: %s is used by link %d already", what, end.Endpoint, other+1)
+	}
+	return false
+}
+
+// end reads one end in either form. Where it is no node of the lab it comes
+// with what it is instead.
+func (r *reader) end(t *lab.Topology, v *value, what string) (end lab.End, out *lab.Outside, ok bool) {
 	before := r.fails
 	var node, ifc string
 	nodeAt, ifcAt := v, v
@@ -90,47 +110,46 @@ func (r *reader) end(t *lab.Topology, v *value, end *lab.End, what string) (ok, 
 			"ipv6":      func(f field) { end.IPv6 = r.endAddresses(f.value, what+": ipv6", true) },
 		})
 		if node == "" || ifc == "" {
-			r.errorAt(v.line, v.column, "", "%s: an endpoint needs node and interface", what)
-			return false, false
+			if r.fails == before {
+				r.errorAt(v.line, v.column, "", "%s: an endpoint needs node and interface", what)
+			}
+			return end, nil, false
 		}
 	} else {
 		s := r.str(v, what+": endpoint")
+		if s == string(lab.OutsideDummy) {
+			s += ":-" // it needs no more
+		}
 		e, err := lab.ParseEndpoint(s)
 		if err != nil {
 			if r.fails == before {
 				r.errorAt(v.line, v.column, "", "%s: %v", what, err)
 			}
-			return false, false
+			return end, nil, false
 		}
 		node, ifc = e.Node, e.Interface
 	}
 	at, found := r.index[node]
-	if !found && slices.Contains(special, node) {
-		r.warnAt(nodeAt.line, nodeAt.column, "", "%s: an end at %q is not served yet: the link is left out", what, node)
-		return true, false
-	}
 	if !found {
-		names := make([]string, len(t.Nodes))
-		for i, n := range t.Nodes {
-			names[i] = n.Name
+		out, ok := r.outsideEnd(t, node, ifc, nodeAt, ifcAt, what)
+		end.Endpoint = lab.Endpoint{Node: node, Interface: ifc}
+		if out != nil && out.Type == lab.OutsideDummy {
+			end.Interface = "-"
 		}
-		if !r.broken[node] { // said already why the node is not there
-			r.errorAt(nodeAt.line, nodeAt.column, didYouMean(lab.Closest(node, names)), "%s: unknown node %q", what, node)
-		}
-		return false, false
+		return end, out, ok && r.fails == before
 	}
 	kernel := ifc
 	if r.opt.Kinds != nil {
 		k, err := r.opt.Kinds.Interface(t.Nodes[at].Kind, ifc)
 		if err != nil {
 			r.errorAt(ifcAt.line, ifcAt.column, "", "%s: node %q of kind %s: %v", what, node, t.Nodes[at].Kind, err)
-			return false, false
+			return end, nil, false
 		}
 		kernel = k
 	}
 	if problem := interfaceName(kernel); problem != "" {
 		r.errorAt(ifcAt.line, ifcAt.column, "", "%s: interface name %q %s", what, kernel, problem)
-		return false, false
+		return end, nil, false
 	}
 	end.Endpoint = lab.Endpoint{Node: node, Interface: kernel}
 	if kernel != ifc {
@@ -140,7 +159,7 @@ func (r *reader) end(t *lab.Topology, v *value, end *lab.End, what string) (ok, 
 		}
 		n.Aliases[ifc] = kernel
 	}
-	return r.fails == before, true
+	return end, nil, r.fails == before
 }
 
 // interfaceName says what is wrong with a name the kernel would not take.

@@ -27,6 +27,11 @@ type Kinds interface {
 	// Interface returns the kernel's name for an interface that may be given
 	// by the device's own name.
 	Interface(kind, name string) (kernel string, err error)
+	// Outside returns what part of the machine a node of the kind is: host
+	// always, a bridge where the node asks for network-mode: host.
+	Outside(kind string) lab.OutsideType
+	// Elsewhere returns why a kind of containerlab's is not known here.
+	Elsewhere(kind string) (why string, ok bool)
 }
 
 // Options say what the reader may rely on.
@@ -85,6 +90,10 @@ type reader struct {
 	// broken are the nodes left out because of errors.
 	broken map[string]bool
 	index  map[string]int // of t.Nodes by name
+	// outside are the nodes that are parts of the machine.
+	outside   map[string]lab.OutsideType
+	used      map[lab.Endpoint]int // the link that uses it, from 0
+	onMachine map[string]int       // likewise, of interfaces in the machine's namespace
 
 	envFiles map[string]envResult // by path
 }

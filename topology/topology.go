@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -76,7 +77,7 @@ func (r *reader) topology(root *value) *lab.Topology {
 		r.errorAt(nodes.line, nodes.column, "", "%d nodes: a lab has at most %d", len(nodes.fields), maxNodes)
 		return nil
 	}
-	r.broken = map[string]bool{}
+	r.broken, r.outside = map[string]bool{}, map[string]lab.OutsideType{}
 	lower := map[string]string{}
 	var waits []wait
 	seen := map[*definition]bool{}
@@ -87,7 +88,7 @@ func (r *reader) topology(root *value) *lab.Topology {
 			r.errorAt(f.line, f.column, "", "node name %q cannot be a host name: use up to 63 letters, digits, '-' and '.', beginning and ending with a letter or digit", f.name)
 			r.broken[f.name] = true
 			continue
-		case slices.Contains(special, f.name):
+		case slices.Contains(special, f.name) && !r.isMachine(f.value):
 			r.errorAt(f.line, f.column, "", "node name %q has a meaning of its own in links", f.name)
 			r.broken[f.name] = true
 			continue
@@ -100,7 +101,13 @@ func (r *reader) topology(root *value) *lab.Topology {
 			r.broken[f.name] = true
 			continue
 		}
+		if out := r.partOfMachine(n); out != "" {
+			r.outside[n.Name] = out
+			r.notANode(n, ls)
+			continue
+		}
 		t.Nodes = append(t.Nodes, n)
+		r.namesake(n, f)
 		for _, d := range ls {
 			if !seen[d] {
 				seen[d] = true
@@ -113,10 +120,53 @@ func (r *reader) topology(root *value) *lab.Topology {
 			}
 		}
 	}
+	if len(t.Nodes) == 0 && r.fails == 0 {
+		r.errorAt(nodes.line, nodes.column, "", "the topology has no nodes of its own, only parts of the machine")
+	}
 	r.checkWaits(t, waits)
 	r.nodeAddresses(t, addresses)
 	r.links(t, links)
 	return t
+}
+
+// isMachine reports whether a node says itself that it is the machine.
+func (r *reader) isMachine(v *value) bool {
+	kind := v.get("kind")
+	return kind != nil && r.opt.Kinds != nil && r.opt.Kinds.Outside(kind.text) == lab.OutsideHost
+}
+
+// partOfMachine says what part of the machine a node is, if it is one.
+func (r *reader) partOfMachine(n lab.Node) lab.OutsideType {
+	if r.opt.Kinds == nil {
+		return ""
+	}
+	out := r.opt.Kinds.Outside(n.Kind)
+	if out == lab.OutsideHost || out != "" && n.Container.NetworkMode == "host" {
+		return out
+	}
+	return ""
+}
+
+// namesake warns of a switch that the machine has a bridge by the name of:
+// containerlab would take that one.
+func (r *reader) namesake(n lab.Node, f field) {
+	if r.opt.Kinds == nil || r.opt.Kinds.Outside(n.Kind) == "" {
+		return
+	}
+	if _, err := os.Stat(filepath.Join("/sys/class/net", n.Name)); err == nil {
+		r.warnAt(f.line, f.column, "network-mode: host takes the machine's", "node %q is a switch of the lab's own, not the machine's interface of that name", n.Name)
+	}
+}
+
+// notANode says what a part of the machine was asked for in vain.
+func (r *reader) notANode(n lab.Node, ls levels) {
+	if at := ls[len(ls)-1].lists["exec"]; len(at) > 0 {
+		r.warnOnce("exec on the machine", at[0].line, at[0].column, "node %q: commands are not run on the machine itself", n.Name)
+	}
+	if problem := interfaceName(n.Name); problem != "" && r.outside[n.Name] != lab.OutsideHost {
+		s, _ := ls.single("kind")
+		r.errorAt(s.at.line, s.at.column, "", "node %q: the name of the machine's bridge %s", n.Name, problem)
+	}
 }
 
 func (r *reader) section(v *value, what string, into map[string]*definition) {
@@ -132,9 +182,9 @@ func (r *reader) section(v *value, what string, into map[string]*definition) {
 		name := f.name
 		if what == "kind" && r.opt.Kinds != nil {
 			canonical, ok := r.canonical(f.name)
-			if !ok {
+			if _, elsewhere := r.opt.Kinds.Elsewhere(strings.ToLower(f.name)); !ok && !elsewhere {
 				r.warnAt(f.line, f.column, didYouMean(lab.Closest(f.name, r.opt.Kinds.Names())), "kinds: unknown kind %q", f.name)
-			} else {
+			} else if ok {
 				name = canonical
 			}
 		}
@@ -159,8 +209,8 @@ func (r *reader) links(t *lab.Topology, v *value) {
 		index[n.Name] = i
 	}
 	r.index = index
-	seen := map[lab.Endpoint]int{}
+	r.used, r.onMachine = map[lab.Endpoint]int{}, map[string]int{}
 	for i, item := range v.items {
-		r.link(t, item, i, seen)
+		r.link(t, item, i)
 	}
 }

@@ -6,15 +6,21 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"archetype/lab"
 	"archetype/vendors"
 )
 
+var registry = sync.OnceValues(func() (Kinds, error) {
+	r, _, err := vendors.Load("")
+	return r, err
+})
+
 func kinds(t testing.TB) Kinds {
 	t.Helper()
-	r, _, err := vendors.Load("")
+	r, err := registry()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,11 +170,12 @@ topology:
 		`{"name":"a","kind":"linux","group":"g","image":"group","env":{"A":"defaults","B":"kind","C":"group","D":"node"},"exec":["one","two","three 3 yes"],"binds":["/k:/x:ro"],"mtu":1400,"container":{"memory":1000000000,"volumes":["/only"]}},` +
 		`{"name":"b","kind":"linux","env":{"A":"defaults","B":"kind","C":"kind","D":"kind"},"exec":["one","two"],"binds":["/k:/x:ro"],"mtu":9000,"container":{"memory":1000000000,"volumes":["/only"]}}],` +
 		`"links":[{"a":{"node":"a","interface":"eth1","ipv4":["10.0.0.1/24"]},"b":{"node":"b","interface":"eth1","ipv4":["10.0.0.2/24"]}},` +
-		`{"a":{"node":"a","interface":"eth3","mac":"02:00:00:00:00:01","ipv6":["2001:db8::1/64"]},"b":{"node":"b","interface":"eth3"},"mtu":8000}]}`
+		`{"a":{"node":"a","interface":"eth3","mac":"02:00:00:00:00:01","ipv6":["2001:db8::1/64"]},"b":{"node":"b","interface":"eth3"},"mtu":8000}],` +
+		`"outside":[{"a":{"node":"a","interface":"eth2"},"b":{"node":"host","interface":"veth1"},"outside":{"type":"host","interface":"veth1"}}]}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if len(warnings) != 2 || !strings.Contains(warnings[0].Message, `"license" is not served`) || !strings.Contains(warnings[1].Message, `"host" is not served`) {
+	if len(warnings) != 2 || !strings.Contains(warnings[0].Message, `"license" is not served`) || !strings.Contains(warnings[1].Message, `"host" is not served yet: the interface on the machine is not made, the link is left out`) {
 		t.Errorf("warnings: %v", warnings)
 	}
 }

@@ -36,6 +36,12 @@ type Kind struct {
 	ConfigExtract ConfigExtract     `yaml:"config_extract,omitempty" json:"config_extract,omitzero"`
 	Options       map[string]Option `yaml:"vendor_options,omitempty" json:"vendor_options,omitempty"`
 
+	// Outside says that a node of the kind is a part of the machine that is
+	// there already: "host", the machine itself, always; "bridge" and
+	// "ovs-bridge" where the node asks for network-mode: host, else the node is
+	// made as one of the lab's own.
+	Outside string `yaml:"outside,omitempty" json:"outside,omitempty"`
+
 	// Embedded says how the kind runs as processes in namespaces. Only the
 	// embedded provider reads it.
 	Embedded Embedded `yaml:"embedded,omitempty" json:"embedded,omitzero"`
@@ -48,7 +54,7 @@ type Kind struct {
 // Console says how a person reaches the device's command line.
 type Console struct {
 	Method string   `yaml:"method,omitempty" json:"method,omitempty"` // shell, attach, serial or ssh
-	Shell  []string `yaml:"shell,omitempty" json:"shell,omitempty"`   // for method shell; first one found is used
+	Shell  []string `yaml:"shell,omitempty" json:"shell,omitempty"`   // for method shell: programs, with arguments after blanks; the first one found is used
 	User   string   `yaml:"user,omitempty" json:"user,omitempty"`
 }
 
@@ -64,6 +70,32 @@ type Interfaces struct {
 	MTU        int    `yaml:"mtu,omitempty" json:"mtu,omitempty"` // bytes
 	// Any accepts every name the kernel accepts.
 	Any bool `yaml:"any,omitempty" json:"any,omitempty"`
+	// Names are further names of the device's own; the first that fits counts.
+	Names []InterfaceName `yaml:"names,omitempty" json:"names,omitempty"`
+	// KernelNames is a regular expression for names of the kernel's that are taken
+	// as they are, where a pattern does not say enough.
+	KernelNames string `yaml:"kernel,omitempty" json:"kernel,omitempty"`
+	// Accepts says in words what is accepted, for messages.
+	Accepts string `yaml:"accepts,omitempty" json:"accepts,omitempty"`
+	// Env tells the device of its interfaces by a variable.
+	Env InterfaceEnv `yaml:"env,omitempty" json:"env,omitzero"`
+}
+
+// InterfaceName turns a name of the device's own into the kernel's.
+type InterfaceName struct {
+	Match string `yaml:"match" json:"match"` // regular expression for the whole name
+	// Kernel is the kernel's name, where {1} stands for the first group of the
+	// match, and {1+1} or {1-1} for the number beside it.
+	Kernel string `yaml:"kernel" json:"kernel"`
+}
+
+// InterfaceEnv is a variable that lists the node's interfaces.
+type InterfaceEnv struct {
+	Name string `yaml:"name" json:"name"`
+	// Each is what stands there for one interface: {kernel} is the kernel's
+	// name of it, {path} the same with every - as /.
+	Each      string `yaml:"each" json:"each"`
+	Separator string `yaml:"separator,omitempty" json:"separator,omitempty"`
 }
 
 // Mount is a file or folder the kind needs inside the node.

@@ -11,11 +11,16 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/goccy/go-yaml"
+
 	"archetype/lab"
 )
 
 //go:embed kinds/*.yaml
 var builtin embed.FS
+
+//go:embed elsewhere.yaml
+var elsewhere []byte
 
 // BuiltIn is the origin of the kinds that come with the program.
 const BuiltIn = "built-in"
@@ -28,6 +33,8 @@ type Registry struct {
 	kinds   map[string]*Kind // by name
 	aliases map[string]string
 	names   []string
+	// elsewhere are containerlab's kinds that have no file, with the reason.
+	elsewhere map[string]string
 }
 
 // Load reads the built-in kinds and those of the user's folder, which add to
@@ -52,6 +59,16 @@ func Load(userDir string) (*Registry, []lab.Diagnostic, error) {
 		k.Origin = BuiltIn
 		if diags := r.add(k, f); len(diags) > 0 {
 			return nil, nil, &lab.FileError{Diagnostics: diags}
+		}
+	}
+	var reasons map[string][]string
+	if err := yaml.Unmarshal(elsewhere, &reasons); err != nil {
+		return nil, nil, fmt.Errorf("elsewhere.yaml: %w", err)
+	}
+	r.elsewhere = map[string]string{}
+	for why, names := range reasons {
+		for _, name := range names {
+			r.elsewhere[name] = why
 		}
 	}
 	diags, err := r.loadUser(userDir)
@@ -160,6 +177,23 @@ func (r *Registry) Canonical(name string) (string, bool) {
 		return "", false
 	}
 	return k.Name, true
+}
+
+// Outside says what part of the machine a node of the kind is, see
+// Kind.Outside; empty for every other kind.
+func (r *Registry) Outside(kind string) lab.OutsideType {
+	k, ok := r.Kind(kind)
+	if !ok {
+		return ""
+	}
+	return lab.OutsideType(k.Outside)
+}
+
+// Elsewhere says why a kind that containerlab has is none of these; ok is
+// false for one that nobody knows.
+func (r *Registry) Elsewhere(kind string) (why string, ok bool) {
+	why, ok = r.elsewhere[kind]
+	return why, ok
 }
 
 // Names returns the names of all kinds, sorted, without aliases.

@@ -156,7 +156,10 @@ func (p *checker) kind(k *Kind) {
 			p.at(fmt.Sprintf("$.aliases[%d]", i), "alias %q: use lower-case letters, digits, '-', '_' and '.'", a)
 		}
 	}
-	if len(k.Providers) == 0 {
+	if k.Outside != "" {
+		p.oneOf("$.outside", "outside", k.Outside, "host", "bridge", "ovs-bridge")
+	}
+	if len(k.Providers) == 0 && k.Outside != "host" {
 		p.at("$.name", "no providers: say what can run the kind (%s)", strings.Join(providers, ", "))
 	}
 	for i, name := range k.Providers {
@@ -216,6 +219,19 @@ func (p *checker) interfaces(i Interfaces) {
 	}
 	if i.First < 0 || i.Max < 0 || (i.Max > 0 && i.Max < i.First) {
 		p.at("$.interfaces", "interfaces %d to %d: first must not be above max", i.First, i.Max)
+	}
+	for n, name := range i.Names {
+		at := fmt.Sprintf("$.interfaces.names[%d]", n)
+		p.regexp(at+".match", name.Match)
+		if name.Match == "" || name.Kernel == "" {
+			p.at(at, "a name needs match and kernel")
+		}
+	}
+	if i.KernelNames != "" {
+		p.regexp("$.interfaces.kernel", i.KernelNames)
+	}
+	if (i.Env.Name == "") != (i.Env.Each == "") {
+		p.at("$.interfaces.env", "interfaces.env needs name and each")
 	}
 	if i.MTU != 0 && (i.MTU < 68 || i.MTU > 65535) {
 		p.at("$.interfaces.mtu", "mtu %d is not within 68 to 65535", i.MTU)
@@ -280,4 +296,4 @@ var fieldNames = []string{"name", "aliases", "description", "vendor", "source", 
 	"percent", "message", "interface_wait", "platform_detection_race", "interface_wait_env_var",
 	"interface_wait_script", "interface_wait_script_text", "startup_config", "path", "default", "config_extract",
 	"clean", "vendor_options", "file", "embedded", "bridge", "needs", "package", "processes", "when", "ready",
-	"restart", "groups", "folders", "files"}
+	"restart", "groups", "folders", "files", "names", "match", "kernel", "accepts", "each", "separator", "outside"}

@@ -31,8 +31,26 @@ func TestBuiltInKinds(t *testing.T) {
 	if len(diags) != 0 {
 		t.Error(diags)
 	}
-	if got := strings.Join(r.Names(), " "); got != "bird bridge ceos frr linux" {
-		t.Errorf("kinds: %s", got)
+	for _, name := range []string{"linux", "bridge", "frr", "bird", "ceos", "nokia_srlinux", "juniper_crpd", "cisco_xrd",
+		"sonic-vs", "vyosnetworks_vyos", "cumulus_cvx", "keysight_ixia-c-one", "cisco_n9kv", "host", "ovs-bridge"} {
+		k, ok := r.Kind(name)
+		if !ok || k.Name != name || k.Description == "" || k.Origin != BuiltIn {
+			t.Errorf("kind %s: %+v", name, k)
+		}
+		if _, ok := r.Elsewhere(name); ok {
+			t.Errorf("kind %s is here and elsewhere", name)
+		}
+	}
+	for _, k := range r.Kinds() { // a kind we did not write ourselves says where its facts are from
+		if k.Embedded.Processes == nil && k.Embedded.Bridge == "" && k.Name != "linux" && k.Source == "" {
+			t.Errorf("kind %s: no source", k.Name)
+		}
+	}
+	if why, ok := r.Elsewhere("k8s-kind"); !ok || why == "" {
+		t.Error("k8s-kind is not known to be elsewhere")
+	}
+	if r.Outside("host") != lab.OutsideHost || r.Outside("bridge") != lab.OutsideBridge || r.Outside("linux") != "" {
+		t.Error("parts of the machine")
 	}
 	if k, ok := r.Kind("arista_ceos"); !ok || k.Name != "ceos" {
 		t.Error("an alias does not find its kind")
@@ -124,6 +142,9 @@ func TestUsersFiles(t *testing.T) {
 		"name":            {"name: Toy One\nproviders: [netns]\n", ":1:7: error: name"},
 		"duration":        {good + "stop_grace: soon\n", ":3:"},
 		"wrong type":      {good + "progress: 5\n", ":3:11: error:"},
+		"bad name rule":   {good + "interfaces: {names: [{match: '(', kernel: x}]}\n", "bad regular expression"},
+		"half a rule":     {good + "interfaces: {names: [{match: x}]}\n", "needs match and kernel"},
+		"outside":         {good + "outside: moon\n", "outside"},
 		"empty":           {"", "empty"},
 		"no YAML":         {"a: [", "error"},
 		"taken alias":     {good + "aliases: [linux]\n", "name of another kind"},
@@ -155,7 +176,7 @@ func TestUsersKindTakesThePlaceOfABuiltInOne(t *testing.T) {
 	if k, _ := r.Kind("linux"); k.Providers[0] != "docker" || !strings.HasSuffix(k.Origin, "l.yaml") {
 		t.Errorf("kind: %+v", k)
 	}
-	if _, ok := r.Kind("host"); ok {
+	if _, ok := r.Kind("generic-linux"); ok {
 		t.Error("an alias of the replaced kind is left")
 	}
 }
@@ -164,12 +185,34 @@ func TestInterfaceNames(t *testing.T) {
 	r, _ := load(t, nil)
 	for _, tt := range []struct{ kind, in, want string }{
 		{"ceos", "Ethernet3", "eth3"}, {"ceos", "eth1", "eth1"}, {"linux", "anything0", "anything0"},
+		{"ceos", "Ethernet1/2", "eth1_2"}, {"ceos", "Et3/1/1", "eth3_1_1"}, {"arista_ceos", "eth1_2", "eth1_2"}, {"ceos", "et1", "et1"},
+		{"nokia_srlinux", "ethernet-1/12", "e1-12"}, {"srl", "e1-1", "e1-1"}, {"srl", "ethernet-2/3/4", "e2-3-4"},
+		{"srl", "e1-0", ""}, {"srl", "ethernet-1", ""}, {"srl", "mgmt0", ""}, {"srl", "eth1", ""},
+		{"juniper_vmx", "ge-0/0/0", "eth1"}, {"vr-vmx", "eth9", "eth9"}, {"juniper_vmx", "ge-0/1/0", ""},
+		{"cisco_n9kv", "Ethernet1/7", "eth7"}, {"cisco_c8000v", "Gi2", "eth1"}, {"cisco_c8000v", "GigabitEthernet1", ""},
+		{"juniper_cjunosevolved", "et-0/0/0", "eth4"}, {"mikrotik_ros", "ether2", "eth1"}, {"cumulus_cvx", "swp1", "swp1"},
+		{"cisco_xrd", "GigabitEthernet0/0/0/3", "Gi0-0-0-3"}, {"xrd", "Gi0-0-0-0", "Gi0-0-0-0"}, {"xrd", "eth1", ""},
+		{"sonic-vs", "Ethernet0", "eth1"}, {"bridge", "anything", "anything"},
 		{"ceos", "Ethernet0", ""}, {"ceos", "eth0", ""}, {"ceos", "eth129", ""}, {"ceos", "ge-0/0/0", ""}, {"ceos", "eth01", ""},
 	} {
 		got, err := r.Interface(tt.kind, tt.in)
 		if (err != nil) != (tt.want == "") || (err == nil && got != tt.want) {
 			t.Errorf("%s %s: %q, %v; want %q", tt.kind, tt.in, got, err, tt.want)
 		}
+	}
+}
+
+// XRd learns of its interfaces by a variable.
+func TestInterfaceVariable(t *testing.T) {
+	r, _ := load(t, nil)
+	k, _ := r.Kind("cisco_xrd")
+	name, value, ok := k.Interfaces.Env.Variable([]string{"Gi0-0-0-0", "Gi0-0-0-1"})
+	if want := "linux:Gi0-0-0-0,xr_name=Gi0/0/0/0;linux:Gi0-0-0-1,xr_name=Gi0/0/0/1"; !ok || name != "XR_INTERFACES" || value != want {
+		t.Errorf("%s=%s, want %s", name, value, want)
+	}
+	k, _ = r.Kind("ceos")
+	if _, _, ok := k.Interfaces.Env.Variable(nil); ok {
+		t.Error("a kind without a variable has one")
 	}
 }
 
