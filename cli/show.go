@@ -27,11 +27,15 @@ func (a *app) shower(asJSON bool) shower {
 
 // plainShow writes a line per change.
 type plainShow struct {
-	out  io.Writer
-	seen map[string]string
+	out     io.Writer
+	seen    map[string]string
+	planned *api.Plan
 }
 
-func (p *plainShow) plan(plan *api.Plan) { fmt.Fprint(p.out, planText(plan)) }
+func (p *plainShow) plan(plan *api.Plan) {
+	p.planned = plan
+	fmt.Fprint(p.out, planText(plan))
+}
 
 // planText says what a deploy changes, before it does.
 func planText(p *api.Plan) string {
@@ -41,13 +45,20 @@ func planText(p *api.Plan) string {
 	var b strings.Builder
 	switch {
 	case p.New:
-		fmt.Fprintf(&b, "%s: %d nodes and %d links to make\n", p.Lab, len(p.NodesAdded), len(p.LinksAdded))
+		fmt.Fprintf(&b, "%s: %s and %s to make\n", p.Lab, plural(len(p.NodesAdded), "node"), plural(len(p.LinksAdded), "link"))
 		return b.String()
 	case p.Empty():
 		fmt.Fprintf(&b, "%s: nothing changed\n", p.Lab)
 		return b.String()
 	}
-	fmt.Fprintf(&b, "%s: %d nodes and %d links stay as they are\n", p.Lab, p.NodesUnchanged, p.LinksUnchanged)
+	fmt.Fprintf(&b, "%s: %s and %s stay as they are\n", p.Lab, plural(p.NodesUnchanged, "node"), plural(p.LinksUnchanged, "link"))
+	return b.String() + changesText(p)
+}
+
+// changesText lists what a deploy changes: before, what will be, and after,
+// what was.
+func changesText(p *api.Plan) string {
+	var b strings.Builder
 	list := func(sign, what string, names []string) {
 		for _, n := range names {
 			fmt.Fprintf(&b, "  %s %s %s\n", sign, what, n)
@@ -123,8 +134,19 @@ func (p *plainShow) end(job *api.Job, l *api.Lab, nodes []*api.Node, links []*ap
 	}
 	fmt.Fprintf(p.out, "%s: %s%s%s\n", what, job.State, took, because(job.Error))
 	if l != nil && job.Verb == lab.JobDeploy && job.State == lab.JobCompleted {
-		fmt.Fprintf(p.out, "%d nodes running, %d links up. Look at it with: archetype %s\n", len(l.Nodes)-len(nodes), len(l.Links)-len(links), l.File)
+		if p.planned != nil && !p.planned.New {
+			fmt.Fprint(p.out, changesText(p.planned))
+		}
+		fmt.Fprintf(p.out, "%s running, %s up. Look at it with: archetype %s\n",
+			plural(len(l.Nodes)-len(nodes), "node"), plural(len(l.Links)-len(links), "link"), l.File)
 	}
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func because(text string) string {
@@ -144,8 +166,6 @@ type barShow struct {
 
 // frame is how often bars are drawn at most.
 const frame = 50 * time.Millisecond
-
-func (b *barShow) plan(plan *api.Plan) { fmt.Fprint(b.out, planText(plan)) }
 
 func (b *barShow) clear() {
 	if b.lines > 0 {

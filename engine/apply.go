@@ -196,6 +196,14 @@ func (c *controller) dropLink(l *link) {
 	c.m.linkOrder = slices.DeleteFunc(c.m.linkOrder, func(x *link) bool { return x == l })
 	a, b, name := l.spec.A.Endpoint, l.spec.B.Endpoint, c.m.info.Name
 	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.DeleteLink(name, a, b) })
+	for _, n := range []*node{l.a, l.b} {
+		for _, x := range n.links { // one may have waited for the interface
+			x.dirty = true
+			if !x.remove && (x.uses(a) || x.uses(b)) {
+				c.saveLink(x)
+			}
+		}
+	}
 	c.relist = true
 }
 

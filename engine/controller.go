@@ -122,9 +122,10 @@ func (c *controller) drain() {
 // step decides upon everything that changed until nothing changes any more,
 // then tells the store and the watchers.
 func (c *controller) step() {
-	for c.decideDirty() {
+	for again := true; again; again = c.finishLeaving() {
+		for c.decideDirty() {
+		}
 	}
-	c.finishLeaving()
 	c.checkJobs()
 	c.publish()
 	_ = c.flush(false)
@@ -236,12 +237,14 @@ func (c *controller) setLinkError(l *link, text string) {
 	}
 }
 
-// finishLeaving takes out of the model what was wanted gone and is.
-func (c *controller) finishLeaving() {
+// finishLeaving takes out of the model what was wanted gone and is. It
+// reports whether a link went, whose interfaces another may wait for.
+func (c *controller) finishLeaving() (dropped bool) {
 	for i := len(c.m.linkOrder) - 1; i >= 0; i-- {
 		l := c.m.linkOrder[i]
 		if l.remove && l.busy == nil && !l.made && len(l.ready) == 0 {
 			c.dropLink(l)
+			dropped = true
 		}
 	}
 	for i := len(c.m.nodeOrder) - 1; i >= 0; i-- {
@@ -253,17 +256,18 @@ func (c *controller) finishLeaving() {
 	if c.m.destroying && !c.cleaning {
 		for _, n := range c.m.nodeOrder {
 			if n.busy != nil || n.exists || n.unsure || n.actual != lab.NodeUndeployed {
-				return
+				return dropped
 			}
 		}
 		for _, l := range c.m.linkOrder {
 			if l.busy != nil {
-				return
+				return dropped
 			}
 		}
 		c.cleaning = true
 		c.cleanLab()
 	}
+	return dropped
 }
 
 // event notes something for a person to read.

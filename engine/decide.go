@@ -154,6 +154,9 @@ func (c *controller) decideLink(l *link) *effect {
 	if c.m.destroying {
 		return nil // goes with the nodes and the lab's clean-up
 	}
+	if !l.remove && l.inTheWay() != nil {
+		return nil // what takes its interface away must have ended before
+	}
 	if l.remove || l.rebuild {
 		if l.made || len(l.ready) > 0 {
 			return &effect{verb: doDelete, link: l}

@@ -124,6 +124,22 @@ func (l *link) peer(n *node) *node {
 	return l.a
 }
 
+// uses reports whether one of the link's ends is this interface.
+func (l *link) uses(e lab.Endpoint) bool { return l.spec.A.Endpoint == e || l.spec.B.Endpoint == e }
+
+// inTheWay is a link on its way out that still has one of this link's
+// interfaces; nil when there is none.
+func (l *link) inTheWay() *link {
+	for _, n := range []*node{l.a, l.b} {
+		for _, x := range n.links {
+			if x != l && x.remove && (x.uses(l.spec.A.Endpoint) || x.uses(l.spec.B.Endpoint)) {
+				return x
+			}
+		}
+	}
+	return nil
+}
+
 func (l *link) name() string { return l.spec.A.String() + " -- " + l.spec.B.String() }
 
 // unmade notes that nothing of the link can be relied on any more.

@@ -169,6 +169,9 @@ func (c *controller) saveNode(n *node) {
 }
 
 func (c *controller) saveLink(l *link) {
+	if !l.remove && l.inTheWay() != nil {
+		return // an interface has one record: it is this link's once the other is dropped
+	}
 	r := store.Link{Lab: c.m.info.Name, A: l.spec.A.Endpoint, B: l.spec.B.Endpoint,
 		Desired: l.desired, Actual: l.actual, Error: l.err}
 	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.PutLink(r) })

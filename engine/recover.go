@@ -165,9 +165,14 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 		}
 	}
 	for _, rl := range links {
-		if l := m.links[lab.LinkID(rl.A, rl.B)]; l != nil {
-			l.desired, l.actual, l.err = rl.Desired, rl.Actual, rl.Error
+		l := m.links[lab.LinkID(rl.A, rl.B)]
+		if l == nil && m.nodes[rl.A.Node] != nil && m.nodes[rl.B.Node] != nil { // as above
+			l = c.condemnedLink(rl)
 		}
+		if l == nil {
+			continue
+		}
+		l.desired, l.actual, l.err = rl.Desired, rl.Actual, rl.Error
 	}
 	for _, l := range m.linkOrder {
 		if l.desired == "" {
@@ -187,6 +192,16 @@ func (c *controller) condemned(r store.Node) *node {
 	c.m.nodes[r.Name] = n
 	c.m.nodeOrder = append(c.m.nodeOrder, n)
 	return n
+}
+
+// condemnedLink does the same for a link.
+func (c *controller) condemnedLink(r store.Link) *link {
+	spec := lab.Link{A: lab.End{Endpoint: r.A}, B: lab.End{Endpoint: r.B}}
+	c.wantLink(spec)
+	l := c.m.links[spec.ID()]
+	l.remove = true
+	l.made = true // perhaps: what is not there is easily removed
+	return l
 }
 
 // endLost brings nodes that a provider does not have any more, though the
