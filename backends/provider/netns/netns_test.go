@@ -439,3 +439,31 @@ func TestNodesEndWithTheHolder(t *testing.T) {
 		waitEnd(b.T, f)
 	})
 }
+
+// A node that has nothing to do is no more than a waiting process; it becomes
+// the init when it is used.
+func TestIdleNodeEndsWhenAskedAndWakesWhenUsed(t *testing.T) {
+	both(t, func(b *bench) {
+		n := b.run("n1", nil)
+		if err := b.Stop(b.Context(), n, time.Hour); err != nil { // nothing is to be waited for
+			b.Fatal(err)
+		}
+		if err := b.Start(b.Context(), n); err != nil {
+			b.Fatal(err)
+		}
+		b.said(n, "archetype-init: ready")
+		pid := func() int { st, _ := b.List(b.Context(), "t"); return st[0].PID }
+		before := pid()
+		res, err := b.Exec(b.Context(), n, backends.ExecRequest{Command: []string{"sh", "-c",
+			"kill -0 1 && hostname && trap 'exit 7' TERM && kill -TERM $$"}})
+		if err != nil || res.Code != 7 || string(res.Stdout) != "n1\n" {
+			b.Errorf("%+v, %v: %s", res, err, res.Stderr)
+		}
+		if pid() != before {
+			b.Error("the node's first process is another one")
+		}
+		if err := b.Stop(b.Context(), n, time.Hour); err != nil {
+			b.Fatal(err)
+		}
+	})
+}

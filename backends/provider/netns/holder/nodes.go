@@ -1,30 +1,27 @@
 package holder
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"archetype/backends"
+	"archetype/backends/provider/netns/nodeinit"
 	"archetype/internal/reap"
-	"archetype/internal/unixsock"
 )
-
-// maxLog is the size in bytes above which a node's log is put aside at its
-// next start.
-const maxLog = 4 << 20
 
 // node is one that is held. Its lock is held over whole operations, so that
 // they come one after the other; status has the server's lock.
 type node struct {
 	sync.Mutex
 	netns  *os.File
+	config nodeinit.Config
 	gone   bool
 	asked  bool          // its end was asked for
 	ended  chan struct{} // closed when the init that runs has ended
@@ -80,16 +77,14 @@ func makeFolder(dir string) error {
 }
 
 func (s *server) make(n *node, w *Node) error {
+	var cfg nodeinit.Config
+	if err := json.Unmarshal(w.Config, &cfg); err != nil {
+		return err
+	}
 	if err := makeFolder(w.Folder); err != nil {
 		return err
 	}
-	file := filepath.Join(w.Folder, "init.json")
-	if err := os.WriteFile(file+".new", w.Config, 0o600); err != nil {
-		return err
-	}
-	if err := os.Rename(file+".new", file); err != nil {
-		return err
-	}
+	n.config = cfg
 	if n.netns == nil {
 		ns, err := s.spawner.newNetns()
 		if err != nil {
@@ -116,47 +111,9 @@ func (s *server) start(ref backends.NodeRef) error {
 	if n.status.Running {
 		return nil
 	}
-	dir := n.status.Folder
-	cfg, err := os.Open(filepath.Join(dir, "init.json"))
+	pid, at, end, err := s.boot(n)
 	if err != nil {
-		return err
-	}
-	defer func() { _ = cfg.Close() }()
-	log, at, err := openLog(filepath.Join(dir, "log"))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = log.Close() }()
-	l, err := unixsock.Listen(filepath.Join(dir, "ctl.sock"))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = l.Close() }()
-	lf, err := l.File()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = lf.Close() }()
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = null.Close() }()
-
-	var pid int
-	var end <-chan unix.WaitStatus
-	err = s.spawner.in(n.netns, func() (err error) {
-		pid, end, err = s.reaper.Start("/proc/self/exe", []string{"archetype", InitVerb, ref.String()}, &os.ProcAttr{
-			Dir: "/", Env: []string{"GOMAXPROCS=2", "GOGC=50"}, Files: []*os.File{null, log, log, cfg, lf},
-			Sys: &syscall.SysProcAttr{
-				Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
-				Setsid:     true, Pdeathsig: unix.SIGKILL,
-			},
-		})
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("node %s: start its init: %w", ref, err)
+		return fmt.Errorf("node %s: %w", ref, err)
 	}
 	n.asked, n.ended = false, make(chan struct{})
 	s.mu.Lock()
@@ -167,24 +124,6 @@ func (s *server) start(ref backends.NodeRef) error {
 	s.mu.Unlock()
 	go s.watch(n, end, n.ended)
 	return nil
-}
-
-func openLog(path string) (*os.File, int64, error) {
-	if st, err := os.Stat(path); err == nil && st.Size() > maxLog {
-		if err := os.Rename(path, path+".old"); err != nil {
-			return nil, 0, err
-		}
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, 0, err
-	}
-	st, err := f.Stat()
-	if err != nil {
-		_ = f.Close()
-		return nil, 0, err
-	}
-	return f, st.Size(), nil
 }
 
 // watch notes the end of a node's init, asked for or not.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"archetype/backends"
+	"archetype/backends/provider/netns/nodeinit"
 	"archetype/internal/reap"
 	"archetype/internal/unixsock"
 )
@@ -26,7 +27,8 @@ const patience = 10 * time.Second
 type server struct {
 	cfg     Config
 	reaper  *reap.Reaper
-	spawner *spawner
+	spawner *spawner // of nodes
+	keeper  *spawner // of the engine
 	panel   *os.File
 	l       *net.UnixListener
 	done    chan struct{}
@@ -87,7 +89,14 @@ func newServer(cfg Config) (*server, error) {
 	s := &server{cfg: cfg, reaper: reap.New(), nodes: map[backends.NodeRef]*node{}, subs: map[chan Status]bool{},
 		done: make(chan struct{})}
 	var err error
-	if s.spawner, err = newSpawner(4); err != nil {
+	prepare := nodeinit.DropCapabilities
+	if cfg.Rootless { // the kernel refuses what is not the node's own
+		prepare = func() error { return nil }
+	}
+	if s.spawner, err = newSpawner(4, prepare); err != nil {
+		return nil, err
+	}
+	if s.keeper, err = newSpawner(1, func() error { return nil }); err != nil {
 		return nil, err
 	}
 	if s.panel, err = s.spawner.newNetns(); err != nil {
@@ -294,7 +303,7 @@ func (s *server) startEngine(req *request) (pid int, started bool, err error) {
 	}
 	defer func() { _ = null.Close() }()
 	var end <-chan unix.WaitStatus
-	err = s.spawner.do(func(*os.File) (err error) {
+	err = s.keeper.do(func(*home) (err error) {
 		pid, end, err = s.reaper.Start(req.Argv[0], req.Argv, &os.ProcAttr{Dir: "/", Env: req.Env,
 			Files: []*os.File{null, log, log}, Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: unix.SIGKILL}})
 		return err

@@ -20,6 +20,11 @@ type Config struct {
 	Processes  []Process         `json:"processes"`
 	Exec       []string          `json:"exec"`
 	Console    []string          `json:"console"` // shells, the first one found is used
+
+	// Set by who starts the init: Steps were taken; and all of the boot is
+	// over, because there was nothing more to do.
+	Stepped bool `json:"stepped"`
+	Booted  bool `json:"booted"`
 }
 
 // Mount brings a file or folder of the machine into the node.
@@ -41,4 +46,6 @@ type Process struct {
 const (
 	configFD   = 3
 	listenerFD = 4
+	signalsFD  = 5 // a stub hears of its end on it
+	programFD  = 6 // what a stub becomes
 )

@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"archetype/backends/provider/netns/stub"
 	"archetype/internal/reap"
 )
 
@@ -52,6 +53,8 @@ func Main() int {
 		say("cannot serve: %v", err)
 		return 1
 	}
+	_ = unix.Close(signalsFD)
+	_ = unix.Close(programFD)
 	n := &node{cfg: &cfg, reaper: reap.New(), built: make(chan struct{}), ending: make(chan struct{})}
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, unix.SIGTERM, unix.SIGINT)
@@ -86,19 +89,14 @@ func readAll(fd uintptr) ([]byte, error) {
 }
 
 func (n *node) boot() error {
-	if err := unix.Sethostname([]byte(n.cfg.Hostname)); err != nil {
-		return err
+	if n.cfg.Booted {
+		close(n.built)
+		return nil
 	}
-	v := &view{cfg: n.cfg}
-	if err := v.build(); err != nil {
-		return err
-	}
-	_ = os.Chdir("/")
-	if !n.cfg.Rootless {
-		dropCapabilities()
-	}
-	if err := loopbackUp(); err != nil {
-		return err
+	if !n.cfg.Stepped {
+		if err := stub.Run(steps(n.cfg)); err != nil {
+			return err
+		}
 	}
 	n.sysctls()
 	say("namespaces ready")
@@ -114,25 +112,6 @@ func (n *node) boot() error {
 	n.execs()
 	say("ready")
 	return nil
-}
-
-// dropCapabilities takes from all that runs in the node what would let it
-// reach out of it into the machine.
-func dropCapabilities() {
-	for _, c := range []uintptr{unix.CAP_SYS_MODULE, unix.CAP_SYS_RAWIO, unix.CAP_SYS_BOOT, unix.CAP_SYS_TIME,
-		unix.CAP_MKNOD, unix.CAP_SYSLOG, unix.CAP_AUDIT_CONTROL, unix.CAP_AUDIT_WRITE, unix.CAP_AUDIT_READ,
-		unix.CAP_MAC_ADMIN, unix.CAP_MAC_OVERRIDE, unix.CAP_WAKE_ALARM, unix.CAP_BLOCK_SUSPEND,
-		unix.CAP_LINUX_IMMUTABLE, unix.CAP_PERFMON, unix.CAP_BPF, unix.CAP_CHECKPOINT_RESTORE} {
-		_, _, _ = syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0)
-	}
-}
-
-func loopbackUp() error {
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	return netlink.LinkSetUp(lo)
 }
 
 func (n *node) sysctls() {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,7 +21,8 @@ var overlaid = []string{"/etc", "/var", "/home", "/opt", "/srv", "/mnt"}
 
 // view builds the node's view of the file system: the machine's, read-only,
 // with writable scratch of the node's own. It happens in the node's own mount
-// namespace; outside nothing changes.
+// namespace; outside nothing changes. It is built from outside the node, before
+// the node has a process: what only a process in it can do is left to Steps.
 type view struct {
 	cfg      *Config
 	writable []string
@@ -125,6 +127,13 @@ func (v *view) scratch() error {
 
 func (v *view) overlay(dir string) error {
 	base := filepath.Join(v.cfg.Folder, "fs")
+	if empty(dir) { // an overlay of nothing is a folder, and costs more
+		up := filepath.Join(base, "up", dir)
+		if err := os.MkdirAll(up, 0o755); err != nil {
+			return err
+		}
+		return mount(up, dir, "", unix.MS_BIND, "")
+	}
 	layers := func() error {
 		up, work := filepath.Join(base, "up", dir), filepath.Join(base, "work", dir)
 		if err := errors.Join(os.MkdirAll(up, 0o755), os.MkdirAll(work, 0o755)); err != nil {
@@ -144,7 +153,16 @@ func (v *view) overlay(dir string) error {
 		if v.cfg.Rootless {
 			opts += ",userxattr"
 		}
-		return unix.Mount("overlay", dir, "overlay", 0, opts)
+		// A node's scratch is not worth a flush of the disk each time the node
+		// ends, which "volatile" (since Linux 5.10) does without. It leaves a
+		// mark that forbids another mount, lest files were lost in a crash of
+		// the machine; the node's files then are as a real host's would be.
+		_ = os.RemoveAll(filepath.Join(work, "work", "incompat"))
+		err = unix.Mount("overlay", dir, "overlay", 0, opts+",volatile")
+		if errors.Is(err, unix.EINVAL) {
+			err = unix.Mount("overlay", dir, "overlay", 0, opts)
+		}
+		return err
 	}
 	if err := layers(); err == nil {
 		return nil
@@ -161,6 +179,16 @@ func (v *view) overlay(dir string) error {
 		return nil
 	}
 	return v.replace(dir, filepath.Join(base, "own", dir))
+}
+
+func empty(dir string) bool {
+	f, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	_, err = f.Readdirnames(1)
+	return errors.Is(err, io.EOF)
 }
 
 // replace puts a folder of the node's own in the place of one that cannot be
@@ -227,12 +255,8 @@ func copyTree(from, to string) error {
 	})
 }
 
-// kernel mounts the file systems in which the node sees itself.
+// kernel mounts the file systems in which the node sees itself, but for /proc.
 func (v *view) kernel() error {
-	if err := mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return err
-	}
-	v.writable = append(v.writable, "/proc")
 	if err := mount("sysfs", "/sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil && !v.cfg.Rootless {
 		return err
 	}
@@ -407,7 +431,14 @@ func (v *view) bind(m Mount, source *os.File) error {
 // protect makes all that is not the node's own read-only.
 func (v *view) protect() error {
 	set := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &set); err != nil {
+	err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &set)
+	for try := 0; errors.Is(err, unix.EBUSY) && try < 500; try++ {
+		// Another node's process that is being started at this very moment
+		// may hold a file that was just written here, until it is itself.
+		time.Sleep(time.Millisecond)
+		err = unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &set)
+	}
+	if err != nil {
 		return fmt.Errorf("read-only view of the machine: %w", err)
 	}
 	for _, dir := range v.writable {
@@ -416,17 +447,5 @@ func (v *view) protect() error {
 			return fmt.Errorf("writable %s: %w", dir, err)
 		}
 	}
-	if v.cfg.Rootless {
-		return nil // the kernel refuses what is not the node's own
-	}
-	// The machine's own settings are not the node's to change, except those
-	// of its network.
-	if err := mount("/proc/sys", "/proc/sys", "", unix.MS_BIND, ""); err != nil {
-		return err
-	}
-	if err := mount("/proc/sys/net", "/proc/sys/net", "", unix.MS_BIND, ""); err != nil {
-		return err
-	}
-	ro := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-	return unix.MountSetattr(unix.AT_FDCWD, "/proc/sys", 0, &ro)
+	return nil
 }

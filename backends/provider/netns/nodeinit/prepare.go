@@ -1,0 +1,145 @@
+package nodeinit
+
+import (
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"archetype/backends/provider/netns/stub"
+)
+
+// Prepare makes all of a node that can be made before it has a process. The
+// calling thread must be in the node's network namespace and in a fresh mount
+// namespace, which becomes the node's view of the machine.
+func Prepare(cfg *Config) error {
+	v := &view{cfg: cfg}
+	if err := v.build(); err != nil {
+		return err
+	}
+	return loopbackUp()
+}
+
+func loopbackUp() error {
+	return withInterface("lo", func(fd int, lo *unix.Ifreq) error {
+		if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, lo); err != nil {
+			return err
+		}
+		lo.SetUint16(lo.Uint16() | unix.IFF_UP)
+		return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
+	})
+}
+
+func withInterface(name string, f func(fd int, i *unix.Ifreq) error) error {
+	i, err := unix.NewIfreq(name)
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := f(fd, i); err != nil {
+		return fmt.Errorf("interface %s: %w", name, err)
+	}
+	return nil
+}
+
+// Idle reports whether a prepared node has booted once its Steps are taken:
+// it runs nothing until somebody uses it, and has all its interfaces. The
+// calling thread must be in its network namespace.
+func Idle(cfg *Config) bool {
+	if len(cfg.Processes)+len(cfg.Exec)+len(cfg.Sysctls) > 0 || cfg.Bridge != "" {
+		return false
+	}
+	for _, name := range cfg.Interfaces {
+		err := withInterface(name, func(fd int, i *unix.Ifreq) error { return unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, i) })
+		if err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// DropCapabilities takes from all that the calling thread will start what
+// would let it reach out of a node into the machine.
+func DropCapabilities() error {
+	for _, c := range []uintptr{unix.CAP_SYS_MODULE, unix.CAP_SYS_RAWIO, unix.CAP_SYS_BOOT, unix.CAP_SYS_TIME,
+		unix.CAP_MKNOD, unix.CAP_SYSLOG, unix.CAP_AUDIT_CONTROL, unix.CAP_AUDIT_WRITE, unix.CAP_AUDIT_READ,
+		unix.CAP_MAC_ADMIN, unix.CAP_MAC_OVERRIDE, unix.CAP_WAKE_ALARM, unix.CAP_BLOCK_SUSPEND,
+		unix.CAP_LINUX_IMMUTABLE, unix.CAP_PERFMON, unix.CAP_BPF, unix.CAP_CHECKPOINT_RESTORE} {
+		err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
+		if err != nil && err != unix.EINVAL { //nolint:errorlint // a bare number; EINVAL: this kernel has no such capability
+			return err
+		}
+	}
+	return nil
+}
+
+// steps are what only a process inside the node can do for it.
+func steps(cfg *Config) []stub.Call {
+	must := func(what string, nr uintptr, args ...any) stub.Call {
+		return stub.Call{Nr: nr, Args: args, Op: stub.Must, Fail: "archetype-init: failed: " + what + "\n"}
+	}
+	out := []stub.Call{
+		{Nr: unix.SYS_PRCTL, Args: []any{unix.PR_SET_NAME, "archetype"}, Op: stub.Try},
+		must("hostname", unix.SYS_SETHOSTNAME, cfg.Hostname, len(cfg.Hostname)),
+		must("/proc", unix.SYS_MOUNT, "proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, 0),
+	}
+	if cfg.Rootless {
+		return out // the kernel refuses what is not the node's own
+	}
+	// The machine's own settings are not the node's to change, except those
+	// of its network.
+	readOnly := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	attr := unsafe.Slice((*byte)(unsafe.Pointer(&readOnly)), unsafe.Sizeof(readOnly))
+	return append(out,
+		must("/proc/sys", unix.SYS_MOUNT, "/proc/sys", "/proc/sys", 0, unix.MS_BIND, 0),
+		must("/proc/sys/net", unix.SYS_MOUNT, "/proc/sys/net", "/proc/sys/net", 0, unix.MS_BIND, 0),
+		must("/proc/sys", unix.SYS_MOUNT_SETATTR, unix.AT_FDCWD, "/proc/sys", 0, attr, len(attr)))
+}
+
+// Stub is the first process of a node: it takes the steps and then is the
+// program, at once or, where the node is Idle, when somebody comes to use it.
+// It is started with the descriptors of an init, a signalfd for Signals and
+// one of the program.
+func Stub(cfg *Config, idle bool) []stub.Call {
+	out := steps(cfg)
+	if idle {
+		out = waiting(cfg, out)
+	}
+	return append(out, stub.Call{Nr: unix.SYS_EXECVEAT, Args: []any{programFD, "", 0, 0, unix.AT_EMPTY_PATH},
+		Op: stub.Become, Fail: "archetype-init: failed: the program cannot be started\n"})
+}
+
+// Signals are those that end a waiting node.
+func Signals() unix.Sigset_t {
+	var set unix.Sigset_t
+	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGINT} {
+		set.Val[0] |= 1 << (s - 1)
+	}
+	return set
+}
+
+// waiting puts around the steps what an idle node does beside them.
+func waiting(cfg *Config, steps []stub.Call) []stub.Call {
+	var text strings.Builder
+	line := func(format string, a ...any) { fmt.Fprintf(&text, "archetype-init: "+format+"\n", a...) }
+	line("namespaces ready")
+	line("interfaces %d/%d", len(cfg.Interfaces), len(cfg.Interfaces))
+	line("ready")
+	signals := Signals()
+	mask := unsafe.Slice((*byte)(unsafe.Pointer(&signals)), 8) // the kernel's own set has 64
+	none := make([]byte, 8)
+	polled := []unix.PollFd{{Fd: signalsFD, Events: unix.POLLIN}, {Fd: listenerFD, Events: unix.POLLIN}}
+	fds := unsafe.Slice((*byte)(unsafe.Pointer(&polled[0])), 2*unsafe.Sizeof(polled[0]))
+	block := stub.Call{Nr: unix.SYS_RT_SIGPROCMASK, Args: []any{unix.SIG_BLOCK, mask, 0, len(mask)}, Op: stub.Try}
+	return append(append([]stub.Call{block}, steps...), []stub.Call{
+		{Nr: unix.SYS_WRITE, Args: []any{1, text.String(), text.Len()}, Op: stub.Try},
+		{Nr: unix.SYS_PPOLL, Args: []any{fds, 2, 0, 0, 0}, Op: stub.Try},
+		{Op: stub.ExitIf, Args: []any{stub.Part{Of: fds, At: int(unsafe.Offsetof(polled[0].Revents))}}},
+		{Nr: unix.SYS_RT_SIGPROCMASK, Args: []any{unix.SIG_SETMASK, none, 0, len(none)}, Op: stub.Try},
+	}...)
+}
