@@ -70,17 +70,22 @@ func (n *Network) Available(context.Context) backends.Availability {
 // Initialize has nothing to make.
 func (n *Network) Initialize(context.Context, string) error { return nil }
 
-// Cleanup removes what waits in the panel; the rest goes with the nodes.
-func (n *Network) Cleanup(_ context.Context, labName string) error {
+// Cleanup removes what waits in the panel and the pairs of nodes that are
+// still there; most have gone with theirs.
+func (n *Network) Cleanup(ctx context.Context, labName string) error {
+	var left []backends.Link
 	n.mu.Lock()
-	for k := range n.known {
+	for k, l := range n.known {
 		if k.lab == labName {
-			delete(n.known, k)
-			delete(n.last, k)
+			left = append(left, l)
 		}
 	}
 	n.mu.Unlock()
-	return n.panelNS.DeleteGroup(nsnet.Group(labName))
+	var errs []error
+	for _, l := range left {
+		errs = append(errs, n.DeleteLink(ctx, l))
+	}
+	return errors.Join(append(errs, n.panelNS.DeleteGroup(nsnet.Group(labName)))...)
 }
 
 func wrap(l backends.Link, err error) error {

@@ -1,0 +1,219 @@
+package conformance
+
+import (
+	"net/netip"
+	"slices"
+
+	"archetype/backends"
+	"archetype/backends/conformance/probe"
+	"archetype/lab"
+)
+
+// testCase is one line of the table.
+type testCase struct {
+	name  string // words joined by hyphens
+	run   func(*bench)
+	needs int  // new interfaces on one node
+	ends  bool // the lab is no more afterwards
+}
+
+// cases come in the order in which the table shows them. The last ones take
+// the nodes apart.
+func cases() []testCase {
+	list := []testCase{
+		{name: "interfaces-before-init", run: interfacesBeforeInit},
+		{name: "isolation-before-connect", run: isolation, needs: 2},
+		{name: "connect", run: connect, needs: 1},
+		{name: "connect-provisioned", run: connectProvisioned, needs: 2},
+		{name: "disconnect", run: disconnect, needs: 1},
+		{name: "reconnect", run: reconnect, needs: 1},
+		{name: "delete", run: remove, needs: 2},
+		{name: "idempotence", run: idempotence, needs: 2},
+		{name: "hundred-links-at-once", run: hundred, needs: 100},
+		{name: "jumbo-frames", run: jumbo, needs: 1},
+		{name: "tagged-frames", run: tagged, needs: 1},
+	}
+	for _, c := range controls {
+		list = append(list, testCase{name: c.name, needs: 1, run: func(b *bench) { control(b, c) }})
+	}
+	return append(list,
+		testCase{name: "tcp-transfer", run: transfer, needs: 1},
+		testCase{name: "multi-point-segment", run: segment, needs: 2},
+		testCase{name: "state-and-events", run: events, needs: 1},
+		testCase{name: "deleted-behind-our-back", run: behindOurBack, needs: 1},
+		testCase{name: "foreign-interfaces-stay", run: foreign, needs: 2},
+		testCase{name: "restart-keeps-links", run: restart, needs: 1},
+		testCase{name: "cleanup-leaves-nothing", run: cleanup, needs: 2, ends: true},
+	)
+}
+
+// The nodes would not have booted otherwise; this says it of each.
+func interfacesBeforeInit(b *bench) {
+	for _, node := range []string{"a", "b", "c"} {
+		first := b.device(node, probe.Request{Op: probe.OpPing}).First
+		if !slices.Contains(first, "eth1") || !slices.Contains(first, "eth2") {
+			b.Errorf("at its first instruction %s saw only %v", node, first)
+		}
+	}
+	for _, l := range b.ring {
+		b.passes(l)
+	}
+}
+
+func isolation(b *bench) {
+	l := b.cable("a", "b")
+	other := b.spare("a") // of the same node: it is no way in either
+	for _, p := range []backends.Port{l.A, l.B, other} {
+		b.must(b.network.Provision(b.Context(), p))
+		if i := b.interfaceOf(p); i == nil || !i.Up {
+			b.Fatalf("%s after provision: %+v", p.End, i)
+		}
+	}
+	b.carrier(false, l.A, l.B, other) // a port without a cable
+	token := b.sealed(l.A, l.B, other)
+	b.connect(l)
+	b.passes(l)
+	b.unseen(token)
+	b.sealed(other)
+}
+
+func connect(b *bench) {
+	l := b.addressed(b.cable("a", "b"))
+	l.A.End.MAC = "02:00:5e:10:00:01"
+	b.connect(l)
+	b.passes(l)
+	b.state(l, true, lab.CarrierOn)
+	b.addresses(l.A)
+	b.addresses(l.B)
+	if got := b.interfaceOf(l.A).MAC; got != l.A.End.MAC {
+		b.Errorf("the file says MAC %s, it has %s", l.A.End.MAC, got)
+	}
+	for _, to := range []string{everybody, "01:00:5e:00:00:05", "33:33:00:00:00:05", "02:bb:00:00:00:01", b.interfaceOf(l.B).MAC} {
+		token := b.token()
+		b.intact(l.A, l.B, frame(to, l.A, typeTest, token, 64), token)
+	}
+	b.device("a", probe.Request{Op: probe.OpTransfer, To: l.B.End.IPv4[0].Addr().String(), Bytes: 1000})
+	b.device("b", probe.Request{Op: probe.OpTransfer, To: l.A.End.IPv6[0].Addr().String(), Bytes: 1000})
+}
+
+// In each mixture of ends that are there already.
+func connectProvisioned(b *bench) {
+	for mask := 1; mask < 4; mask++ {
+		l := b.addressed(b.cable("a", "b"))
+		own := netip.MustParsePrefix("192.0.2.77/32")
+		for i, p := range []backends.Port{l.A, l.B} {
+			if mask&(1<<i) == 0 {
+				continue
+			}
+			b.must(b.network.Provision(b.Context(), p))
+			b.addresses(p)
+			b.device(p.End.Node, probe.Request{Op: probe.OpAddress, Iface: p.End.Interface, Text: own.String()})
+		}
+		b.connect(l)
+		b.passes(l)
+		for i, p := range []backends.Port{l.A, l.B} {
+			if mask == 1<<i { // with both there, one may be made anew
+				b.addresses(p, own)
+			}
+			b.addresses(p)
+		}
+		b.remove()
+	}
+}
+
+func disconnect(b *bench) {
+	l := b.addressed(b.cable("a", "b"))
+	b.connect(l)
+	b.passes(l)
+	b.disconnect(l)
+	b.carrier(false, l.A, l.B)
+	b.state(l, false, lab.CarrierOff)
+	b.addresses(l.A)
+	b.addresses(l.B)
+	token := b.sealed(l.A, l.B)
+	b.connect(l)
+	b.passes(l)
+	b.unseen(token)
+}
+
+func reconnect(b *bench) {
+	l := b.addressed(b.cable("a", "b"))
+	b.connect(l)
+	b.passes(l)
+	own := netip.MustParsePrefix("192.0.2.78/32")
+	b.device("a", probe.Request{Op: probe.OpAddress, Iface: l.A.End.Interface, Text: own.String()})
+	b.device("a", probe.Request{Op: probe.OpRoute, Iface: l.A.End.Interface, Text: "198.51.100.0/24", To: l.B.End.IPv4[0].Addr().String()})
+	b.device("a", probe.Request{Op: probe.OpRoute, Iface: l.A.End.Interface, Text: "2001:db8:9::/48", To: l.B.End.IPv6[0].Addr().String()})
+	want := b.device("a", probe.Request{Op: probe.OpRoutes}).Routes
+	for range 3 {
+		b.disconnect(l)
+		b.carrier(false, l.A, l.B)
+		b.connect(l)
+		b.passes(l)
+	}
+	b.state(l, true, lab.CarrierOn)
+	b.addresses(l.A, own)
+	b.addresses(l.B)
+	if got := b.device("a", probe.Request{Op: probe.OpRoutes}).Routes; !slices.Equal(got, want) {
+		b.Errorf("routes %v became %v", want, got)
+	}
+	b.device("a", probe.Request{Op: probe.OpTransfer, To: l.B.End.IPv6[0].Addr().String(), Bytes: 1000})
+}
+
+func remove(b *bench) {
+	l, spare := b.cable("a", "b"), b.spare("a")
+	b.connect(l)
+	b.passes(l)
+	b.must(b.network.Provision(b.Context(), spare))
+	b.must(b.network.DeletePort(b.Context(), spare))
+	if b.interfaceOf(spare) != nil {
+		b.Errorf("%s is still there", spare.End)
+	}
+	b.must(b.network.DeleteLink(b.Context(), l))
+	b.absent(l)
+	b.connect(l) // and it can be made again
+	b.passes(l)
+	b.disconnect(l)
+	b.must(b.network.DeleteLink(b.Context(), l)) // also one that is cut
+	b.absent(l)
+	b.connect(l)
+	b.must(b.network.DeletePort(b.Context(), l.A)) // and one end at a time
+	b.must(b.network.DeletePort(b.Context(), l.B))
+	b.absent(l)
+}
+
+func transfer(b *bench) {
+	const size = 48 << 20
+	l := b.addressed(b.cable("a", "b"))
+	b.connect(l)
+	b.passes(l)
+	for from, to := range map[string]string{"a": l.B.End.IPv4[0].Addr().String(), "b": l.A.End.IPv6[0].Addr().String()} {
+		if got := b.device(from, probe.Request{Op: probe.OpTransfer, To: to, Bytes: size}).Bytes; got != size {
+			b.Errorf("%d bytes of %d sent", got, size)
+		}
+	}
+}
+
+// A restart of either end keeps both ends of every link: connected, cut or
+// only provisioned.
+func restart(b *bench) {
+	cut := b.addressed(b.cable("a", "b"))
+	b.connect(cut)
+	b.disconnect(cut)
+	spare := b.spare("a")
+	b.must(b.network.Provision(b.Context(), spare))
+	for _, node := range []string{"a", "b"} {
+		b.stop(b, node)
+		b.start(b, node)
+		interfacesBeforeInit(b)
+		for _, l := range b.ring {
+			b.state(l, true, lab.CarrierOn)
+			b.addresses(l.A)
+			b.addresses(l.B)
+		}
+		b.carrier(false, cut.A, cut.B)
+		b.sealed(spare, cut.A, cut.B)
+	}
+	b.connect(cut)
+	b.passes(cut)
+}
