@@ -8,7 +8,7 @@ SOURCES    = $(shell find . -name '*.go' -not -path './bin/*') $(wildcard vendor
 LINT      := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 TESTFLAGS ?= -race
 
-.PHONY: help run build test tools bench lint format fuzz clean
+.PHONY: help run build test conformance bench lint format fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,10 @@ $(BIN): $(SOURCES)
 test: ## install what the tests need where that is possible, then run them all
 	@scripts/test-setup
 	@scripts/test $(TESTFLAGS)
+
+conformance: ## run every provider with every network and write the table in docs/conformance.md
+	@scripts/test-setup
+	@scripts/conformance $(TESTFLAGS)
 
 bench: $(BIN) ## measure, side by side with yardsticks, and print ratios
 	@scripts/test-setup bench

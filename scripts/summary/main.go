@@ -1,12 +1,14 @@
 // Command summary reads what `go test -json` printed and tells a person how
-// it went: failures in full, skips with their reasons, and a closing line
-// that counts. With CI=true, a suite that must not be skipped and was is a
-// failure too.
+// it went: failures in full, skips with their reasons, the table of the
+// conformance suite, and a closing line that counts. With CI=true it is a
+// failure too when a suite that was expected to run did not, or when the table
+// in the documentation says something else.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"sort"
@@ -23,6 +25,7 @@ type result struct {
 	action  string
 	output  []string
 	elapsed float64
+	order   int
 }
 
 // mayskip are reasons for which a test may be skipped even in CI: what no
@@ -30,23 +33,96 @@ type result struct {
 const mayskip = "not possible on this kernel"
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: summary FILE")
+	into := flag.String("into", "", "write the conformance table into this file")
+	table := flag.String("table", "", "with CI=true: compare it with the one in this file")
+	suites := flag.String("suites", "", "with CI=true: each line of this file must have passed (a package, or one and a test of it)")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		fmt.Fprintln(os.Stderr, "usage: summary [-into FILE] [-table FILE] [-suites FILE] FILE")
 		os.Exit(2)
 	}
-	f, err := os.Open(os.Args[1])
+	f, err := os.Open(flag.Arg(0))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	tests, packages, build := read(bufio.NewScanner(f))
+	r := read(bufio.NewScanner(f))
 	_ = f.Close()
-	os.Exit(tell(tests, packages, build))
+	m := conformance(r.tests).markdown()
+	var complaints []string
+	if *into != "" && m != "" {
+		if err := write(*into, m); err != nil {
+			complaints = append(complaints, *into+": "+err.Error())
+		}
+	}
+	if os.Getenv("CI") == "true" {
+		complaints = append(append(complaints, r.absent(*suites)...), stale(*table, m)...)
+	}
+	os.Exit(tell(r, m, complaints))
 }
 
-func read(sc *bufio.Scanner) (tests, packages map[string]*result, build []string) {
+// run is everything that `go test` told.
+type run struct {
+	tests, packages map[string]*result // a test's name has its package before it
+	build           []string           // what belongs to no test
+}
+
+// absent lists the suites that were expected to run and of which nothing
+// passed.
+func (r run) absent(file string) []string {
+	if file == "" {
+		return nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var out []string
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if !r.passed(line) {
+			out = append(out, "in CI this suite was expected to run, and no test of it passed: "+line)
+		}
+	}
+	return out
+}
+
+func (r run) passed(suite string) bool {
+	for name, t := range r.tests {
+		rest, ok := strings.CutPrefix(name, suite)
+		if ok && t.action == "pass" && (rest == "" || rest[0] == ' ' || rest[0] == '/') {
+			return true
+		}
+	}
+	return false
+}
+
+// stale compares the table in a file with what was found.
+func stale(file, table string) []string {
+	if file == "" || table == "" {
+		return nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	_, changed, err := fit(string(data), table)
+	switch {
+	case err != nil:
+		return []string{file + ": " + err.Error()}
+	case changed:
+		return []string{file + " has another table than these tests: run make conformance and commit it"}
+	}
+	return nil
+}
+
+func read(sc *bufio.Scanner) run {
 	sc.Buffer(make([]byte, 1<<20), 16<<20)
-	tests, packages = map[string]*result{}, map[string]*result{}
+	tests, packages := map[string]*result{}, map[string]*result{}
+	var build []string
 	for sc.Scan() {
 		var e event
 		if json.Unmarshal(sc.Bytes(), &e) != nil {
@@ -63,7 +139,7 @@ func read(sc *bufio.Scanner) (tests, packages map[string]*result, build []string
 		}
 		r := into[key]
 		if r == nil {
-			r = &result{}
+			r = &result{order: len(into)}
 			into[key] = r
 		}
 		switch e.Action {
@@ -73,10 +149,11 @@ func read(sc *bufio.Scanner) (tests, packages map[string]*result, build []string
 			r.action, r.elapsed = e.Action, e.Elapsed
 		}
 	}
-	return tests, packages, build
+	return run{tests, packages, build}
 }
 
-func tell(tests, packages map[string]*result, build []string) int {
+func tell(all run, table string, complaints []string) int {
+	tests, packages, build := all.tests, all.packages, all.build
 	count := map[string]int{}
 	var failed, skipped, tables []string
 	for name, r := range tests {
@@ -115,7 +192,7 @@ func tell(tests, packages map[string]*result, build []string) int {
 	for _, name := range broken {
 		fmt.Printf("FAIL %s\n%s", name, strings.Join(packages[name].output, ""))
 	}
-	bad := len(failed) + len(broken)
+	bad := len(failed) + len(broken) + len(complaints)
 	for _, name := range skipped {
 		why := strings.TrimSpace(strings.Join(noise(tests[name].output), " "))
 		fmt.Printf("skipped %s: %s\n", name, why)
@@ -123,6 +200,12 @@ func tell(tests, packages map[string]*result, build []string) int {
 			fmt.Println("  in CI everything is installed, so this suite was expected to run")
 			bad++
 		}
+	}
+	if table != "" {
+		fmt.Printf("\nConformance of every provider with every network:\n\n%s\n(%s)\n\n", table, conformance(tests).times())
+	}
+	for _, c := range complaints {
+		fmt.Println(c)
 	}
 	fmt.Printf("%d passed, %d failed, %d skipped\n", count["pass"], len(failed), count["skip"])
 	if bad > 0 || len(build) > 0 && count["pass"] == 0 {

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const told = `{"Action":"run","Package":"archetype/backends/conformance","Test":"TestConformance/netns/veth"}
+{"Action":"run","Package":"archetype/backends/conformance","Test":"TestConformance/docker/veth"}
+{"Action":"output","Package":"archetype/backends/conformance","Test":"TestConformance/docker/veth","Output":"    x_test.go:7: no Docker here\n"}
+{"Action":"skip","Package":"archetype/backends/conformance","Test":"TestConformance/docker/veth","Elapsed":0.1}
+{"Action":"run","Package":"archetype/backends/conformance","Test":"TestConformance/netns/veth/connect"}
+{"Action":"pass","Package":"archetype/backends/conformance","Test":"TestConformance/netns/veth/connect"}
+{"Action":"run","Package":"archetype/backends/conformance","Test":"TestConformance/netns/veth/a-b"}
+{"Action":"output","Package":"archetype/backends/conformance","Test":"TestConformance/netns/veth/a-b","Output":"    y.go:1: not possible on this kernel: why\n"}
+{"Action":"skip","Package":"archetype/backends/conformance","Test":"TestConformance/netns/veth/a-b"}
+{"Action":"run","Package":"archetype/backends/conformance","Test":"TestConformance/netns/veth/begun"}
+{"Action":"pass","Package":"archetype/backends/conformance","Test":"TestConformance/netns/veth","Elapsed":1.26}
+`
+
+const want = `| case | netns × veth | docker × veth |
+| --- | --- | --- |
+| connect | pass | – [1] |
+| a b | – [2] | – [1] |
+| begun | FAIL | – [1] |
+
+2 pairs, 3 cases each: 1 passed, 1 failed, 4 skipped.
+
+[1] no Docker here
+
+[2] not possible on this kernel: why
+`
+
+func TestTheTableOfPairs(t *testing.T) {
+	m := conformance(read(bufio.NewScanner(strings.NewReader(told))).tests)
+	if got := m.markdown(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := m.times(); got != "netns × veth 1.3 s, docker × veth 0.1 s" {
+		t.Error(got)
+	}
+}
+
+func TestATableIsStaleOnlyWhenItSaysSomethingElse(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "doc.md")
+	if err := os.WriteFile(file, []byte("before\n"+tableBegins+tableEnds+"after\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := stale(file, want); len(got) != 1 || !strings.Contains(got[0], "make conformance") {
+		t.Errorf("an empty table: %v", got)
+	}
+	if err := write(file, want); err != nil {
+		t.Fatal(err)
+	}
+	if got := stale(file, want); got != nil {
+		t.Errorf("the same table: %v", got)
+	}
+	if got := stale(file, strings.Replace(want, "pass |", "FAIL |", 1)); len(got) != 1 {
+		t.Errorf("another outcome: %v", got)
+	}
+	if text, _ := os.ReadFile(file); !strings.HasPrefix(string(text), "before\n") || !strings.HasSuffix(string(text), "after\n") {
+		t.Errorf("the rest of the file: %s", text)
+	}
+}
+
+func TestAnExpectedSuiteThatDidNotRunIsMissed(t *testing.T) {
+	r := read(bufio.NewScanner(strings.NewReader(told)))
+	file := filepath.Join(t.TempDir(), "suites")
+	for line, missed := range map[string]bool{
+		"archetype/backends/conformance TestConformance/netns/veth":  false,
+		"archetype/backends/conformance":                             false,
+		"archetype/backends/conformance TestConformance/docker/veth": true,
+		"archetype/backends/conformance TestConformance/netns/ve":    true,
+		"archetype/engine":   true,
+		"# archetype/engine": false,
+	} {
+		if err := os.WriteFile(file, []byte(line+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.absent(file); (len(got) == 1) != missed {
+			t.Errorf("%s: %v", line, got)
+		}
+	}
+}

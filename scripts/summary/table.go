@@ -1,0 +1,162 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// outcome is how one conformance case went with one pair.
+type outcome struct {
+	order   int // when it first ran
+	action  string
+	why     string
+	elapsed float64
+}
+
+// matrix is the conformance suite's result: by pair, and by case within it. A
+// pair that was skipped as a whole has no cases.
+type matrix struct {
+	pairs map[string]outcome            // "provider × network"
+	cells map[string]map[string]outcome // pair, case
+}
+
+var place = regexp.MustCompile(`^\S*/backends/conformance TestConformance/([^/]+)/([^/]+)(?:/([^/]+))?$`)
+
+// conformance picks the suite's tests out of all.
+func conformance(tests map[string]*result) matrix {
+	m := matrix{map[string]outcome{}, map[string]map[string]outcome{}}
+	for name, r := range tests {
+		p := place.FindStringSubmatch(name)
+		if p == nil {
+			continue
+		}
+		o := outcome{order: r.order, action: r.action, why: reason(r), elapsed: r.elapsed}
+		pair := p[1] + " × " + p[2]
+		if p[3] == "" {
+			m.pairs[pair] = o
+			continue
+		}
+		if m.cells[pair] == nil {
+			m.cells[pair] = map[string]outcome{}
+		}
+		m.cells[pair][p[3]] = o
+	}
+	return m
+}
+
+var from = regexp.MustCompile(`^\S+\.go:\d+: `)
+
+// reason is what a test said, without where.
+func reason(r *result) string {
+	return from.ReplaceAllString(strings.TrimSpace(strings.Join(noise(r.output), " ")), "")
+}
+
+// ordered lists names in the order in which their tests first ran.
+func ordered(at map[string]int) []string {
+	var out []string
+	for name := range at {
+		out = append(out, name)
+	}
+	sort.Slice(out, func(i, j int) bool { return at[out[i]] < at[out[j]] })
+	return out
+}
+
+// markdown is the table of outcomes, without times, so that it is the same
+// each time. It is empty when the suite did not run.
+func (m matrix) markdown() string {
+	columns, rows := map[string]int{}, map[string]int{}
+	for pair, o := range m.pairs {
+		columns[pair] = o.order
+		for name, c := range m.cells[pair] {
+			if at, ok := rows[name]; !ok || c.order < at {
+				rows[name] = c.order
+			}
+		}
+	}
+	if len(columns) == 0 {
+		return ""
+	}
+	pairs := ordered(columns)
+	var notes []string
+	note := func(why string) string {
+		i := slices.Index(notes, why)
+		if i < 0 {
+			notes, i = append(notes, why), len(notes)
+		}
+		return fmt.Sprintf("[%d]", i+1)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "| case | %s |\n|%s\n", strings.Join(pairs, " | "), strings.Repeat(" --- |", len(pairs)+1))
+	count := map[string]int{}
+	for _, name := range ordered(rows) {
+		fmt.Fprintf(&b, "| %s |", strings.ReplaceAll(name, "-", " "))
+		for _, pair := range pairs {
+			o, ran := m.cells[pair][name]
+			if !ran {
+				o = m.pairs[pair]
+			}
+			cell := "FAIL"
+			switch o.action {
+			case "pass":
+				cell = "pass"
+			case "skip":
+				cell = "– " + note(o.why)
+			}
+			count[o.action]++
+			fmt.Fprintf(&b, " %s |", cell)
+		}
+		b.WriteByte('\n')
+	}
+	fmt.Fprintf(&b, "\n%d pairs, %d cases each: %d passed, %d failed, %d skipped.\n", len(pairs), len(rows), count["pass"], count["fail"]+count[""], count["skip"])
+	for i, why := range notes {
+		fmt.Fprintf(&b, "\n[%d] %s\n", i+1, why)
+	}
+	return b.String()
+}
+
+// times says how long each pair took.
+func (m matrix) times() string {
+	at := map[string]int{}
+	for pair, o := range m.pairs {
+		at[pair] = o.order
+	}
+	var out []string
+	for _, pair := range ordered(at) {
+		out = append(out, fmt.Sprintf("%s %.1f s", pair, m.pairs[pair].elapsed))
+	}
+	return strings.Join(out, ", ")
+}
+
+// A file with the table keeps it between these lines.
+const (
+	tableBegins = "<!-- table: made by `make conformance` -->\n"
+	tableEnds   = "<!-- end of table -->\n"
+)
+
+// fit returns a file's text with another table in it, and whether it changed.
+func fit(text, table string) (string, bool, error) {
+	before, rest, ok := strings.Cut(text, tableBegins)
+	old, after, ok2 := strings.Cut(rest, tableEnds)
+	if !ok || !ok2 {
+		return "", false, fmt.Errorf("no place for a table between %q and %q", tableBegins, tableEnds)
+	}
+	table = "\n" + table + "\n"
+	return before + tableBegins + table + tableEnds + after, old != table, nil
+}
+
+// write puts the table into a file.
+func write(file, table string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	text, changed, err := fit(string(data), table)
+	if err != nil || !changed {
+		return err
+	}
+	return os.WriteFile(file, []byte(text), 0o644)
+}
