@@ -39,6 +39,13 @@ type Network interface {
 	Events(ctx context.Context) (<-chan LinkStatus, error)
 }
 
+// Tagger is implemented by networks that keep links apart by VLAN tags.
+type Tagger interface {
+	// Tag is the one of a link that is connected, 0 when it has none. It
+	// answers at once, from what the network knows already.
+	Tag(l Link) int
+}
+
 // Port is one interface to be made.
 type Port struct {
 	Lab        string

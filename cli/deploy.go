@@ -51,7 +51,7 @@ func (a *app) deploy() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&req.Provider, "provider", "", "what runs the nodes: netns (default: the file's, the kind's, or the setting)")
-	cmd.Flags().StringVar(&req.Network, "network", "", "what makes the links: linuxbridge or veth")
+	cmd.Flags().StringVar(&req.Network, "network", "", "what makes the links: linuxbridge, veth or ovs")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a stream of JSON objects, one a line")
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "stop waiting after this time, such as 90s; the deploy goes on")
 	return cmd

@@ -126,7 +126,7 @@ func (a *app) networks(ctx context.Context) []finding {
 			out = append(out, finding{Name: "network " + i.Name, OK: i.OK, Detail: i.Detail, Reason: i.Reason, Fix: i.Fix})
 		}
 	}
-	return append(out, finding{Name: "network ovs", Reason: "this version does not drive it yet"})
+	return out
 }
 
 func charset() string {

@@ -14,6 +14,7 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/network/linuxbridge"
+	"archetype/backends/network/ovs"
 	"archetype/backends/network/veth"
 	"archetype/backends/provider/netns"
 	"archetype/backends/provider/netns/holder"
@@ -72,6 +73,12 @@ func Serve(s *settings.Settings, version string) error {
 		}
 		reg.AddNetwork(n)
 	}
+	sw, err := ovs.New(ovs.Config{Socket: s.OVS.Socket, Mode: ovs.Mode(s.OVS.Mode), Bridge: s.OVS.Bridge, Instance: s.State})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sw.Close() }()
+	reg.AddNetwork(sw)
 	e, err := engine.New(ctx, engine.Options{Store: st, Backends: reg, Vendors: kinds, DefaultProvider: s.Provider,
 		DefaultNetwork: s.Network, BootTimeout: s.BootTimeout, Log: log, Notices: notices})
 	if err != nil {

@@ -32,6 +32,7 @@ type effect struct {
 	node   *node // for effects on nodes, and the end of a provision
 	link   *link
 	cancel func()
+	vlan   int // of the link, once it is connected
 }
 
 // decideNode takes the one step that brings the node nearer to what is wanted

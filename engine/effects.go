@@ -102,7 +102,13 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 			if err != nil {
 				return err
 			}
-			return network.Connect(ctx, bl)
+			if err := network.Connect(ctx, bl); err != nil {
+				return err
+			}
+			if t, ok := network.(backends.Tagger); ok {
+				ef.vlan = t.Tag(bl)
+			}
+			return nil
 		}
 	case doDisconnect:
 		made := l.made
@@ -323,14 +329,14 @@ func (c *controller) linkEnded(ef *effect, err error) {
 	switch ef.verb {
 	case doConnect:
 		l.made, l.retries = true, 0
-		l.carrier = lab.CarrierOn
+		l.carrier, l.vlan = lab.CarrierOn, ef.vlan
 		if l.actual == lab.LinkPending {
 			c.moveLink(l, lab.LinkCreating)
 		}
 		c.moveLink(l, lab.LinkUp)
 	case doDisconnect:
 		l.made, l.retries = true, 0
-		l.carrier = lab.CarrierOff
+		l.carrier, l.vlan = lab.CarrierOff, 0
 		c.moveLink(l, lab.LinkDown)
 	case doProvision:
 		l.ready[ef.node] = true

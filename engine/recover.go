@@ -111,9 +111,7 @@ func (e *Engine) recover(s *saved) {
 	}
 	for _, name := range e.opt.Backends.Networks() {
 		n, _ := e.opt.Backends.Network(name)
-		if n.Available(e.ctx).OK {
-			e.spawn(func() { e.followLinks(n) })
-		}
+		e.spawn(func() { e.followLinks(n) }) // also of one that is not available yet
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

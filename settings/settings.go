@@ -41,12 +41,21 @@ type Choices struct {
 	Glyphs      string        `yaml:"glyphs"`       // auto, utf8 or ascii
 	ConsoleKey  string        `yaml:"console_key"`  // leaves a console
 	BootTimeout time.Duration `yaml:"boot_timeout"` // for kinds that name none
+	OVS         OVS           `yaml:"ovs"`
+}
+
+// OVS says how Open vSwitch is used.
+type OVS struct {
+	Mode   string `yaml:"mode"`   // shared: one bridge for all labs; dedicated: one a lab
+	Bridge string `yaml:"bridge"` // name of the shared one
+	Socket string `yaml:"socket"` // of ovsdb-server
 }
 
 // Defaults are the choices of a user who has made none.
 func Defaults() Choices {
 	return Choices{Provider: "netns", Network: "linuxbridge", Theme: "auto", Glyphs: "auto",
-		ConsoleKey: "ctrl+]", BootTimeout: 5 * time.Minute}
+		ConsoleKey: "ctrl+]", BootTimeout: 5 * time.Minute,
+		OVS: OVS{Mode: "shared", Bridge: "arch0", Socket: "/var/run/openvswitch/db.sock"}}
 }
 
 // Load finds the folders and reads the user's choices. An error in the file

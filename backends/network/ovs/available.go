@@ -1,0 +1,84 @@
+package ovs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"archetype/backends"
+	"archetype/backends/network/nsnet"
+)
+
+// Available looks for a switch that runs, that we may change, and that is new
+// enough.
+func (n *Network) Available(ctx context.Context) backends.Availability {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	const another = "one elsewhere is named in settings.yaml, as in ovs: {socket: /path/db.sock}"
+	if _, err := os.Stat(n.cfg.Socket); errors.Is(err, os.ErrNotExist) {
+		return backends.Availability{Reason: "no Open vSwitch runs here: there is no " + n.cfg.Socket,
+			Fix: "install it (apt install openvswitch-switch) and start it (systemctl start openvswitch-switch); " + another}
+	}
+	s, err := dial(ctx, n.cfg.Socket, n.owner, func(map[end]bool) {})
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return backends.Availability{Reason: "no permission to use " + n.cfg.Socket,
+			Fix: "run as root; an ordinary user can use the networks linuxbridge and veth, or an Open vSwitch that runs in the same user namespace"}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return backends.Availability{Reason: "ovsdb-server does not run: nobody answers at " + n.cfg.Socket,
+			Fix: "start it (systemctl start openvswitch-switch); " + another}
+	case err != nil:
+		return backends.Availability{Reason: err.Error()}
+	}
+	defer s.close()
+	schema, err := s.schema(ctx)
+	if err != nil {
+		return backends.Availability{Reason: "ovsdb-server: " + err.Error()}
+	}
+	column := schema.Table("Port").Column("vlan_mode")
+	if column == nil || column.TypeObj == nil || column.TypeObj.Key == nil || !slices.Contains(column.TypeObj.Key.Enum, any("dot1q-tunnel")) {
+		return backends.Availability{Reason: "this Open vSwitch is too old: it cannot carry tagged frames through a link",
+			Fix: "Open vSwitch 2.8 or later"}
+	}
+	if err := s.follow(ctx); err != nil {
+		return backends.Availability{Reason: err.Error(), Fix: "start ovs-vswitchd (systemctl start openvswitch-switch)"}
+	}
+	return n.serves(s)
+}
+
+// serves looks at the switch behind the database.
+func (n *Network) serves(s *session) backends.Availability {
+	pid, err := findSwitch(n.cfg.Socket)
+	if err != nil {
+		return backends.Availability{Reason: "ovs-vswitchd does not run", Fix: "start it (systemctl start openvswitch-switch)"}
+	}
+	panel, err := nsnet.Open(namespaceOf(pid))
+	if err != nil {
+		return backends.Availability{Reason: "Open vSwitch runs in a network namespace that is out of reach (" + err.Error() + ")",
+			Fix: "run as root; labs without root need an Open vSwitch in the same user namespace, or the networks linuxbridge or veth"}
+	}
+	defer panel.Close()
+	detail := []string{"Open vSwitch"}
+	datapath := "kernel datapath"
+	if !kernelDatapath(panel) {
+		datapath = "userspace datapath"
+	}
+	s.see(func(v *view) {
+		if v.version != "" {
+			detail[0] += " " + v.version
+		}
+		if v.limit != "" && v.limit != "1" {
+			detail = append(detail, fmt.Sprintf("its other_config:vlan-limit is %s: frames with more than one VLAN tag get damaged", v.limit))
+		}
+	})
+	bridge := "a bridge per lab"
+	if n.cfg.Mode == Shared {
+		bridge = "bridge " + n.cfg.Bridge + " for all labs"
+	}
+	return backends.Availability{OK: true, Detail: strings.Join(append(detail, datapath, bridge), ", ")}
+}

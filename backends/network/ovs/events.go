@@ -1,0 +1,275 @@
+package ovs
+
+import (
+	"context"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"archetype/backends"
+	"archetype/lab"
+)
+
+// watch remembers a link whose changes are to be reported.
+func (n *Network) watch(l backends.Link) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	k := keyOf(l)
+	n.known[k], n.at[endOf(l.A)], n.at[endOf(l.B)] = l, k, k
+}
+
+// calling marks a link as being worked on. What the caller sees at the end is
+// no news to it.
+func (n *Network) calling(l backends.Link) (done func()) {
+	n.watch(l)
+	k := keyOf(l)
+	n.mu.Lock()
+	n.calls[k]++
+	n.mu.Unlock()
+	return func() {
+		st := n.observe(l)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.calls[k]--; n.calls[k] == 0 {
+			delete(n.calls, k)
+		}
+		if _, known := n.known[k]; known && st != nil {
+			n.last[k] = *st
+		}
+	}
+}
+
+func (n *Network) forget(which func(key) bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for k, l := range n.known {
+		if which(k) {
+			delete(n.known, k)
+			delete(n.last, k)
+			for _, p := range []backends.Port{l.A, l.B} {
+				if n.at[endOf(p)] == k {
+					delete(n.at, endOf(p))
+				}
+			}
+		}
+	}
+}
+
+// observe looks at a link now, and returns nil when that cannot be done: a
+// connection that is lost says nothing of the links.
+func (n *Network) observe(l backends.Link) *backends.LinkStatus {
+	s, panel := n.current(), n.panel()
+	if s == nil || panel == nil {
+		return nil
+	}
+	st, err := n.state(s, panel, l)
+	select {
+	case <-s.lost:
+		return nil
+	default:
+	}
+	if err != nil {
+		st = backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Carrier: lab.CarrierOff, Gone: true, Reason: "its ports are gone from the switch"}
+	}
+	return &st
+}
+
+// pending are links to look at again, each once however often it changed.
+type pending struct {
+	mu   sync.Mutex
+	set  map[key]bool
+	wake chan struct{}
+}
+
+func (p *pending) take() map[key]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := p.set
+	p.set = map[key]bool{}
+	return out
+}
+
+func (p *pending) add(keys []key) {
+	p.mu.Lock()
+	for _, k := range keys {
+		p.set[k] = true
+	}
+	p.mu.Unlock()
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (n *Network) stir(keys []key) {
+	if len(keys) == 0 {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for p := range n.waiters {
+		p.add(keys)
+	}
+}
+
+// stirEnds has the links of some ends looked at.
+func (n *Network) stirEnds(ends map[end]bool) {
+	var keys []key
+	n.mu.Lock()
+	for e := range ends {
+		if k, ok := n.at[e]; ok {
+			keys = append(keys, k)
+		}
+	}
+	n.mu.Unlock()
+	n.stir(keys)
+}
+
+// stirAll has all links looked at.
+func (n *Network) stirAll() {
+	n.mu.Lock()
+	keys := make([]key, 0, len(n.known))
+	for k := range n.known {
+		keys = append(keys, k)
+	}
+	n.mu.Unlock()
+	n.stir(keys)
+}
+
+// Events hears of changes in the switch's records, of the interfaces that it
+// has, and of its processes. It listens once the switch is in use.
+func (n *Network) Events(ctx context.Context) (<-chan backends.LinkStatus, error) {
+	p := &pending{set: map[key]bool{}, wake: make(chan struct{}, 1)}
+	n.mu.Lock()
+	n.waiters[p] = true
+	n.mu.Unlock()
+	out := make(chan backends.LinkStatus)
+	go func() {
+		defer close(out)
+		defer func() {
+			n.mu.Lock()
+			delete(n.waiters, p)
+			n.mu.Unlock()
+		}()
+		select {
+		case <-n.link.located:
+		case <-ctx.Done():
+			return
+		case <-n.ctx.Done():
+			return
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		interfaces, err := n.interfaces(ctx)
+		if err != nil {
+			return
+		}
+		n.stirAll() // what changed before we listened
+		for {
+			select {
+			case e, ok := <-interfaces:
+				if !ok {
+					return
+				}
+				n.stirEnds(map[end]bool{e: true})
+			case <-p.wake:
+				if !n.report(ctx, p, out) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			case <-n.ctx.Done():
+				return
+			}
+		}
+	}()
+	return out, nil
+}
+
+// interfaces reports ends whose interface changed at the switch's side.
+func (n *Network) interfaces(ctx context.Context) (<-chan end, error) {
+	ns, err := netns.GetFromPath(n.namespace())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = ns.Close() }()
+	updates := make(chan netlink.LinkUpdate, 256)
+	lost := make(chan struct{})
+	var once sync.Once
+	err = netlink.LinkSubscribeWithOptions(updates, ctx.Done(), netlink.LinkSubscribeOptions{
+		Namespace: &ns, ReceiveBufferSize: 4 << 20, ErrorCallback: func(error) { once.Do(func() { close(lost) }) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan end)
+	go func() {
+		defer close(out)
+		for {
+			var u netlink.LinkUpdate
+			var ok bool
+			select {
+			case u, ok = <-updates:
+			case <-lost:
+			case <-ctx.Done():
+			}
+			if !ok {
+				return
+			}
+			e, ours := n.endAt(u.Attrs().Name)
+			if !ours {
+				continue
+			}
+			select {
+			case out <- e:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out, nil
+}
+
+// endAt says for which end an interface at the switch's side stands.
+func (n *Network) endAt(name string) (e end, ours bool) {
+	if s := n.current(); s != nil {
+		s.see(func(v *view) {
+			if p := v.ports[v.byName[name]]; p != nil {
+				e, ours = v.end(p)
+			}
+		})
+	}
+	return e, ours
+}
+
+// report sends what is new of the links that were stirred.
+func (n *Network) report(ctx context.Context, p *pending, out chan<- backends.LinkStatus) bool {
+	for k := range p.take() {
+		n.mu.Lock()
+		l, known := n.known[k]
+		n.mu.Unlock()
+		if !known {
+			continue
+		}
+		st := n.observe(l)
+		n.mu.Lock()
+		_, known = n.known[k]
+		skip := st == nil || !known || n.calls[k] > 0 || n.last[k] == *st
+		if !skip {
+			n.last[k] = *st
+		}
+		n.mu.Unlock()
+		if skip {
+			continue
+		}
+		select {
+		case out <- *st:
+		case <-ctx.Done():
+			return false
+		case <-n.ctx.Done():
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,380 @@
+// Package ovs makes links on Open vSwitch: each is a VLAN tag that two ports
+// of one bridge have and nobody else.
+package ovs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+
+	"archetype/backends"
+	"archetype/backends/network/nsnet"
+)
+
+// Mode says which labs share a bridge.
+type Mode string
+
+// The modes.
+const (
+	Shared    Mode = "shared"    // all labs are on one bridge
+	Dedicated Mode = "dedicated" // each lab has its own
+)
+
+// Config says which switch is used, and how.
+type Config struct {
+	Socket string // of ovsdb-server; empty: /var/run/openvswitch/db.sock
+	Mode   Mode   // empty: Shared
+	Bridge string // name of the shared bridge; empty: arch0
+	// Instance tells one Archetype from another on the same switch.
+	Instance string
+}
+
+// Network implements backends.Network.
+type Network struct {
+	cfg    Config
+	owner  string
+	ctx    context.Context
+	cancel context.CancelFunc
+	writer writer
+
+	link linkage // to the switch
+
+	mu      sync.Mutex // guards what follows
+	known   map[key]backends.Link
+	at      map[end]key // the link that an end was last part of
+	last    map[key]backends.LinkStatus
+	calls   map[key]int // under way: what they cause is no news
+	waiters map[*pending]bool
+}
+
+type key struct{ lab, id string }
+
+func keyOf(l backends.Link) key { return key{l.Lab, l.ID()} }
+
+var (
+	_ backends.Network = (*Network)(nil)
+	_ backends.Tagger  = (*Network)(nil)
+)
+
+// New makes the backend. It does not look for the switch before it is needed.
+func New(cfg Config) (*Network, error) {
+	if cfg.Socket == "" {
+		cfg.Socket = "/var/run/openvswitch/db.sock"
+	}
+	if cfg.Bridge == "" {
+		cfg.Bridge = "arch0"
+	}
+	switch cfg.Mode {
+	case "":
+		cfg.Mode = Shared
+	case Shared, Dedicated:
+	default:
+		return nil, fmt.Errorf("ovs: mode %q: write %s or %s", cfg.Mode, Shared, Dedicated)
+	}
+	if len(cfg.Bridge) > 15 {
+		return nil, fmt.Errorf("ovs: bridge %q: a name has at most 15 letters", cfg.Bridge)
+	}
+	sum := sha256.Sum256([]byte(cfg.Instance))
+	n := &Network{cfg: cfg, owner: hex.EncodeToString(sum[:4]), known: map[key]backends.Link{}, at: map[end]key{},
+		last: map[key]backends.LinkStatus{}, calls: map[key]int{}, waiters: map[*pending]bool{}}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.writer = writer{n: n, joined: make(chan struct{}, 1)}
+	n.link.located = make(chan struct{})
+	return n, nil
+}
+
+// Close ends the connection to the switch; links stay as they are.
+func (n *Network) Close() error {
+	n.cancel()
+	return nil
+}
+
+// Name is "ovs".
+func (n *Network) Name() string { return "ovs" }
+
+// Initialize has nothing to make: the bridge comes with its first port.
+func (n *Network) Initialize(context.Context, string) error { return nil }
+
+func wrap(l backends.Link, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("link %s -- %s: %w", l.A.End, l.B.End, err)
+}
+
+// bridge is where a lab's ports are, and whose it is.
+func (n *Network) bridge(labName string) (name, owner string) {
+	if n.cfg.Mode == Dedicated {
+		return dedicated(n.owner, labName), labName
+	}
+	return n.cfg.Bridge, ""
+}
+
+// mine checks that a bridge that exists may be used.
+func (n *Network) mine(p *plan) error {
+	if p.row == nil {
+		return nil
+	}
+	o := p.row.ids[idOwner]
+	if o == "shared" || o == n.owner {
+		return nil
+	}
+	return fmt.Errorf("Open vSwitch has a bridge %s that Archetype did not make: rename it, or name another in settings.yaml, as in ovs: {bridge: arch1} (%w)",
+		p.name, backends.ErrConflict)
+}
+
+// userspace reports whether the ports of a bridge are served in user space.
+func (n *Network) userspace(s *session, bridge string) bool {
+	datapath := n.datapath()
+	s.see(func(v *view) {
+		if b := v.bridge(bridge); b != nil {
+			datapath = b.datapath
+		}
+	})
+	return datapath == "netdev"
+}
+
+// request makes a change of the lab's bridge.
+func (n *Network) request(ctx context.Context, labName string, ends []end, plan func(*plan) error) error {
+	bridge, owner := n.bridge(labName)
+	return n.writer.do(&request{ctx: ctx, bridge: bridge, lab: owner, ends: ends, plan: plan})
+}
+
+// Provision makes an interface without carrier on a tag of its own.
+func (n *Network) Provision(ctx context.Context, p backends.Port) error {
+	if err := n.provision(ctx, p); err != nil {
+		return fmt.Errorf("%s: %w", p.End, err)
+	}
+	return nil
+}
+
+func (n *Network) provision(ctx context.Context, p backends.Port) error {
+	ready := n.writer.prepare()
+	defer ready()
+	s, panel, err := n.reach(ctx)
+	if err != nil {
+		return err
+	}
+	bridge, _ := n.bridge(p.Lab)
+	far, err := n.attach(panel, p, n.userspace(s, bridge))
+	if err != nil {
+		return err
+	}
+	if err := carrier(panel, false, far); err != nil {
+		return err
+	}
+	if err := n.evict(ctx, s, bridge, endOf(p)); err != nil {
+		return err
+	}
+	ready()
+	return n.request(ctx, p.Lab, []end{endOf(p)}, func(pl *plan) error { return pl.isolate(pl.port(endOf(p), far), "") })
+}
+
+// Connect gives both ends one tag, and carrier.
+func (n *Network) Connect(ctx context.Context, l backends.Link) error {
+	defer n.calling(l)()
+	return wrap(l, n.connect(ctx, l))
+}
+
+func (n *Network) connect(ctx context.Context, l backends.Link) error {
+	ready := n.writer.prepare()
+	defer ready()
+	s, panel, err := n.reach(ctx)
+	if err != nil {
+		return err
+	}
+	bridge, _ := n.bridge(l.Lab)
+	plain := n.userspace(s, bridge)
+	var far [2]string
+	for i, p := range []backends.Port{l.A, l.B} {
+		if far[i], err = n.attach(panel, p, plain); err != nil {
+			return fmt.Errorf("%s: %w", p.End, err)
+		}
+		if err := n.evict(ctx, s, bridge, endOf(p)); err != nil {
+			return err
+		}
+	}
+	ready()
+	a, b := endOf(l.A), endOf(l.B)
+	err = n.request(ctx, l.Lab, []end{a, b}, func(p *plan) error { return p.join(p.port(a, far[0]), p.port(b, far[1]), l.ID()) })
+	if err != nil {
+		return err
+	}
+	return carrier(panel, true, far[0], far[1])
+}
+
+// evict removes the port of an end from another bridge than it should be on:
+// the mode was changed.
+func (n *Network) evict(ctx context.Context, s *session, bridge string, e end) error {
+	var other string
+	s.see(func(v *view) {
+		p := v.port(e)
+		if p == nil {
+			return
+		}
+		if b := v.bridgeOf(p); b != nil && b.name != bridge {
+			other = b.name
+		}
+	})
+	if other == "" {
+		return nil
+	}
+	return n.writer.do(&request{ctx: ctx, bridge: other, plan: func(p *plan) error { p.remove(e); p.drop = true; return nil }})
+}
+
+// Disconnect takes the carrier from both interfaces and parts their tags.
+func (n *Network) Disconnect(ctx context.Context, l backends.Link) error {
+	defer n.calling(l)()
+	return wrap(l, n.disconnect(ctx, l))
+}
+
+func (n *Network) disconnect(ctx context.Context, l backends.Link) error {
+	s, panel, err := n.reach(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, x := range n.ports(s, l.A, l.B) {
+		errs = append(errs, carrier(panel, false, x.name))
+	}
+	errs = append(errs, n.request(ctx, l.Lab, nil, func(p *plan) error {
+		for _, e := range []end{endOf(l.A), endOf(l.B)} {
+			if x := p.ports[e]; x != nil {
+				if err := p.isolate(x, x.link); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}))
+	return errors.Join(errs...)
+}
+
+// ports are those that the switch has of some ends.
+func (n *Network) ports(s *session, ps ...backends.Port) []*portRow {
+	var out []*portRow
+	s.see(func(v *view) {
+		for _, p := range ps {
+			if row := v.port(endOf(p)); row != nil {
+				out = append(out, row)
+			}
+		}
+	})
+	return out
+}
+
+// DeleteLink removes both ports and both interfaces.
+func (n *Network) DeleteLink(ctx context.Context, l backends.Link) error {
+	n.forget(func(k key) bool { return k == keyOf(l) })
+	return wrap(l, n.remove(ctx, l.A, l.B))
+}
+
+// DeletePort removes one.
+func (n *Network) DeletePort(ctx context.Context, p backends.Port) error {
+	if err := n.remove(ctx, p); err != nil {
+		return fmt.Errorf("%s: %w", p.End, err)
+	}
+	return nil
+}
+
+func (n *Network) remove(ctx context.Context, ps ...backends.Port) error {
+	s, panel, err := n.reach(ctx)
+	if err != nil {
+		return err
+	}
+	names := map[end]string{}
+	for _, p := range ps { // made, and not yet on the switch when we were interrupted
+		if name, err := n.unrecorded(panel, p); err != nil {
+			return err
+		} else if name != "" {
+			names[endOf(p)] = name
+		}
+	}
+	byBridge := map[string][]end{}
+	s.see(func(v *view) {
+		for _, p := range ps {
+			if row := v.port(endOf(p)); row != nil {
+				names[endOf(p)] = row.name
+				if b := v.bridgeOf(row); b != nil {
+					byBridge[b.name] = append(byBridge[b.name], endOf(p))
+				}
+			}
+		}
+	})
+	var errs []error
+	for bridge, ends := range byBridge {
+		errs = append(errs, n.writer.do(&request{ctx: ctx, bridge: bridge, plan: func(p *plan) error {
+			for _, e := range ends {
+				p.remove(e)
+			}
+			return nil
+		}}))
+	}
+	for e, name := range names {
+		errs = append(errs, unplug(panel, e, name))
+	}
+	return errors.Join(errs...)
+}
+
+func (n *Network) unrecorded(panel *nsnet.NS, p backends.Port) (string, error) {
+	if p.Attachment.Netns == "" {
+		return "", nil
+	}
+	ns, err := nsnet.Open(p.Attachment.Netns)
+	if errors.Is(err, backends.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer ns.Close()
+	have, err := ns.Find(p.Attachment.Interface)
+	if have == nil || err != nil {
+		return "", err
+	}
+	l, err := n.farEnd(panel, have, p)
+	if l == nil || err != nil {
+		return "", err
+	}
+	return l.Attrs().Name, nil
+}
+
+// Cleanup removes every port and far end of the lab, and the bridge when
+// nothing of anybody is left on it.
+func (n *Network) Cleanup(ctx context.Context, labName string) error {
+	n.forget(func(k key) bool { return k.lab == labName })
+	s, panel, err := n.reach(ctx)
+	if err != nil {
+		return err
+	}
+	bridges := map[string]bool{}
+	s.see(func(v *view) {
+		for e, id := range v.ours {
+			if e.lab == labName {
+				if b := v.bridgeOf(v.ports[id]); b != nil {
+					bridges[b.name] = true
+				}
+			}
+		}
+		name, _ := n.bridge(labName)
+		if b := v.bridge(name); b != nil && b.ids[idOwner] != "" {
+			bridges[name] = true
+		}
+	})
+	var errs []error
+	for bridge := range bridges {
+		errs = append(errs, n.writer.do(&request{ctx: ctx, bridge: bridge, plan: func(p *plan) error {
+			for e := range p.ports {
+				if e.lab == labName {
+					p.remove(e)
+				}
+			}
+			p.drop = true
+			return nil
+		}}))
+	}
+	return errors.Join(append(errs, panel.DeleteGroup(n.group(labName)))...)
+}
