@@ -52,6 +52,10 @@ type Port struct {
 	End        lab.End
 	Attachment Attachment
 	MTU        int // bytes; 0 means the backend's default
+	// Outside says what the end is when it is no node's, and Management which
+	// network the nodes are managed by; networks need not care.
+	Outside    *lab.Outside
+	Management *lab.Management
 }
 
 // Link is a cable to be made between two ports.

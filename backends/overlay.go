@@ -42,6 +42,8 @@ type Tunnel struct {
 	Local, Remote netip.Addr
 	VNI           uint32 // 0: from the two names, the same at both ends
 	UDPPort       uint16 // 0: lab.DefaultVXLANPort
+	SourcePort    uint16 // UDP; 0: many, by what is in the frames
+	Parent        string // interface by which it leaves; empty: the route's
 	// MTU of the frames' payload, in bytes. 0: 1500, or less where the path
 	// carries less.
 	MTU int

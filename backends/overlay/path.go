@@ -19,7 +19,15 @@ import (
 // tunnel's remote. The MTU is the outgoing interface's or, where the kernel
 // has learned of a narrower place further on, that place's.
 func Find(ns *nsnet.NS, t backends.Tunnel) (Path, error) {
-	opt := &netlink.RouteGetOptions{}
+	opt := &netlink.RouteGetOptions{Oif: t.Parent}
+	if t.Parent != "" {
+		switch have, err := ns.Find(t.Parent); {
+		case err != nil:
+			return Path{}, fmt.Errorf("tunnel %s: %w", t.ID(), err)
+		case have == nil:
+			return Path{}, fmt.Errorf("tunnel %s: this machine has no interface %s (%w)", t.ID(), t.Parent, backends.ErrUnavailable)
+		}
+	}
 	if t.Local.IsValid() {
 		opt.SrcAddr = t.Local.AsSlice()
 	}

@@ -107,23 +107,10 @@ func named(l netlink.Link) (t backends.Tunnel, ok bool) {
 func (o *Overlay) Create(ctx context.Context, want backends.Tunnel) (backends.TunnelStatus, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	t, err := overlay.Complete(want)
+	t, note, err := o.plan(want)
 	if err != nil {
 		return backends.TunnelStatus{}, err
 	}
-	if len(alias(t)) > 255 { // bytes, what the kernel keeps
-		return backends.TunnelStatus{}, fmt.Errorf("tunnel %s: the names of its ends are too long", t.ID())
-	}
-	path, err := overlay.Find(o.underlay, t)
-	if err != nil {
-		return backends.TunnelStatus{}, err
-	}
-	t.Local = path.Local
-	mtu, note, err := overlay.Fit(t, path)
-	if err != nil {
-		return backends.TunnelStatus{}, err
-	}
-	t.MTU = mtu
 	if err := o.device(t); err != nil {
 		return backends.TunnelStatus{}, err
 	}
@@ -150,7 +137,7 @@ func (o *Overlay) device(t backends.Tunnel) error {
 	if err := o.vacant(t, name); err != nil {
 		return err
 	}
-	if v, ok := have.(*netlink.Vxlan); ok && same(v, t) {
+	if v, ok := have.(*netlink.Vxlan); ok && o.same(v, t) {
 		return o.adjust(t, v)
 	}
 	if have != nil {
@@ -159,17 +146,9 @@ func (o *Overlay) device(t backends.Tunnel) error {
 		}
 	}
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.Group = name, t.MTU, nsnet.Group(t.Lab)
-	attrs.Namespace = o.panel.FD()
-	v := &netlink.Vxlan{LinkAttrs: attrs, VxlanId: int(t.VNI), SrcAddr: t.Local.AsSlice(),
-		Group: t.Remote.AsSlice(), Port: int(t.UDPPort), Learning: false, UDPCSum: true}
-	// Asked for in the underlay's namespace, it goes on sending from there.
-	err = o.underlay.LinkAdd(v)
-	if errors.Is(err, syscall.EEXIST) {
-		return overlay.Taken(t, "an interface that Archetype did not make")
-	}
-	if err != nil {
-		return fmt.Errorf("tunnel %s: VXLAN interface: %w", t.ID(), err)
+	attrs.Name, attrs.Group = name, nsnet.Group(t.Lab)
+	if err := o.add(t, attrs, o.panel); err != nil {
+		return err
 	}
 	made, err := o.panel.LinkByName(name)
 	if err != nil {
@@ -178,10 +157,94 @@ func (o *Overlay) device(t backends.Tunnel) error {
 	return o.adjust(t, made)
 }
 
-func same(v *netlink.Vxlan, t backends.Tunnel) bool {
+// add makes the interface in a namespace. Asked for in the underlay's, it goes
+// on sending from there.
+func (o *Overlay) add(t backends.Tunnel, attrs netlink.LinkAttrs, into *nsnet.NS) error {
+	attrs.MTU, attrs.Namespace = t.MTU, into.FD()
+	v := &netlink.Vxlan{LinkAttrs: attrs, VxlanId: int(t.VNI), SrcAddr: t.Local.AsSlice(), Group: t.Remote.AsSlice(),
+		Port: int(t.UDPPort), Learning: false, UDPCSum: true}
+	if t.SourcePort != 0 {
+		v.PortLow, v.PortHigh = int(t.SourcePort), int(t.SourcePort)+1 // the upper one is excluded
+	}
+	if t.Parent != "" {
+		dev, err := o.underlay.LinkByName(t.Parent)
+		if err != nil {
+			return fmt.Errorf("tunnel %s: %w", t.ID(), err)
+		}
+		v.VtepDevIndex = dev.Attrs().Index
+	}
+	err := o.underlay.LinkAdd(v)
+	if errors.Is(err, syscall.EEXIST) {
+		return overlay.Taken(t, "another interface")
+	}
+	if err != nil {
+		return fmt.Errorf("tunnel %s: VXLAN interface: %w", t.ID(), err)
+	}
+	return nil
+}
+
+// plan completes a tunnel by what its path allows.
+func (o *Overlay) plan(want backends.Tunnel) (t backends.Tunnel, note string, err error) {
+	if t, err = overlay.Complete(want); err != nil {
+		return t, "", err
+	}
+	if len(alias(t)) > 255 { // bytes, what the kernel keeps
+		return t, "", fmt.Errorf("tunnel %s: the names of its ends are too long", t.ID())
+	}
+	path, err := overlay.Find(o.underlay, t)
+	if err != nil {
+		return t, "", err
+	}
+	t.Local = path.Local
+	t.MTU, note, err = overlay.Fit(t, path)
+	return t, note, err
+}
+
+// Plan says what a tunnel would be, or why it could not be made.
+func (o *Overlay) Plan(want backends.Tunnel) (t backends.Tunnel, note string, err error) {
+	if t, note, err = o.plan(want); err == nil {
+		err = o.vacant(t, deviceName(t))
+	}
+	return t, note, err
+}
+
+// Into makes a tunnel that ends in a namespace itself, without a bridge: the
+// interface there is the tunnel. It is made anew where it is another.
+func (o *Overlay) Into(want backends.Tunnel, attrs netlink.LinkAttrs, into *nsnet.NS) (backends.Tunnel, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	t, _, err := o.plan(want)
+	if err != nil {
+		return t, err
+	}
+	have, err := into.Find(attrs.Name)
+	if err != nil {
+		return t, err
+	}
+	if v, ok := have.(*netlink.Vxlan); ok && o.same(v, t) {
+		if v.MTU != t.MTU {
+			err = into.LinkSetMTU(v, t.MTU)
+		}
+		return t, err
+	}
+	if err := o.vacant(t, ""); err != nil {
+		return t, err
+	}
+	if err := into.Delete(attrs.Name); err != nil {
+		return t, err
+	}
+	return t, o.add(t, attrs, into)
+}
+
+func (o *Overlay) same(v *netlink.Vxlan, t backends.Tunnel) bool {
+	parent := 0
+	if dev, err := o.underlay.Find(t.Parent); t.Parent != "" && err == nil && dev != nil {
+		parent = dev.Attrs().Index
+	}
 	remote, _ := netip.AddrFromSlice(v.Group)
 	local, _ := netip.AddrFromSlice(v.SrcAddr)
-	return v.VxlanId == int(t.VNI) && v.Port == int(t.UDPPort) && remote.Unmap() == t.Remote && local.Unmap() == t.Local
+	return v.VxlanId == int(t.VNI) && v.Port == int(t.UDPPort) && remote.Unmap() == t.Remote && local.Unmap() == t.Local &&
+		v.VtepDevIndex == parent && (t.SourcePort == 0 || v.PortLow == int(t.SourcePort))
 }
 
 // vacant reports as an error who else on this machine has the tunnel's VNI.
@@ -343,11 +406,19 @@ func (o *Overlay) List(_ context.Context, labName string) ([]backends.TunnelStat
 	return out, nil
 }
 
+// Attachment is where a link meets the tunnel, made or not.
+func (o *Overlay) Attachment(t backends.Tunnel) backends.Attachment {
+	return backends.Attachment{Netns: o.path, Interface: portName(t)}
+}
+
+// Observe is Status without asking after the far end: at once.
+func (o *Overlay) Observe(t backends.Tunnel) (backends.TunnelStatus, error) { return o.observe(t) }
+
 // observe says what there is of the near end, and whether it could carry
 // anything.
 func (o *Overlay) observe(t backends.Tunnel) (backends.TunnelStatus, error) {
 	st := backends.TunnelStatus{Tunnel: t, State: lab.TunnelFailed, Carrier: lab.CarrierOff,
-		Attachment: backends.Attachment{Netns: o.path, Interface: portName(t)}}
+		Attachment: o.Attachment(t)}
 	dev, err := o.panel.Find(deviceName(t))
 	if err != nil {
 		return st, fmt.Errorf("tunnel %s: %w", t.ID(), err)
