@@ -21,6 +21,7 @@ import (
 	"archetype/engine"
 	"archetype/engine/wire"
 	"archetype/internal/unixsock"
+	"archetype/lab"
 	"archetype/settings"
 	"archetype/store"
 	"archetype/vendors"
@@ -79,7 +80,8 @@ func Serve(s *settings.Settings, version string) error {
 	}
 	defer func() { _ = sw.Close() }()
 	reg.AddNetwork(sw)
-	e, err := engine.New(ctx, engine.Options{Store: st, Backends: reg, Vendors: kinds, DefaultProvider: s.Provider,
+	e, err := engine.New(ctx, engine.Options{Store: st, Backends: reg, Vendors: kinds,
+		LoadVendors: func() (*vendors.Registry, []lab.Diagnostic, error) { return vendors.Load(s.Vendors()) }, DefaultProvider: s.Provider,
 		DefaultNetwork: s.Network, BootTimeout: s.BootTimeout, Log: log, Notices: notices})
 	if err != nil {
 		return err

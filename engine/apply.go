@@ -102,7 +102,7 @@ func (c *controller) removeUnwanted(top *lab.Topology) {
 
 // wantNode takes a node of the file into the model: new, changed or as it is.
 func (c *controller) wantNode(i int, spec lab.Node, config string) {
-	kind, _ := c.e.opt.Vendors.Kind(spec.Kind)
+	kind := c.e.kind(spec.Kind)
 	hash := hashNode(spec, config)
 	provider := c.chooseProvider(spec, kind)
 	n := c.m.nodes[spec.Name]

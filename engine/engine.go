@@ -22,6 +22,9 @@ type Options struct {
 	Store    *store.Store
 	Backends *backends.Registry
 	Vendors  *vendors.Registry
+	// LoadVendors reads the kinds anew at each deploy, so that a file that
+	// its user has mended counts; nil means that Vendors is all there is.
+	LoadVendors func() (*vendors.Registry, []lab.Diagnostic, error)
 	// DefaultProvider and DefaultNetwork serve labs that name none.
 	DefaultProvider, DefaultNetwork string
 	// BootTimeout is for kinds that name none; 0 means five minutes.
@@ -41,6 +44,7 @@ type Engine struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	hub     *hub
+	vendors atomic.Pointer[vendors.Registry]
 	persist *persister
 	slots   chan struct{}
 	wg      sync.WaitGroup
@@ -74,6 +78,7 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 		e.publishEvents([]*api.Event{{Seq: e.nextEvent(), Time: e.now(), Level: api.LevelError,
 			Text: "state could not be saved: " + reason(err)}})
 	})
+	e.vendors.Store(opt.Vendors)
 	saved, err := e.loadSaved()
 	if err != nil {
 		cancel()
@@ -112,6 +117,26 @@ func (e *Engine) Idle() bool {
 
 // Close implements api.Engine. It is the use that ends, not the engine.
 func (e *Engine) Close() error { return nil }
+
+// kind returns the kind of a name or alias, nil for one that is not known.
+func (e *Engine) kind(name string) *vendors.Kind {
+	k, _ := e.vendors.Load().Kind(name)
+	return k
+}
+
+// reloadVendors reads the kinds again. What is wrong with the user's files is
+// returned; the kinds that are good count.
+func (e *Engine) reloadVendors() []lab.Diagnostic {
+	if e.opt.LoadVendors == nil {
+		return nil
+	}
+	kinds, diags, err := e.opt.LoadVendors()
+	if err != nil {
+		return []lab.Diagnostic{{Severity: lab.SeverityWarning, Message: "the kinds could not be read again: " + reason(err)}}
+	}
+	e.vendors.Store(kinds)
+	return diags
+}
 
 func (e *Engine) nextEvent() uint64 { return e.events.Add(1) }
 func (e *Engine) nextJob() string   { return fmt.Sprintf("j%d", e.jobs.Add(1)) }

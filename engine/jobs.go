@@ -112,7 +112,7 @@ func (c *controller) checkNodes(j *job) {
 			delete(j.waitNodes, n) // somebody wished otherwise since
 		case n.actual.Matches(wish) && !n.restart && !n.rebuild && (!n.stale || wish == lab.WishStopped):
 			delete(j.waitNodes, n)
-		case n.actual == lab.NodeError && n.busy == nil && (n.permanent || n.retries >= settleTries):
+		case n.actual == lab.NodeError && n.busy == nil && !n.asking && (n.permanent || n.retries >= settleTries):
 			delete(j.waitNodes, n)
 			j.failed = append(j.failed, n.spec.Name+": "+n.err)
 		}

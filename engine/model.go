@@ -63,6 +63,7 @@ type node struct {
 	retries   int
 	retryAt   time.Time
 	permanent bool // the error will not go away by trying again
+	asking    bool // its last words are being asked for, to be added to the error
 
 	dirty bool      // to be decided upon
 	moved bool      // to be published

@@ -224,7 +224,21 @@ func (c *controller) askLastWords(n *node) {
 		return
 	}
 	ref, before := c.ref(n), n.err
+	n.asking = true
+	heard := func(text string) {
+		c.post(func(c *controller) {
+			n.asking = false
+			if text != "" && n.err == before && n.actual == lab.NodeError {
+				n.err += "; it last said: " + text
+				n.moved = true
+				c.saveNode(n)
+				c.errorf(n, "it last said: %s", text)
+			}
+		})
+	}
 	c.e.spawn(func() {
+		text := ""
+		defer func() { heard(text) }()
 		ctx, cancel := context.WithTimeout(c.ctx, time.Second)
 		defer cancel()
 		r, err := p.Logs(ctx, ref, backends.LogOptions{Lines: 1, Boot: true})
@@ -233,17 +247,9 @@ func (c *controller) askLastWords(n *node) {
 		}
 		defer func() { _ = r.Close() }()
 		said, err := io.ReadAll(io.LimitReader(r, 4096))
-		text := vendors.Clean(strings.TrimSpace(string(said)))
-		if err != nil || text == "" {
-			return
+		if err == nil {
+			text = vendors.Clean(strings.TrimSpace(string(said)))
 		}
-		c.post(func(c *controller) {
-			if n.err == before && n.actual == lab.NodeError {
-				n.err += "; it last said: " + text
-				n.moved = true
-				c.errorf(n, "it last said: %s", text)
-			}
-		})
 	})
 }
 

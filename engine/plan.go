@@ -27,10 +27,12 @@ type wanted struct {
 // load reads a topology file with the environment of whoever asks.
 func (e *Engine) load(req api.DeployRequest) (*wanted, error) {
 	env := func(name string) (string, bool) { v, ok := req.Env[name]; return v, ok }
-	top, warnings, err := topology.Load(req.File, topology.Options{Env: env, Kinds: e.opt.Vendors})
+	diags := e.reloadVendors()
+	top, warnings, err := topology.Load(req.File, topology.Options{Env: env, Kinds: e.vendors.Load()})
 	if err != nil {
-		return nil, fileError(req.File, err)
+		return nil, fileError(req.File, err, diags...)
 	}
+	warnings = append(diags, warnings...)
 	w := &wanted{top: top, warnings: warnings, configs: map[string]string{},
 		provider: req.Provider, network: req.Network}
 	for _, n := range top.Nodes {
@@ -45,10 +47,12 @@ func (e *Engine) load(req api.DeployRequest) (*wanted, error) {
 	return w, nil
 }
 
-func fileError(file string, err error) error {
+// fileError says what is wrong with a file; before are diagnostics of others
+// that may be the reason, such as a kind that could not be read.
+func fileError(file string, err error, before ...lab.Diagnostic) error {
 	out := &api.Error{Code: api.CodeBadFile, Message: err.Error()}
 	if fe, ok := errorAs[*lab.FileError](err); ok {
-		out.Diagnostics = fe.Diagnostics
+		out.Diagnostics = slices.Concat(before, fe.Diagnostics)
 		bad := 0
 		for _, d := range fe.Diagnostics {
 			if d.Severity == lab.SeverityError {
