@@ -24,7 +24,7 @@ progress: %s
 embedded:
   processes:
     - name: boot
-      command: [sh, -c, 'i=1; while :; do while [ ! -e /steps/$i ]; do sleep 0.02; done; cat /steps/$i; i=$((i+1)); done']
+      command: [sh, -c, 'i=1; while :; do while [ ! -e /mnt/steps/$i ]; do sleep 0.02; done; cat /mnt/steps/$i; i=$((i+1)); done']
 %s`, name, progress, more)
 }
 
@@ -56,7 +56,7 @@ const slowLab = `
 name: slow
 topology:
   nodes:
-    box: {kind: %s, binds: ["steps:/steps:ro"]}
+    box: {kind: %s, binds: ["steps:/mnt/steps:ro"]}
     peer: {kind: linux}
   links:
     - endpoints: ["box:eth1", "peer:eth1"]
@@ -226,7 +226,7 @@ readiness: {probe: log, pattern: never}
 embedded:
   processes:
     - {name: router, command: [sh, -c, "echo the configuration is wrong on line 7; exit 3"], ready: /run/ready}
-`, []string{"process router exited with code 3"}},
+`, []string{"process router ended with code 3"}},
 		{"it is not ready in time", `
 name: routerd
 providers: [netns]
