@@ -33,6 +33,16 @@ func (r *reader) warnAt(line, column int, hint, format string, a ...any) {
 
 // warnOnce gives a warning for the first place only, and counts the others.
 func (r *reader) warnOnce(key string, line, column int, format string, a ...any) {
+	r.tellOnce(lab.SeverityWarning, key, line, column, format, a...)
+}
+
+// errorOnce is warnOnce for an error.
+func (r *reader) errorOnce(key string, line, column int, format string, a ...any) {
+	r.fails++
+	r.tellOnce(lab.SeverityError, key, line, column, format, a...)
+}
+
+func (r *reader) tellOnce(s lab.Severity, key string, line, column int, format string, a ...any) {
 	if r.once == nil {
 		r.once = map[string]*repeated{}
 	}
@@ -40,7 +50,7 @@ func (r *reader) warnOnce(key string, line, column int, format string, a ...any)
 		w.times++
 		return
 	}
-	r.once[key] = &repeated{Diagnostic: r.diagnostic(lab.SeverityWarning, line, column, "", fmt.Sprintf(format, a...)), times: 1}
+	r.once[key] = &repeated{Diagnostic: r.diagnostic(s, line, column, "", fmt.Sprintf(format, a...)), times: 1}
 }
 
 func (r *reader) diagnose(s lab.Severity, line, column int, hint, message string) {
@@ -48,7 +58,35 @@ func (r *reader) diagnose(s lab.Severity, line, column int, hint, message string
 }
 
 func (r *reader) diagnostic(s lab.Severity, line, column int, hint, message string) lab.Diagnostic {
-	return lab.Diagnostic{Severity: s, File: r.file, Line: line, Column: column, Message: message, Hint: hint}
+	p := r.place(line, column)
+	if p.rendered > 0 {
+		message += fmt.Sprintf(" [line %d of the rendered text]", p.rendered)
+	}
+	return lab.Diagnostic{Severity: s, File: p.file, Line: p.line, Column: p.column, Message: message, Hint: hint}
+}
+
+// place is where something stands for the user.
+type place struct {
+	file         string
+	line, column int
+	rendered     int // line of the rendered text; 0 where the file is no template
+}
+
+// place turns a place in the text that YAML was read from into one in the
+// user's file, through replaced variables and templates.
+func (r *reader) place(line, column int) place {
+	line, column = r.src.place(line, column)
+	if r.rendered == nil {
+		return place{file: r.file, line: line, column: column}
+	}
+	return r.rendered.place(line, column)
+}
+
+// errorIn records an error at a place of a file as it was written.
+func (r *reader) errorIn(file string, line, column int, hint, format string, a ...any) {
+	r.fails++
+	r.diags = append(r.diags, lab.Diagnostic{Severity: lab.SeverityError, File: file, Line: max(line, 1), Column: max(column, 1),
+		Message: fmt.Sprintf(format, a...), Hint: hint})
 }
 
 // settle brings the diagnostics into the order of the file, and says how many
@@ -62,6 +100,9 @@ func (r *reader) settle() {
 	}
 	r.once = nil
 	slices.SortStableFunc(r.diags, func(a, b lab.Diagnostic) int {
+		if a.File != b.File { // the topology's own file first
+			return cmp.Or(cmp.Compare(boolInt(a.File != r.file), boolInt(b.File != r.file)), cmp.Compare(a.File, b.File))
+		}
 		if a.Line != b.Line {
 			return a.Line - b.Line
 		}
@@ -76,4 +117,11 @@ func (r *reader) settle() {
 	if n := r.warns - maxWarnings; n > 0 {
 		r.diagnose(lab.SeverityWarning, 1, 1, "", fmt.Sprintf("and %d more warnings", n))
 	}
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -24,12 +24,12 @@ type segment struct {
 
 type unset struct {
 	name string
-	at   int // offset in the file
+	at   int // offset in text
 }
 
 // expand replaces $VAR, ${VAR}, ${VAR:-default}, ${VAR-default},
-// ${VAR:=default} and ${VAR=default} before the text is read as YAML, as
-// containerlab does. A default may hold further variables. A variable that is
+// ${VAR:=default}, ${VAR=default}, ${VAR:+other} and ${VAR+other} before the
+// text is read as YAML, as containerlab does; $$VAR becomes $VAR. A default may hold further variables. A variable that is
 // not set and has no default stays as it is written, and so does everything
 // in a comment.
 func expand(in string, env func(string) (string, bool)) *expanded {
@@ -47,6 +47,12 @@ func expand(in string, env func(string) (string, bool)) *expanded {
 		case c != ' ' && c != '\t':
 			lineStart = false
 		}
+		if n := escaped(in[i:]); n > 0 && !comment { // a $ for later: $$VAR and $${VAR} lose one
+			e.segments = append(e.segments, segment{out: out.Len(), in: i + 1})
+			out.WriteString(in[i+1 : i+n])
+			i += n
+			continue
+		}
 		if c != '$' || comment {
 			out.WriteByte(c)
 			i++
@@ -55,7 +61,7 @@ func expand(in string, env func(string) (string, bool)) *expanded {
 		name, value, n, ok := variable(in[i:], env, 0)
 		if !ok {
 			if name != "" && strings.HasPrefix(in[i:], "${") {
-				e.unset = append(e.unset, unset{name, i})
+				e.unset = append(e.unset, unset{name, out.Len()})
 			}
 			out.WriteByte(c)
 			i++
@@ -69,6 +75,25 @@ func expand(in string, env func(string) (string, bool)) *expanded {
 	e.text = out.String()
 	e.outLines, e.inLines = lineOffsets(e.text), lineOffsets(in)
 	return e
+}
+
+// escaped is the length of $$VAR or of the beginning of $${VAR}, and 0 for
+// two dollars that stand for themselves.
+func escaped(s string) int {
+	if !strings.HasPrefix(s, "$$") {
+		return 0
+	}
+	n := 2
+	if strings.HasPrefix(s[n:], "{") {
+		return n + 1
+	}
+	for n < len(s) && nameByte(s[n], n == 2) {
+		n++
+	}
+	if n == 2 {
+		return 0
+	}
+	return n
 }
 
 const maxNesting = 20
@@ -109,9 +134,10 @@ func variable(s string, env func(string) (string, bool), depth int) (name, value
 	} else {
 		emptyCounts = false
 	}
-	if i >= len(s) || (s[i] != '-' && s[i] != '=') {
+	if i >= len(s) || (s[i] != '-' && s[i] != '=' && s[i] != '+') {
 		return "", "", 0, false
 	}
+	other := s[i] == '+' // the value counts where the variable is set
 	i++
 	var def strings.Builder
 	for i < len(s) && s[i] != '}' {
@@ -119,6 +145,11 @@ func variable(s string, env func(string) (string, bool), depth int) (name, value
 			return "", "", 0, false
 		}
 		if s[i] == '$' {
+			if n := escaped(s[i:]); n > 0 {
+				def.WriteString(s[i+1 : i+n])
+				i += n
+				continue
+			}
 			if _, v, k, ok := variable(s[i:], env, depth+1); ok {
 				def.WriteString(v)
 				i += k
@@ -132,7 +163,10 @@ func variable(s string, env func(string) (string, bool), depth int) (name, value
 		return "", "", 0, false
 	}
 	value, ok = env(name)
-	if !ok || (emptyCounts && value == "") {
+	switch set := ok && (!emptyCounts || value != ""); {
+	case other && !set:
+		value = ""
+	case other, !set:
 		value = def.String()
 	}
 	return name, value, i + 1, true
@@ -166,6 +200,12 @@ func (e *expanded) place(line, column int) (int, int) {
 		in += out - s.out
 	}
 	return e.fromOffset(in)
+}
+
+// position is the line and column of an offset in text.
+func (e *expanded) position(out int) (line, column int) {
+	l := sort.Search(len(e.outLines), func(i int) bool { return e.outLines[i] > out })
+	return l, out - e.outLines[l-1] + 1
 }
 
 func (e *expanded) fromOffset(in int) (line, column int) {

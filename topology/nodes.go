@@ -109,7 +109,7 @@ func (r *reader) node(name string, f field, base *sections) (lab.Node, levels, b
 func (r *reader) unknownKind(kind single, what string) {
 	name := strings.ToLower(kind.value.(string))
 	if why, ok := r.opt.Kinds.Elsewhere(name); ok {
-		r.errorAt(kind.at.line, kind.at.column, "a vendor file of yours can bring it in", "%s: containerlab's kind %q is not served: %s", what, name, why)
+		r.errorOnce("kind "+name, kind.at.line, kind.at.column, "%s: containerlab's kind %q is not served: %s; a vendor file of yours can bring it in", what, name, why)
 		return
 	}
 	names := r.opt.Kinds.Names()

@@ -40,6 +40,9 @@ type Options struct {
 	Env func(name string) (value string, ok bool)
 	// Kinds nil means that every kind is accepted.
 	Kinds Kinds
+	// Vars are the files of a template's variables; without any, those beside
+	// the file are read: for lab.clab.yml lab.clab_vars.yml and the like.
+	Vars []string
 }
 
 // Load reads a topology file. The diagnostics are warnings. When the file
@@ -78,13 +81,15 @@ func Parse(file string, data []byte, opt Options) (*lab.Topology, []lab.Diagnost
 
 // reader holds one file while it is read.
 type reader struct {
-	file  string // as the user wrote it
-	abs   string
-	opt   Options
-	src   *expanded
-	diags []lab.Diagnostic
-	fails int
-	warns int
+	file string // as the user wrote it
+	abs  string
+	opt  Options
+	src  *expanded
+	// rendered is nil where the file is no template.
+	rendered *rendered
+	diags    []lab.Diagnostic
+	fails    int
+	warns    int
 	// once are the warnings that are given once however often they apply.
 	once map[string]*repeated
 	// broken are the nodes left out because of errors.
@@ -134,9 +139,27 @@ func (r *reader) read(data []byte) *lab.Topology {
 		r.errorAt(strings.Count(text[:i], "\n")+1, 1, "", "the file is not text")
 		return nil
 	}
+	if r.isTemplate(text) {
+		if text = r.render(text); r.fails > 0 {
+			return nil
+		}
+	}
+	root := r.tree(text)
+	if r.fails > 0 {
+		return nil
+	}
+	if root == nil || root.form == formNull {
+		r.errorAt(1, 1, "it needs name and topology", "the file is empty")
+		return nil
+	}
+	return r.topology(root)
+}
+
+// tree reads a text as YAML, with its variables replaced.
+func (r *reader) tree(text string) *value {
 	r.src = expand(text, r.opt.Env)
 	for _, u := range r.src.unset {
-		line, column := r.src.fromOffset(u.at)
+		line, column := r.src.position(u.at)
 		r.warnAt(line, column, fmt.Sprintf("set it, or give a default: ${%s:=value}", u.name),
 			"the variable %s is not set: left as it is written", u.name)
 	}
@@ -149,7 +172,7 @@ func (r *reader) read(data []byte) *lab.Topology {
 	}
 	f, err := parser.ParseBytes([]byte(r.src.text), 0)
 	if err != nil {
-		r.yamlError(err, text)
+		r.yamlError(err)
 		return nil
 	}
 	b := &treeBuilder{r: r, anchors: map[string]ast.Node{}, open: map[string]bool{}}
@@ -162,20 +185,12 @@ func (r *reader) read(data []byte) *lab.Topology {
 		docs++
 		if docs == 2 {
 			t := doc.Body.GetToken()
-			line, column := r.src.place(t.Position.Line, t.Position.Column)
-			r.errorAt(line, column, "", "a second YAML document: a topology file has one")
+			r.errorAt(t.Position.Line, t.Position.Column, "", "a second YAML document: a topology file has one")
 			return nil
 		}
 		root = b.build(doc.Body, 0)
 	}
-	if r.fails > 0 {
-		return nil
-	}
-	if root == nil || root.form == formNull {
-		r.errorAt(1, 1, "it needs name and topology", "the file is empty")
-		return nil
-	}
-	return r.topology(root)
+	return root
 }
 
 // boundedDepth refuses what would make a recursive parser run out of stack.
@@ -192,30 +207,25 @@ func (r *reader) boundedDepth() bool {
 			depth = max(depth-1, 0)
 		}
 		if depth > 1000 {
-			l, c := r.src.place(line, column)
-			r.errorAt(l, c, "", "brackets nested deeper than %d levels", maxDepth)
+			r.errorAt(line, column, "", "brackets nested deeper than %d levels", maxDepth)
 			return false
 		}
 	}
 	return true
 }
 
-func (r *reader) yamlError(err error, text string) {
+func (r *reader) yamlError(err error) {
 	line, column, message := 1, 1, strings.TrimSpace(yaml.FormatError(err, false, false))
 	var ye yaml.Error
 	if errors.As(err, &ye) {
 		message = ye.GetMessage()
 		if t := ye.GetToken(); t != nil && t.Position != nil {
-			line, column = r.src.place(t.Position.Line, t.Position.Column)
+			line, column = t.Position.Line, t.Position.Column
 		}
 	}
 	hint := ""
-	lines := strings.Split(text, "\n")
-	if line <= len(lines) && strings.HasPrefix(lines[line-1], "\t") {
+	if lines := strings.Split(r.src.text, "\n"); line <= len(lines) && strings.HasPrefix(lines[line-1], "\t") {
 		hint = "indent with spaces: YAML takes no tabs"
-	}
-	if strings.Contains(text, "{{") {
-		hint = "Go templates are not served yet: render the file first"
 	}
 	r.errorAt(line, column, hint, "this is not YAML: %s", message)
 }

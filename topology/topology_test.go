@@ -77,7 +77,6 @@ func TestMistakes(t *testing.T) {
 		"unknown alias":          {"name: l\ntopology: *x\n", "error"},
 		"not UTF-8":              {"name: \xff\n", "not UTF-8"},
 		"two documents":          {"name: l\n---\nname: m\n", "second YAML document"},
-		"template":               {"name: l\ntopology:\n  nodes:\n  {{ range }}\n", "render the file first"},
 		"bind":                   {"name: l\ntopology:\n  nodes:\n    a: {kind: linux, binds: [\"x:y\"]}\n", "is not a bind"},
 		"startup-config":         {"name: l\ntopology:\n  nodes:\n    a: {kind: frr, startup-config: nowhere.conf}\n", `:4:36: error: node "a": startup-config "nowhere.conf": no such file`},
 		"alias out of range":     {"name: l\ntopology:\n  nodes:\n    a: {kind: ceos}\n    b: {kind: linux}\n  links:\n    - endpoints: [\"a:Ethernet0\", \"b:eth1\"]\n", "eth1 to eth128 or Ethernet1 to Ethernet128"},

@@ -21,11 +21,13 @@ func (f form) String() string {
 	return [...]string{"nothing", "a single value", "a map", "a list"}[f]
 }
 
-// value is one value of the file with its place, anchors and merges resolved.
+// value is one value of the file with its place in the text that YAML was
+// read from, anchors and merges resolved.
 type value struct {
 	form         form
 	line, column int
 	text         string // of a scalar
+	quoted       bool   // a scalar that is text whatever it looks like
 	fields       []field
 	items        []*value
 }
@@ -78,7 +80,7 @@ func (b *treeBuilder) build(n ast.Node, depth int) *value {
 		return v
 	}
 	if t := n.GetToken(); t != nil && t.Position != nil {
-		v.line, v.column = b.r.src.place(t.Position.Line, t.Position.Column)
+		v.line, v.column = t.Position.Line, t.Position.Column
 	}
 	b.count++
 	if b.count > maxValues || depth > maxDepth {
@@ -95,7 +97,7 @@ func (b *treeBuilder) build(n ast.Node, depth int) *value {
 		v.form = formMap
 		if len(n.Values) > 0 { // the token of a map is that of its first ':'
 			if t := n.Values[0].Key.GetToken(); t != nil && t.Position != nil && !n.IsFlowStyle {
-				v.line, v.column = b.r.src.place(t.Position.Line, t.Position.Column)
+				v.line, v.column = t.Position.Line, t.Position.Column
 			}
 		}
 		for _, mv := range n.Values {
@@ -104,7 +106,7 @@ func (b *treeBuilder) build(n ast.Node, depth int) *value {
 	case *ast.MappingValueNode:
 		v.form = formMap
 		if t := n.Key.GetToken(); t != nil && t.Position != nil {
-			v.line, v.column = b.r.src.place(t.Position.Line, t.Position.Column)
+			v.line, v.column = t.Position.Line, t.Position.Column
 		}
 		b.field(v, n, depth)
 	case *ast.SequenceNode:
@@ -137,9 +139,9 @@ func (b *treeBuilder) build(n ast.Node, depth int) *value {
 		v = b.build(n.Value, depth+1)
 	case *ast.NullNode:
 	case *ast.LiteralNode:
-		v.form, v.text = formScalar, n.Value.Value
+		v.form, v.text, v.quoted = formScalar, n.Value.Value, true
 	case *ast.StringNode:
-		v.form, v.text = formScalar, n.Value
+		v.form, v.text, v.quoted = formScalar, n.Value, true
 	case ast.ScalarNode:
 		v.form, v.text = formScalar, n.GetToken().Value
 	}
@@ -149,7 +151,7 @@ func (b *treeBuilder) build(n ast.Node, depth int) *value {
 func (b *treeBuilder) field(m *value, n *ast.MappingValueNode, depth int) {
 	line, column := m.line, m.column
 	if t := n.Key.GetToken(); t != nil && t.Position != nil {
-		line, column = b.r.src.place(t.Position.Line, t.Position.Column)
+		line, column = t.Position.Line, t.Position.Column
 	}
 	if n.Key.IsMergeKey() {
 		b.merge(m, b.build(n.Value, depth+1))
@@ -167,7 +169,7 @@ func (b *treeBuilder) field(m *value, n *ast.MappingValueNode, depth int) {
 			continue
 		}
 		if !m.fields[i].merged {
-			b.r.errorAt(line, column, "", "%q stands twice, first in line %d", name, m.fields[i].line)
+			b.r.errorAt(line, column, "", "%q stands twice, first in line %d", name, b.r.place(m.fields[i].line, 1).line)
 			return
 		}
 		m.fields[i] = f

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/goccy/go-yaml"
 
@@ -28,13 +29,20 @@ const BuiltIn = "built-in"
 // maxFile bounds a vendor file, in bytes. A kind is a page or two of text.
 const maxFile = 1 << 20
 
-// Registry knows all kinds. It does not change once it is loaded.
+// Registry knows all kinds. Built-in ones are read when they are first asked
+// for: there are many of them, and a lab has few.
 type Registry struct {
-	kinds   map[string]*Kind // by name
+	kinds   map[string]*entry // by name
 	aliases map[string]string
 	names   []string
 	// elsewhere are containerlab's kinds that have no file, with the reason.
-	elsewhere map[string]string
+	elsewhere func() map[string]string
+}
+
+// entry is a kind, or the file it is still to be read from.
+type entry struct {
+	kind   func() *Kind
+	origin string
 }
 
 // Load reads the built-in kinds and those of the user's folder, which add to
@@ -42,7 +50,7 @@ type Registry struct {
 // broken one is an error among them and leaves the other kinds in place. A
 // folder that does not exist holds nothing.
 func Load(userDir string) (*Registry, []lab.Diagnostic, error) {
-	r := &Registry{kinds: map[string]*Kind{}, aliases: map[string]string{}}
+	r := &Registry{kinds: map[string]*entry{}, aliases: map[string]string{}, elsewhere: sync.OnceValue(readElsewhere)}
 	files, err := fs.Glob(builtin, "kinds/*.yaml")
 	if err != nil {
 		return nil, nil, err
@@ -52,23 +60,16 @@ func Load(userDir string) (*Registry, []lab.Diagnostic, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		k, diags := Parse(path.Base(f), data)
-		if k == nil {
-			return nil, nil, &lab.FileError{Diagnostics: diags}
-		}
-		k.Origin = BuiltIn
-		if diags := r.add(k, f); len(diags) > 0 {
-			return nil, nil, &lab.FileError{Diagnostics: diags}
-		}
-	}
-	var reasons map[string][]string
-	if err := yaml.Unmarshal(elsewhere, &reasons); err != nil {
-		return nil, nil, fmt.Errorf("elsewhere.yaml: %w", err)
-	}
-	r.elsewhere = map[string]string{}
-	for why, names := range reasons {
-		for _, name := range names {
-			r.elsewhere[name] = why
+		name, aliases := head(data)
+		r.kinds[name] = &entry{origin: BuiltIn, kind: sync.OnceValue(func() *Kind {
+			k, _ := Parse(path.Base(f), data) // that it parses is tested
+			if k != nil {
+				k.Origin = BuiltIn
+			}
+			return k
+		})}
+		for _, a := range aliases {
+			r.aliases[a] = name
 		}
 	}
 	diags, err := r.loadUser(userDir)
@@ -78,6 +79,35 @@ func Load(userDir string) (*Registry, []lab.Diagnostic, error) {
 	}
 	slices.Sort(r.names)
 	return r, diags, err
+}
+
+// head reads a built-in file's name and aliases, which stand in lines of
+// their own at its beginning.
+func head(data []byte) (name string, aliases []string) {
+	for line := range strings.Lines(string(data)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		switch key {
+		case "name":
+			name = value
+		case "aliases":
+			return name, strings.Split(strings.Trim(value, "[]"), ", ")
+		case "description":
+			return name, nil
+		}
+	}
+	return name, nil
+}
+
+func readElsewhere() map[string]string {
+	var reasons map[string][]string
+	_ = yaml.Unmarshal(elsewhere, &reasons) // that it parses is tested
+	out := map[string]string{}
+	for why, names := range reasons {
+		for _, name := range names {
+			out[name] = why
+		}
+	}
+	return out
 }
 
 func (r *Registry) loadUser(dir string) ([]lab.Diagnostic, error) {
@@ -134,27 +164,27 @@ func (r *Registry) add(k *Kind, file string) []lab.Diagnostic {
 		return []lab.Diagnostic{{Severity: lab.SeverityError, File: file, Line: 1, Column: 1, Message: fmt.Sprintf(format, a...)}}
 	}
 	if owner, ok := r.aliases[k.Name]; ok && owner != k.Name {
-		return refuse("kind %q: the name is an alias of kind %q (%s)", k.Name, owner, r.kinds[owner].Origin)
+		return refuse("kind %q: the name is an alias of kind %q (%s)", k.Name, owner, r.kinds[owner].origin)
 	}
 	for _, a := range k.Aliases {
 		if other, ok := r.kinds[a]; ok && a != k.Name {
-			return refuse("alias %q is the name of another kind (%s)", a, other.Origin)
+			return refuse("alias %q is the name of another kind (%s)", a, other.origin)
 		}
 		if owner, ok := r.aliases[a]; ok && owner != k.Name {
-			return refuse("alias %q belongs to kind %q already (%s)", a, owner, r.kinds[owner].Origin)
+			return refuse("alias %q belongs to kind %q already (%s)", a, owner, r.kinds[owner].origin)
 		}
 	}
 	var diags []lab.Diagnostic
 	if old := r.kinds[k.Name]; old != nil {
 		diags = append(diags, lab.Diagnostic{Severity: lab.SeverityWarning, File: file, Line: 1, Column: 1,
-			Message: fmt.Sprintf("kind %q takes the place of the one from %s", k.Name, old.Origin)})
+			Message: fmt.Sprintf("kind %q takes the place of the one from %s", k.Name, old.origin)})
 		for a, owner := range r.aliases {
 			if owner == k.Name {
 				delete(r.aliases, a)
 			}
 		}
 	}
-	r.kinds[k.Name] = k
+	r.kinds[k.Name] = &entry{origin: k.Origin, kind: func() *Kind { return k }}
 	for _, a := range k.Aliases {
 		r.aliases[a] = k.Name
 	}
@@ -166,17 +196,21 @@ func (r *Registry) Kind(name string) (*Kind, bool) {
 	if owner, ok := r.aliases[name]; ok {
 		name = owner
 	}
-	k, ok := r.kinds[name]
-	return k, ok
+	e, ok := r.kinds[name]
+	if !ok {
+		return nil, false
+	}
+	k := e.kind()
+	return k, k != nil
 }
 
 // Canonical returns the name of the kind that goes by the name or alias.
 func (r *Registry) Canonical(name string) (string, bool) {
-	k, ok := r.Kind(name)
-	if !ok {
-		return "", false
+	if owner, ok := r.aliases[name]; ok {
+		return owner, true
 	}
-	return k.Name, true
+	_, ok := r.kinds[name]
+	return name, ok
 }
 
 // Outside says what part of the machine a node of the kind is, see
@@ -192,7 +226,7 @@ func (r *Registry) Outside(kind string) lab.OutsideType {
 // Elsewhere says why a kind that containerlab has is none of these; ok is
 // false for one that nobody knows.
 func (r *Registry) Elsewhere(kind string) (why string, ok bool) {
-	why, ok = r.elsewhere[kind]
+	why, ok = r.elsewhere()[kind]
 	return why, ok
 }
 
@@ -203,7 +237,7 @@ func (r *Registry) Names() []string { return slices.Clone(r.names) }
 func (r *Registry) Kinds() []*Kind {
 	out := make([]*Kind, len(r.names))
 	for i, n := range r.names {
-		out[i] = r.kinds[n]
+		out[i] = r.kinds[n].kind()
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package vendors
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,6 +45,26 @@ func TestBuiltInKinds(t *testing.T) {
 	for _, k := range r.Kinds() { // a kind we did not write ourselves says where its facts are from
 		if k.Embedded.Processes == nil && k.Embedded.Bridge == "" && k.Name != "linux" && k.Source == "" {
 			t.Errorf("kind %s: no source", k.Name)
+		}
+	}
+	files, _ := filepath.Glob("kinds/*.yaml")
+	if len(files) != len(r.Kinds()) {
+		t.Errorf("%d files, %d kinds", len(files), len(r.Kinds()))
+	}
+	for _, f := range files { // what is known of a file before it is read is what it says
+		data, _ := os.ReadFile(f)
+		k, diags := Parse(f, data)
+		if k == nil {
+			t.Error(diags)
+			continue
+		}
+		if name, aliases := head(data); name != k.Name || !slices.Equal(aliases, k.Aliases) || filepath.Base(f) != name+".yaml" {
+			t.Errorf("%s: %s %q", f, name, aliases)
+		}
+		for _, name := range append([]string{k.Name}, k.Aliases...) {
+			if got, ok := r.Kind(name); !ok || got.Name != k.Name {
+				t.Errorf("%s is not found by %q", f, name)
+			}
 		}
 	}
 	if why, ok := r.Elsewhere("k8s-kind"); !ok || why == "" {
@@ -192,6 +213,7 @@ func TestInterfaceNames(t *testing.T) {
 		{"cisco_n9kv", "Ethernet1/7", "eth7"}, {"cisco_c8000v", "Gi2", "eth1"}, {"cisco_c8000v", "GigabitEthernet1", ""},
 		{"juniper_cjunosevolved", "et-0/0/0", "eth4"}, {"mikrotik_ros", "ether2", "eth1"}, {"cumulus_cvx", "swp1", "swp1"},
 		{"cisco_xrd", "GigabitEthernet0/0/0/3", "Gi0-0-0-3"}, {"xrd", "Gi0-0-0-0", "Gi0-0-0-0"}, {"xrd", "eth1", ""},
+		{"nokia_srsim", "1/x2/3/c4/5", "e1-x2-3-c4-5"}, {"nokia_srsim", "1/1/1", "e1-1-1"}, {"nokia_srsim", "1/1", ""},
 		{"sonic-vs", "Ethernet0", "eth1"}, {"bridge", "anything", "anything"},
 		{"ceos", "Ethernet0", ""}, {"ceos", "eth0", ""}, {"ceos", "eth129", ""}, {"ceos", "ge-0/0/0", ""}, {"ceos", "eth01", ""},
 	} {
