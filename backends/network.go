@@ -26,8 +26,9 @@ type Network interface {
 	// Disconnect cuts the cable: the interfaces stay, neither end sees
 	// carrier nor reaches anybody.
 	Disconnect(ctx context.Context, l Link) error
-	// DeleteLink removes the link and both its interfaces; DeletePort one
-	// provisioned interface. Ends that are gone already are no error.
+	// DeleteLink removes the link and its interfaces, but for those that are
+	// to be kept; DeletePort one provisioned interface. Ends that are gone
+	// already are no error.
 	DeleteLink(ctx context.Context, l Link) error
 	DeletePort(ctx context.Context, p Port) error
 
@@ -46,6 +47,25 @@ type Tagger interface {
 	Tag(l Link) int
 }
 
+// Impairer is implemented by networks that can make a link worse than a cable.
+type Impairer interface {
+	// Impair gives each direction of a connected link the impairment that
+	// its end names; none where it is zero. What this kernel cannot do is
+	// ErrUnsupported, and then nothing has changed. A link that is connected
+	// anew may have lost its impairments.
+	Impair(ctx context.Context, l Link) error
+}
+
+// Handover is implemented by networks between which a link can be moved while
+// its nodes run. Connect and Provision of such a network take over interfaces
+// that another one made and released, with their addresses and routes.
+type Handover interface {
+	// Release removes what the network has of a link but leaves the nodes'
+	// interfaces, and their far ends where there are any, for another
+	// network to take over. An end without an attachment is left out.
+	Release(ctx context.Context, l Link) error
+}
+
 // Port is one interface to be made.
 type Port struct {
 	Lab        string
@@ -56,6 +76,9 @@ type Port struct {
 	// network the nodes are managed by; networks need not care.
 	Outside    *lab.Outside
 	Management *lab.Management
+	// Keep, in DeleteLink, has the interface stay, isolated like a
+	// provisioned one: another link is about to have it.
+	Keep bool
 }
 
 // Link is a cable to be made between two ports.

@@ -125,32 +125,3 @@ func (a *app) nodes(verb lab.JobVerb) *cobra.Command {
 		},
 	}
 }
-
-func (a *app) link() *cobra.Command {
-	cmd := &cobra.Command{Use: "link", Short: "Join or cut a cable of a running lab", Args: args(1, 0)}
-	for _, v := range []struct {
-		name, short string
-		wish        lab.LinkWish
-	}{{"connect", "Join a cable", lab.WishUp}, {"disconnect", "Cut a cable; the interfaces stay, without carrier", lab.WishDown}} {
-		cmd.AddCommand(&cobra.Command{
-			Use:               v.name + " LAB A:IF B:IF",
-			Short:             v.short,
-			Args:              args(3, 3),
-			ValidArgsFunction: a.completeLabs,
-			RunE: func(cmd *cobra.Command, args []string) error {
-				var ends [2]lab.Endpoint
-				for i := range ends {
-					var err error
-					if ends[i], err = lab.ParseEndpoint(args[i+1]); err != nil {
-						return usageError{err}
-					}
-				}
-				f := &follower{app: a, show: a.shower(false)}
-				return f.run(cmd.Context(), func(e api.Engine) (*api.Job, error) {
-					return e.SetLink(cmd.Context(), api.LinkRequest{Lab: args[0], A: ends[0], B: ends[1], Wish: v.wish})
-				})
-			},
-		})
-	}
-	return cmd
-}

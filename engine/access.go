@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -22,7 +24,7 @@ func (c *controller) destroy() *job {
 		}
 	}
 	for _, j := range c.jobs {
-		j.waitNodes, j.waitLinks, j.waitGone = nil, nil, nil
+		j.waitNodes, j.waitLinks, j.waitGone, j.waitImpair, j.waitSwap, j.swapsLeft = nil, nil, nil, nil, "", 0
 		c.endJob(j, lab.JobCancelled, "")
 	}
 	c.m.destroying = true
@@ -38,15 +40,25 @@ func (c *controller) destroy() *job {
 
 // cleanLab removes what the lab's links share and then the lab's records.
 func (c *controller) cleanLab() {
-	network, ok := c.e.opt.Backends.Network(c.m.info.Network)
+	used := map[string]bool{c.m.info.Network: true, c.m.swap.from: true}
+	for _, l := range c.m.linkOrder {
+		used[l.net] = true
+	}
+	var networks []backends.Network
+	for used := range used {
+		if n, ok := c.e.opt.Backends.Network(used); ok {
+			networks = append(networks, n)
+		}
+	}
 	name := c.m.info.Name
 	go func() {
-		var err error
-		if ok {
-			ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
-			defer cancel()
-			err = network.Cleanup(ctx, name)
+		ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
+		defer cancel()
+		var errs []error
+		for _, n := range networks {
+			errs = append(errs, n.Cleanup(ctx, name))
 		}
+		err := errors.Join(errs...)
 		c.post(func(c *controller) { c.cleaned(err) })
 	}()
 }
@@ -86,13 +98,12 @@ func (c *controller) mayDeploy(w *wanted) error {
 		return err
 	}
 	if w.network != "" && w.network != c.m.info.Network {
-		err := api.Errorf(api.CodeConflict, "lab %s is wired by %s; a running lab cannot be moved to %s yet",
-			w.top.Name, c.m.info.Network, w.network)
-		err.Hint = "destroy it and deploy it again"
+		err := api.Errorf(api.CodeConflict, "lab %s is wired by %s", w.top.Name, c.m.info.Network)
+		err.Hint = fmt.Sprintf("archetype network %s %s moves it while it runs", w.top.Name, w.network)
 		return err
 	}
 	if w.provider != "" && w.provider != c.m.info.Provider {
-		err := api.Errorf(api.CodeConflict, "lab %s runs on %s; a running lab cannot be moved to %s yet",
+		err := api.Errorf(api.CodeConflict, "lab %s runs on %s; running nodes cannot be moved to %s",
 			w.top.Name, c.m.info.Provider, w.provider)
 		err.Hint = "destroy it and deploy it again"
 		return err

@@ -139,7 +139,7 @@ func (c *controller) wantLink(spec lab.Link) {
 		}
 		l.spec = spec
 		c.relist = true
-	} else if !sameLink(l.spec, spec) {
+	} else if !sameWiring(l.spec, spec) {
 		l.rebuild = true
 	}
 	if l.spec.A.Endpoint != spec.A.Endpoint {
@@ -191,6 +191,9 @@ func (c *controller) dropLink(l *link) {
 	for _, n := range []*node{l.a, l.b} {
 		n.links = slices.DeleteFunc(n.links, func(x *link) bool { return x == l })
 		n.dirty = true
+		for _, other := range n.links { // one of them may have waited for an end
+			other.dirty = true
+		}
 	}
 	delete(c.m.links, l.id)
 	c.m.linkOrder = slices.DeleteFunc(c.m.linkOrder, func(x *link) bool { return x == l })

@@ -251,6 +251,7 @@ func (c *controller) finishLeaving() (dropped bool) {
 		n := c.m.nodeOrder[i]
 		if n.remove && n.busy == nil && !n.exists && !n.unsure && n.actual == lab.NodeUndeployed && len(n.links) == 0 {
 			c.dropNode(n)
+			dropped = true
 		}
 	}
 	if c.m.destroying && !c.cleaning {

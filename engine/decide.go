@@ -19,10 +19,12 @@ const (
 	doDisconnect
 	doProvision
 	doDelete
+	doImpair
+	doSwap
 )
 
 func (v verb) String() string {
-	return [...]string{"", "create", "start", "stop", "remove", "connect", "disconnect", "provision", "delete"}[v]
+	return [...]string{"", "create", "start", "stop", "remove", "connect", "disconnect", "provision", "delete", "impair", "swap"}[v]
 }
 
 // effect is one call to a provider or a network. It is decided by the
@@ -32,7 +34,9 @@ type effect struct {
 	node   *node // for effects on nodes, and the end of a provision
 	link   *link
 	cancel func()
-	vlan   int // of the link, once it is connected
+	vlan   int      // of the link, once it is connected
+	impair impaired // what doImpair gives
+	moved  moved    // how doSwap went
 }
 
 // decideNode takes the one step that brings the node nearer to what is wanted
@@ -171,6 +175,9 @@ func (c *controller) decideLink(l *link) *effect {
 		}
 		return nil
 	}
+	if l.net != "" && l.net != c.m.info.Network && (l.made || len(l.ready) > 0) {
+		return c.decideSwap(l)
+	}
 	if !c.bothThere(l) {
 		return c.decideHalf(l)
 	}
@@ -186,7 +193,7 @@ func (c *controller) decideLink(l *link) *effect {
 	switch l.actual {
 	case lab.LinkUp:
 		if l.made {
-			return nil
+			return c.decideImpairment(l)
 		}
 		c.moveLink(l, lab.LinkPending)
 	case lab.LinkError:

@@ -64,10 +64,15 @@ func (c *controller) prepareNode(ef *effect) func(context.Context) error {
 
 func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 	l := ef.link
-	network, ok := c.e.opt.Backends.Network(c.m.info.Network)
+	name := l.network(c)
+	network, ok := c.e.opt.Backends.Network(name)
 	if !ok {
-		err := fmt.Errorf("network %s: %w", c.m.info.Network, backends.ErrUnavailable)
+		err := fmt.Errorf("network %s: %w", name, backends.ErrUnavailable)
 		return func(context.Context) error { return err }
+	}
+	switch ef.verb {
+	case doConnect, doDisconnect, doProvision: // from here on something of it may be there
+		l.net = name
 	}
 	providers := map[*node]backends.Provider{}
 	for _, n := range []*node{l.a, l.b} {
@@ -87,13 +92,8 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 		return err
 	}
 	both := func(ctx context.Context) (backends.Link, error) {
-		if err := attach(ctx, &a, refA, pa); err != nil {
-			return backends.Link{}, err
-		}
-		if err := attach(ctx, &b, refB, pb); err != nil {
-			return backends.Link{}, err
-		}
-		return backends.Link{Lab: c.m.info.Name, A: a, B: b}, nil
+		err := errors.Join(attach(ctx, &a, refA, pa), attach(ctx, &b, refB, pb))
+		return backends.Link{Lab: c.m.info.Name, A: a, B: b}, err
 	}
 	switch ef.verb {
 	case doConnect:
@@ -124,6 +124,21 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 			}
 			return network.Disconnect(ctx, bl)
 		}
+	case doImpair:
+		ef.impair = impairedOf(l.spec)
+		return func(ctx context.Context) error {
+			bl, err := both(ctx)
+			if err != nil {
+				return err
+			}
+			n, ok := network.(backends.Impairer)
+			if !ok {
+				return fmt.Errorf("network %s cannot impair links: %w", name, backends.ErrUnsupported)
+			}
+			return n.Impair(ctx, bl)
+		}
+	case doSwap:
+		return c.prepareSwap(ef, network, both)
 	case doProvision:
 		port, ref, p := a, refA, pa
 		if ef.node == l.b && ef.node != l.a {
@@ -136,15 +151,16 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 			return network.Provision(ctx, port)
 		}
 	default: // doDelete: of ends whose node is gone, nothing is left
+		a.Keep, b.Keep = l.claimed(l.a, l.spec.A.Endpoint), l.claimed(l.b, l.spec.B.Endpoint)
 		return func(ctx context.Context) error {
 			errA := attach(ctx, &a, refA, pa)
 			errB := attach(ctx, &b, refB, pb)
 			switch {
 			case errA == nil && errB == nil:
 				return network.DeleteLink(ctx, backends.Link{Lab: c.m.info.Name, A: a, B: b})
-			case errA == nil:
+			case errA == nil && !a.Keep:
 				return network.DeletePort(ctx, a)
-			case errB == nil:
+			case errB == nil && !b.Keep:
 				return network.DeletePort(ctx, b)
 			default:
 				return nil
@@ -179,6 +195,9 @@ func (c *controller) nodeConfig(n *node) backends.NodeConfig {
 		Hosts: c.m.hosts, Config: n.config, Labels: c.labels(n), Prefix: c.m.topology.Prefix,
 		Management: c.m.topology.Management, File: c.m.topology.File}
 	for _, l := range n.links {
+		if l.remove {
+			continue
+		}
 		for _, end := range l.spec.Ends() {
 			if end.Node == n.spec.Name {
 				cfg.Interfaces = append(cfg.Interfaces, end.Interface)
@@ -308,6 +327,14 @@ func (c *controller) vanished(n *node) {
 
 func (c *controller) linkEnded(ef *effect, err error) {
 	l := ef.link
+	switch ef.verb {
+	case doImpair:
+		c.impairEnded(l, ef.impair, err)
+		return
+	case doSwap:
+		c.swapEnded(ef, err)
+		return
+	}
 	if err != nil {
 		if errors.Is(err, context.Canceled) || c.m.destroying {
 			return
@@ -317,7 +344,7 @@ func (c *controller) linkEnded(ef *effect, err error) {
 		}
 		l.retries++
 		l.retryAt = c.e.now().Add(backoff(l.retries))
-		c.setLinkError(l, reason(err))
+		c.setLinkError(l, l.reason(err))
 		if l.actual == lab.LinkDown || l.actual == lab.LinkUp || l.actual == lab.LinkUnknown ||
 			l.actual == lab.LinkPending || l.actual == lab.LinkCreating {
 			c.moveLink(l, lab.LinkError)
@@ -330,6 +357,7 @@ func (c *controller) linkEnded(ef *effect, err error) {
 	case doConnect:
 		l.made, l.retries = true, 0
 		l.carrier, l.vlan = lab.CarrierOn, ef.vlan
+		l.impair.rewired(impairedOf(l.spec))
 		if l.actual == lab.LinkPending {
 			c.moveLink(l, lab.LinkCreating)
 		}
@@ -342,6 +370,8 @@ func (c *controller) linkEnded(ef *effect, err error) {
 		l.ready[ef.node] = true
 	case doDelete:
 		l.unmade()
+		l.net = ""
+		l.impair = impairing{}
 		if l.actual == lab.LinkUp || l.actual == lab.LinkPending || l.actual == lab.LinkCreating {
 			c.moveLink(l, lab.LinkDown)
 		}

@@ -50,7 +50,8 @@ func (b *bench) start() {
 	}
 	reg := &backends.Registry{}
 	reg.AddProvider(simProvider{b.w})
-	reg.AddNetwork(simNetwork{b.w})
+	reg.AddNetwork(simNetwork{b.w, "veth"})
+	reg.AddNetwork(simNetwork{b.w, "linuxbridge"})
 	e, err := engine.New(b.Context(), engine.Options{Store: st, Backends: reg, Vendors: kinds,
 		DefaultProvider: "netns", DefaultNetwork: "veth", BootTimeout: time.Minute})
 	if err != nil {
@@ -325,7 +326,7 @@ func TestCutAndJoin(t *testing.T) {
 	}
 	b.completed(j)
 	b.link(lab.LinkUp)
-	_, err = b.e.SetLink(t.Context(), api.LinkRequest{Lab: "pair", A: a, B: a, Wish: lab.WishUp})
+	_, err = b.e.SetLink(t.Context(), api.LinkRequest{Lab: "pair", A: a, B: a, Wish: lab.WishDown})
 	if api.CodeOf(err) != api.CodeNotFound || !strings.Contains(err.Error(), "r1:eth1 -- r2:eth1") {
 		t.Errorf("a link that is not there: %v", err)
 	}
@@ -420,7 +421,8 @@ func TestBootThatTakesTooLongIsExplained(t *testing.T) {
 	}
 	reg := &backends.Registry{}
 	reg.AddProvider(simProvider{b.w})
-	reg.AddNetwork(simNetwork{b.w})
+	reg.AddNetwork(simNetwork{b.w, "veth"})
+	reg.AddNetwork(simNetwork{b.w, "linuxbridge"})
 	b.e, err = engine.New(t.Context(), engine.Options{Store: st, Backends: reg, Vendors: kinds,
 		DefaultProvider: "netns", DefaultNetwork: "veth"})
 	if err != nil {

@@ -25,10 +25,14 @@ type job struct {
 	waitNodes map[*node]lab.NodeWish
 	waitLinks map[*link]lab.LinkWish
 	waitGone  map[string]bool // names of nodes that are to vanish
-	whole     bool            // the lab itself is to vanish
-	failed    []string
-	patience  time.Duration
-	moved     bool
+	// waitImpair are links that are to suffer what is given.
+	waitImpair map[*link]impaired
+	waitSwap   string // the network that is to make all links
+	swapsLeft  int
+	whole      bool // the lab itself is to vanish
+	failed     []string
+	patience   time.Duration
+	moved      bool
 }
 
 // newJob makes a job and puts it on the list.
@@ -37,13 +41,14 @@ func (c *controller) newJob(v lab.JobVerb, target string) *job {
 	j := &job{Job: api.Job{ID: c.e.nextJob(), Lab: c.m.info.Name, Verb: v, Target: target,
 		State: lab.JobRunning, Created: now},
 		waitNodes: map[*node]lab.NodeWish{}, waitLinks: map[*link]lab.LinkWish{},
-		waitGone: map[string]bool{}, patience: stalled, moved: true}
+		waitGone: map[string]bool{}, waitImpair: map[*link]impaired{}, patience: stalled, moved: true}
 	c.jobs = append(c.jobs, j)
 	return j
 }
 
 // begin fixes what the job is about and stores it.
 func (c *controller) begin(j *job) *api.Job {
+	c.checkSwap(j)
 	for n := range j.waitNodes {
 		j.patience = max(j.patience, stalled+c.bootTimeout(n))
 	}
@@ -63,7 +68,7 @@ func (c *controller) bootTimeout(n *node) time.Duration {
 }
 
 func (j *job) left() int {
-	n := len(j.waitNodes) + len(j.waitLinks) + len(j.waitGone)
+	n := len(j.waitNodes) + len(j.waitLinks) + len(j.waitGone) + len(j.waitImpair) + j.swapsLeft
 	if j.whole {
 		n++
 	}
@@ -78,6 +83,8 @@ func (c *controller) checkJobs() {
 		}
 		c.checkNodes(j)
 		c.checkLinks(j)
+		c.checkImpairments(j)
+		c.checkSwap(j)
 		if done := j.Total - j.left(); done != j.Done {
 			j.Done, j.moved = done, true
 			j.Deadline = c.e.now().Add(j.patience)
@@ -232,7 +239,10 @@ func (c *controller) cancelJob(id string) error {
 		}
 		c.saveLab()
 	}
-	j.waitNodes, j.waitLinks, j.waitGone, j.whole = nil, nil, nil, false
+	if j.waitSwap != "" {
+		c.goBack(nil)
+	}
+	j.waitNodes, j.waitLinks, j.waitGone, j.waitImpair, j.whole = nil, nil, nil, nil, false
 	c.endJob(j, lab.JobCancelled, "")
 	return nil
 }

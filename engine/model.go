@@ -16,6 +16,7 @@ type model struct {
 	topology   lab.Topology
 	created    time.Time
 	destroying bool
+	swap       swapping
 
 	nodes map[string]*node
 	links map[string]*link
@@ -85,6 +86,8 @@ type link struct {
 	err     string
 	made    bool           // both interfaces exist
 	ready   map[*node]bool // an isolated interface stands at this end
+	net     string         // the network that made what there is of it; empty: none did
+	impair  impairing
 
 	busy    *effect
 	retries int

@@ -79,9 +79,12 @@ func (c *controller) setLink(req api.LinkRequest) (*job, error) {
 	if !req.Wish.Valid() {
 		return nil, api.Errorf(api.CodeUsage, "%q is not a wish for a link", req.Wish)
 	}
-	l := c.m.links[lab.LinkID(req.A, req.B)]
-	if l == nil || l.remove {
-		return nil, c.noSuchLink(req)
+	l, err := c.linkBetween(req.A, req.B)
+	if err != nil && req.Wish == lab.WishUp && c.m.nodes[req.A.Node] != nil && c.m.nodes[req.B.Node] != nil {
+		return c.edit(api.EditRequest{AddLinks: []lab.Link{{A: lab.End{Endpoint: req.A}, B: lab.End{Endpoint: req.B}}}})
+	}
+	if err != nil {
+		return nil, err
 	}
 	verb := lab.JobConnect
 	if req.Wish == lab.WishDown {
@@ -99,12 +102,20 @@ func (c *controller) setLink(req api.LinkRequest) (*job, error) {
 	return j, nil
 }
 
-func (c *controller) noSuchLink(req api.LinkRequest) error {
-	e := api.Errorf(api.CodeNotFound, "lab %s has no link between %s and %s", c.m.info.Name, req.A, req.B)
+// linkBetween finds a link by its ends, either way round.
+func (c *controller) linkBetween(a, b lab.Endpoint) (*link, error) {
+	if l := c.m.links[lab.LinkID(a, b)]; l != nil && !l.remove {
+		return l, nil
+	}
+	return nil, c.noSuchLink(a, b)
+}
+
+func (c *controller) noSuchLink(a, b lab.Endpoint) error {
+	e := api.Errorf(api.CodeNotFound, "lab %s has no link between %s and %s", c.m.info.Name, a, b)
 	var near []string
 	for _, l := range c.m.linkOrder {
 		for _, end := range l.spec.Ends() {
-			if end.Node == req.A.Node || end.Node == req.B.Node {
+			if end.Node == a.Node || end.Node == b.Node {
 				near = append(near, l.name())
 				break
 			}

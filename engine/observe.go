@@ -273,7 +273,7 @@ func (e *Engine) followLinks(network backends.Network) {
 // observeLink takes in what a network says of a link.
 func (c *controller) observeLink(network string, st backends.LinkStatus) {
 	l := c.m.links[st.ID]
-	if l == nil || c.m.info.Network != network || l.busy != nil || c.m.destroying {
+	if l == nil || l.network(c) != network || l.busy != nil || c.m.destroying {
 		return
 	}
 	if st.Carrier != "" && st.Carrier != l.carrier && l.made {

@@ -173,13 +173,14 @@ func (c *controller) saveLink(l *link) {
 		return // an interface has one record: it is this link's once the other is dropped
 	}
 	r := store.Link{Lab: c.m.info.Name, A: l.spec.A.Endpoint, B: l.spec.B.Endpoint,
-		Desired: l.desired, Actual: l.actual, Error: l.err}
+		Desired: l.desired, Actual: l.actual, Error: l.err, Network: l.net}
 	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.PutLink(r) })
 }
 
 func (c *controller) saveLab() {
 	r := store.Lab{Name: c.m.info.Name, File: c.m.info.File, Provider: c.m.info.Provider,
-		Network: c.m.info.Network, Topology: c.m.topology, Created: c.m.created, Destroying: c.m.destroying}
+		Network: c.m.info.Network, Topology: c.m.topology, Created: c.m.created, Destroying: c.m.destroying,
+		NetworkBefore: c.m.swap.from}
 	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.PutLab(r) })
 }
 

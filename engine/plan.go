@@ -144,7 +144,7 @@ func (w *wanted) plan(c *controller) *api.Plan {
 		case sameLink(have.spec, spec):
 			p.LinksUnchanged++
 		default:
-			p.LinksChanged = append(p.LinksChanged, api.Change{Name: linkName(spec), Fields: changedFields(have.spec, spec)})
+			p.LinksChanged = append(p.LinksChanged, api.Change{Name: linkName(spec), Fields: changedLink(have.spec, spec)})
 		}
 	}
 	for _, l := range c.m.linkOrder {
@@ -163,6 +163,23 @@ func sameLink(a, b lab.Link) bool {
 		b.A, b.B = b.B, b.A
 	}
 	return len(changedFields(a, b)) == 0
+}
+
+// sameWiring is sameLink but for impairments, which need no wiring anew.
+func sameWiring(a, b lab.Link) bool {
+	a.A.Impair, a.B.Impair, b.A.Impair, b.B.Impair = lab.Impairment{}, lab.Impairment{}, lab.Impairment{}, lab.Impairment{}
+	return sameLink(a, b)
+}
+
+// changedLink names what differs between two statements of one link.
+func changedLink(a, b lab.Link) []string {
+	if a.A.Endpoint != b.A.Endpoint {
+		b.A, b.B = b.B, b.A
+	}
+	if sameWiring(a, b) {
+		return []string{"impair"}
+	}
+	return changedFields(a, b)
 }
 
 // changedFields names the fields, as JSON calls them, in which two values of

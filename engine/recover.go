@@ -127,7 +127,8 @@ func (e *Engine) recover(s *saved) {
 func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *controller {
 	m := &model{nodes: map[string]*node{}, links: map[string]*link{}, created: r.Created,
 		topology: r.Topology, destroying: r.Destroying, hosts: hosts(&r.Topology),
-		info: api.Info{Name: r.Name, File: r.File, Provider: r.Provider, Network: r.Network}}
+		info: api.Info{Name: r.Name, File: r.File, Provider: r.Provider, Network: r.Network},
+		swap: swapping{from: r.NetworkBefore}}
 	c := newController(e, m)
 	w := &wanted{top: &r.Topology, configs: map[string]string{}}
 	for _, spec := range r.Topology.Nodes {
@@ -170,7 +171,7 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 		if l == nil {
 			continue
 		}
-		l.desired, l.actual, l.err = rl.Desired, rl.Actual, rl.Error
+		l.desired, l.actual, l.err, l.net = rl.Desired, rl.Actual, rl.Error, rl.Network
 	}
 	for _, l := range m.linkOrder {
 		if l.desired == "" {
@@ -225,8 +226,7 @@ func (c *controller) endLost(provider string, found map[string]backends.NodeStat
 
 // observeLinks asks the network what became of every link.
 func (c *controller) observeLinks() {
-	network, ok := c.e.opt.Backends.Network(c.m.info.Network)
-	if !ok || c.m.destroying {
+	if c.m.destroying {
 		return
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
@@ -236,6 +236,10 @@ func (c *controller) observeLinks() {
 	found := make([]*backends.LinkStatus, len(c.m.linkOrder))
 	for i, l := range c.m.linkOrder {
 		if !l.a.exists || !l.b.exists {
+			continue
+		}
+		network, ok := c.e.opt.Backends.Network(l.network(c))
+		if !ok {
 			continue
 		}
 		bl, err := c.attached(ctx, l)
@@ -264,6 +268,10 @@ func (c *controller) observeLinks() {
 
 // settleLink brings a link's state in line with what was found of it.
 func (c *controller) settleLink(l *link, st *backends.LinkStatus) {
+	l.impair.unsure = l.spec.Impaired() || st != nil && !st.Gone
+	if st != nil && !st.Gone {
+		l.net = l.network(c)
+	}
 	switch {
 	case st == nil || st.Gone:
 		if l.actual == lab.LinkUp || l.actual == lab.LinkCreating {
@@ -296,11 +304,13 @@ func (c *controller) resume(jobs []store.Job) {
 		}
 		j := &job{Job: api.Job{ID: r.ID, Lab: r.Lab, Verb: r.Verb, Target: r.Target, State: r.State,
 			Created: r.Created}, waitNodes: map[*node]lab.NodeWish{}, waitLinks: map[*link]lab.LinkWish{},
-			waitGone: map[string]bool{}, patience: stalled, moved: true}
+			waitGone: map[string]bool{}, waitImpair: map[*link]impaired{}, patience: stalled, moved: true}
 		c.jobs = append(c.jobs, j)
 		switch r.Verb {
 		case lab.JobDestroy:
 			j.whole = true
+		case lab.JobSwap:
+			j.waitSwap = c.m.info.Network
 		default: // what was wished for still is: the job watches it all
 			for _, n := range c.m.nodeOrder {
 				j.waitNodes[n] = n.desired

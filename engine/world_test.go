@@ -39,7 +39,11 @@ type simNode struct {
 	boot    uint64
 }
 
-type simLink struct{ connected bool }
+type simLink struct {
+	connected bool
+	net       string
+	impair    [2]lab.Impairment
+}
 
 func newWorld() *world {
 	return &world{nodes: map[backends.NodeRef]*simNode{}, links: map[string]*simLink{}, ports: map[string]bool{},
@@ -285,9 +289,12 @@ func (p simProvider) Logs(ctx context.Context, ref backends.NodeRef, _ backends.
 }
 
 // simNetwork is the network's side of the world.
-type simNetwork struct{ w *world }
+type simNetwork struct {
+	w    *world
+	name string
+}
 
-func (simNetwork) Name() string { return "veth" }
+func (n simNetwork) Name() string { return n.name }
 func (simNetwork) Available(context.Context) backends.Availability {
 	return backends.Availability{OK: true, Detail: "simulated"}
 }
@@ -320,7 +327,7 @@ func (n simNetwork) Provision(ctx context.Context, p backends.Port) error {
 }
 
 func (n simNetwork) Connect(ctx context.Context, l backends.Link) error {
-	if err := n.w.enter(ctx, "connect "+l.ID()); err != nil {
+	if err := n.w.enter(ctx, n.does("connect ")+l.ID()); err != nil {
 		return err
 	}
 	n.w.mu.Lock()
@@ -331,7 +338,7 @@ func (n simNetwork) Connect(ctx context.Context, l backends.Link) error {
 		}
 		delete(n.w.ports, portKey(p))
 	}
-	n.w.links[key(l)] = &simLink{connected: true}
+	n.w.links[key(l)] = &simLink{connected: true, net: n.name}
 	return nil
 }
 
@@ -353,9 +360,38 @@ func (n simNetwork) DeleteLink(ctx context.Context, l backends.Link) error {
 	}
 	n.w.set(func() {
 		delete(n.w.links, key(l))
-		delete(n.w.ports, portKey(l.A))
-		delete(n.w.ports, portKey(l.B))
+		for _, p := range []backends.Port{l.A, l.B} {
+			delete(n.w.ports, portKey(p))
+			if p.Keep {
+				n.w.ports[portKey(p)] = true
+			}
+		}
 	})
+	return nil
+}
+
+// does is what a call is noted as: with the network's name where it is not
+// the one that tests begin with.
+func (n simNetwork) does(verb string) string {
+	if n.name == "veth" {
+		return verb
+	}
+	return n.name + " " + verb
+}
+
+func (n simNetwork) Impair(ctx context.Context, l backends.Link) error {
+	if err := n.w.enter(ctx, "impair "+l.ID()); err != nil {
+		return err
+	}
+	n.w.set(func() { n.w.links[key(l)].impair = [2]lab.Impairment{l.A.End.Impair, l.B.End.Impair} })
+	return nil
+}
+
+func (n simNetwork) Release(ctx context.Context, l backends.Link) error {
+	if err := n.w.enter(ctx, n.does("release ")+l.ID()); err != nil {
+		return err
+	}
+	n.w.set(func() { n.w.links[key(l)].connected = false })
 	return nil
 }
 

@@ -51,12 +51,17 @@ const (
 	JobRestart    JobVerb = "restart"
 	JobConnect    JobVerb = "connect"
 	JobDisconnect JobVerb = "disconnect"
+	JobAdd        JobVerb = "add"
+	JobRemove     JobVerb = "remove"
+	JobImpair     JobVerb = "impair"
+	JobSwap       JobVerb = "swap" // the network that makes the links
 )
 
 // Valid reports whether v is something a job can be asked to do.
 func (v JobVerb) Valid() bool {
 	switch v {
-	case JobDeploy, JobDestroy, JobStart, JobStop, JobRestart, JobConnect, JobDisconnect:
+	case JobDeploy, JobDestroy, JobStart, JobStop, JobRestart, JobConnect, JobDisconnect,
+		JobAdd, JobRemove, JobImpair, JobSwap:
 		return true
 	}
 	return false

@@ -78,6 +78,8 @@ type End struct {
 	MAC  string         `json:"mac,omitempty"`
 	IPv4 []netip.Prefix `json:"ipv4,omitempty"`
 	IPv6 []netip.Prefix `json:"ipv6,omitempty"`
+	// Impair is suffered by the frames that leave this end.
+	Impair Impairment `json:"impair,omitzero"`
 }
 
 // Link is a cable between two ends, as the file states it.
@@ -101,6 +103,9 @@ func LinkID(a, b Endpoint) string {
 	}
 	return x + "|" + y
 }
+
+// Impaired reports whether either direction is worse than a cable.
+func (l Link) Impaired() bool { return !l.A.Impair.IsZero() || !l.B.Impair.IsZero() }
 
 // Ends returns both ends, A first.
 func (l Link) Ends() [2]End { return [2]End{l.A, l.B} }

@@ -15,6 +15,8 @@ type Lab struct {
 	Topology   lab.Topology `json:"topology"`
 	Created    time.Time    `json:"created"`
 	Destroying bool         `json:"destroying,omitempty"`
+	// NetworkBefore is set while links are moved from there to Network.
+	NetworkBefore string `json:"network_before,omitempty"`
 }
 
 // Node is what is wished of a node and what was last seen of it. A first
@@ -43,6 +45,8 @@ type Link struct {
 	Desired lab.LinkWish  `json:"desired"`
 	Actual  lab.LinkState `json:"actual"`
 	Error   string        `json:"error,omitempty"`
+	// Network made what there is of it; empty: none did.
+	Network string `json:"network,omitempty"`
 }
 
 // Job is one user action and how far it got.

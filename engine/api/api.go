@@ -32,8 +32,18 @@ type Engine interface {
 	Destroy(ctx context.Context, labName string) (*Job, error)
 	// SetNodes starts, stops or restarts nodes; no names means all of the lab.
 	SetNodes(ctx context.Context, req NodesRequest) (*Job, error)
-	// SetLink cuts or joins a link of the lab.
+	// SetLink cuts or joins a link of the lab. Joining two ends that have no
+	// link makes a new one, as Edit does.
 	SetLink(ctx context.Context, req LinkRequest) (*Job, error)
+	// Edit adds nodes and links to a lab that runs, and removes some. The lab
+	// differs from its file then, until the file is deployed again. A new
+	// link may have an end whose cable is cut: that cable is taken out.
+	Edit(ctx context.Context, req EditRequest) (*Job, error)
+	// Impair makes a link worse than a cable, or as good as one again.
+	Impair(ctx context.Context, req ImpairRequest) (*Job, error)
+	// SetNetwork moves all links of a lab to another network, one at a time,
+	// while its nodes run. If one cannot be moved, all go back.
+	SetNetwork(ctx context.Context, req NetworkRequest) (*Job, error)
 	CancelJob(ctx context.Context, id string) error
 
 	Exec(ctx context.Context, labName, node string, req backends.ExecRequest) (backends.ExecResult, error)
@@ -102,6 +112,30 @@ type LinkRequest struct {
 	A    lab.Endpoint `json:"a"`
 	B    lab.Endpoint `json:"b"`
 	Wish lab.LinkWish `json:"wish"`
+}
+
+// EditRequest changes a lab's topology without a file.
+type EditRequest struct {
+	Lab         string            `json:"lab"`
+	AddNodes    []lab.Node        `json:"add_nodes,omitempty"`
+	RemoveNodes []string          `json:"remove_nodes,omitempty"` // their links go with them
+	AddLinks    []lab.Link        `json:"add_links,omitempty"`
+	RemoveLinks [][2]lab.Endpoint `json:"remove_links,omitempty"`
+}
+
+// ImpairRequest is what a link is to suffer. nil leaves a direction as it is.
+type ImpairRequest struct {
+	Lab   string          `json:"lab"`
+	A     lab.Endpoint    `json:"a"`
+	B     lab.Endpoint    `json:"b"`
+	FromA *lab.Impairment `json:"from_a,omitempty"` // frames that leave A
+	FromB *lab.Impairment `json:"from_b,omitempty"`
+}
+
+// NetworkRequest is a wish for the network that makes a lab's links.
+type NetworkRequest struct {
+	Lab     string `json:"lab"`
+	Network string `json:"network"`
 }
 
 // Diagnostic is something to say about a file, at a place in it.

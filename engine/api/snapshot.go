@@ -74,7 +74,12 @@ type Link struct {
 	VLAN    int           `json:"vlan"`
 	Error   string        `json:"error"`
 
-	MTU int `json:"mtu,omitempty"`
+	MTU     int            `json:"mtu,omitempty"`
+	ImpairA lab.Impairment `json:"impair_a,omitzero"` // suffered by what leaves A
+	ImpairB lab.Impairment `json:"impair_b,omitzero"`
+	// Network made the link, empty when nothing of it is made: while a lab is
+	// moved to another network the two differ.
+	Network string `json:"network,omitempty"`
 }
 
 // Job is a piece of work that somebody asked for.

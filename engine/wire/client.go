@@ -170,6 +170,18 @@ func (c *Client) SetLink(ctx context.Context, req api.LinkRequest) (*api.Job, er
 	return ask[*api.Job](ctx, c, pathLink, req)
 }
 
+func (c *Client) Edit(ctx context.Context, req api.EditRequest) (*api.Job, error) {
+	return ask[*api.Job](ctx, c, pathEdit, req)
+}
+
+func (c *Client) Impair(ctx context.Context, req api.ImpairRequest) (*api.Job, error) {
+	return ask[*api.Job](ctx, c, pathImpair, req)
+}
+
+func (c *Client) SetNetwork(ctx context.Context, req api.NetworkRequest) (*api.Job, error) {
+	return ask[*api.Job](ctx, c, pathNetwork, req)
+}
+
 func (c *Client) CancelJob(ctx context.Context, id string) error {
 	_, err := ask[struct{}](ctx, c, pathCancel, nameRequest{id})
 	return err

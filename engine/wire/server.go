@@ -50,6 +50,9 @@ func Serve(ctx context.Context, l net.Listener, e api.Engine, opt Options) error
 	handle(mux, pathDestroy, func(ctx context.Context, r nameRequest) (*api.Job, error) { return e.Destroy(ctx, r.Name) })
 	handle(mux, pathNodes, e.SetNodes)
 	handle(mux, pathLink, e.SetLink)
+	handle(mux, pathEdit, e.Edit)
+	handle(mux, pathImpair, e.Impair)
+	handle(mux, pathNetwork, e.SetNetwork)
 	handle(mux, pathCancel, func(ctx context.Context, r nameRequest) (struct{}, error) {
 		return struct{}{}, e.CancelJob(ctx, r.Name)
 	})

@@ -35,7 +35,11 @@ type Network struct {
 	last  map[string]backends.LinkStatus
 }
 
-var _ backends.Network = (*Network)(nil)
+var (
+	_ backends.Network  = (*Network)(nil)
+	_ backends.Impairer = (*Network)(nil)
+	_ backends.Handover = (*Network)(nil)
+)
 
 // New makes the backend. The panel is a namespace that no node uses.
 func New(panel string) (*Network, error) {
@@ -93,49 +97,96 @@ func wrap(l backends.Link, err error) error {
 	return fmt.Errorf("link %s -- %s: %w", l.A.End, l.B.End, err)
 }
 
-// port makes sure that a node's interface and its far end exist. The far end
-// is down, so the interface sees no carrier, unless up.
-func (n *Network) port(p backends.Port, master int, up bool) error {
+// side is one end of a link with its node's namespace open.
+type side struct {
+	backends.Port
+	ns   *nsnet.NS
+	have netlink.Link // the node's interface; nil: not there
+	far  netlink.Link // its far end; nil: not there, or not that of have
+	had  nsnet.Settings
+}
+
+// open looks at an end. An interface that another network made and released
+// is taken over with its far end; where that is not to be had, its settings
+// are read, because another interface will take its place.
+func (n *Network) open(p backends.Port) (*side, error) {
 	if p.Attachment.Tap != "" || p.Attachment.Netns == "" {
-		return fmt.Errorf("taps: %w", backends.ErrUnsupported)
+		return nil, fmt.Errorf("taps: %w", backends.ErrUnsupported)
 	}
 	ns, err := nsnet.Open(p.Attachment.Netns)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer ns.Close()
-	name, far := p.Attachment.Interface, farName(p)
-	have, err := ns.Find(name)
-	if err != nil {
-		return err
+	s := &side{Port: p, ns: ns}
+	if err := n.look(s); err != nil {
+		ns.Close()
+		return nil, err
 	}
-	if have != nil && !nsnet.Ours(have, p.Lab, p.End) {
-		return nsnet.Conflict(p.End, have)
-	}
-	hl, err := n.panel.Find(far)
-	if err != nil {
-		return err
-	}
-	if have != nil && (hl == nil || have.Attrs().ParentIndex != hl.Attrs().Index) {
-		if err := ns.Delete(name); err != nil { // the rest of another backend's link
-			return err
-		}
-		have = nil
-	}
-	if have == nil {
-		if err := n.make(ns, p, far, master, up); err != nil {
-			return err
-		}
-	} else if err := n.adjust(ns, p, have, hl, master, up); err != nil {
-		return err
-	}
-	if err := ns.Change(name, nsnet.Alias("", p.Lab, p.End.String()), true); err != nil {
-		return err
-	}
-	return ns.Address(name, p.End)
+	return s, nil
 }
 
-func (n *Network) make(ns *nsnet.NS, p backends.Port, far string, master int, up bool) error {
+func (n *Network) look(s *side) (err error) {
+	name := s.Attachment.Interface
+	if s.have, err = s.ns.Find(name); s.have == nil || err != nil {
+		return err
+	}
+	if !nsnet.Ours(s.have, s.Lab, s.End) {
+		return nsnet.Conflict(s.End, s.have)
+	}
+	if s.far, err = n.panel.Find(farName(s.Port)); err != nil {
+		return err
+	}
+	if s.far != nil && s.have.Attrs().ParentIndex == s.far.Attrs().Index {
+		return nil
+	}
+	if s.far, err = n.adopt(s.ns, s.Port, s.have); s.far != nil || err != nil {
+		return err
+	}
+	s.had, err = s.ns.Settings(name)
+	return err
+}
+
+// port makes sure that a node's interface and its far end exist. The far end
+// is down, so the interface sees no carrier, unless up.
+func (n *Network) port(s *side, master int, up bool) (err error) {
+	name := s.Attachment.Interface
+	if s.far == nil {
+		if s.have != nil {
+			if err := s.ns.Delete(name); err != nil {
+				return err
+			}
+		}
+		err = n.make(s, master, up)
+	} else {
+		err = n.adjust(s, master, up)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.ns.Change(name, nsnet.Alias("", s.Lab, s.End.String()), true); err != nil {
+		return err
+	}
+	return errors.Join(s.ns.Address(name, s.End), s.ns.RestoreAddresses(name, s.had), s.ns.RestoreRoutes(name, s.had))
+}
+
+// adopt takes over the far end of an interface that another network made, and
+// returns nil where there is none.
+func (n *Network) adopt(ns *nsnet.NS, p backends.Port, have netlink.Link) (netlink.Link, error) {
+	far, err := n.panel.FarEnd(ns, have, p.Lab)
+	if far == nil || err != nil {
+		return nil, err
+	}
+	if err := n.panel.Delete(farName(p)); err != nil {
+		return nil, err
+	}
+	if err := n.panel.Rename(far, farName(p)); err != nil {
+		return nil, err
+	}
+	return far, n.panel.Impair(far, lab.Impairment{})
+}
+
+func (n *Network) make(s *side, master int, up bool) error {
+	far, p := farName(s.Port), s.Port
 	if err := n.panel.Delete(far); err != nil {
 		return err
 	}
@@ -149,7 +200,7 @@ func (n *Network) make(ns *nsnet.NS, p backends.Port, far string, master int, up
 		attrs.Flags = net.FlagUp
 	}
 	v := &netlink.Veth{LinkAttrs: attrs, PeerName: p.Attachment.Interface, PeerHardwareAddr: mac,
-		PeerNamespace: ns.FD(), PeerMTU: uint32(max(0, p.MTU))}
+		PeerNamespace: s.ns.FD(), PeerMTU: uint32(max(0, p.MTU))}
 	if err := n.panel.LinkAdd(v); err != nil {
 		return err
 	}
@@ -160,12 +211,13 @@ func (n *Network) make(ns *nsnet.NS, p backends.Port, far string, master int, up
 }
 
 // adjust brings what exists to where it should be.
-func (n *Network) adjust(ns *nsnet.NS, p backends.Port, have, far netlink.Link, master int, up bool) error {
-	if p.MTU > 0 {
-		for h, l := range map[*nsnet.NS]netlink.Link{ns: have, n.panel: far} {
-			if l.Attrs().MTU != p.MTU {
-				if err := h.LinkSetMTU(l, p.MTU); err != nil {
-					return fmt.Errorf("MTU %d: %w", p.MTU, err)
+func (n *Network) adjust(s *side, master int, up bool) error {
+	far := s.far
+	if s.MTU > 0 {
+		for h, l := range map[*nsnet.NS]netlink.Link{s.ns: s.have, n.panel: far} {
+			if l.Attrs().MTU != s.MTU {
+				if err := h.LinkSetMTU(l, s.MTU); err != nil {
+					return fmt.Errorf("MTU %d: %w", s.MTU, err)
 				}
 			}
 		}
@@ -190,7 +242,12 @@ func (n *Network) forwardAll(l netlink.Link) { _ = n.panel.LinkSetBRSlaveGroupFw
 
 // Provision makes an interface without carrier.
 func (n *Network) Provision(_ context.Context, p backends.Port) error {
-	if err := n.port(p, 0, false); err != nil {
+	s, err := n.open(p)
+	if err == nil {
+		defer s.ns.Close()
+		err = n.port(s, 0, false)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", p.End, err)
 	}
 	return nil
@@ -207,12 +264,19 @@ func (n *Network) connect(ctx context.Context, l backends.Link) error {
 		return err
 	}
 	n.watch(l)
-	for _, p := range []backends.Port{l.A, l.B} {
+	var sides [2]*side // both looked at before one end takes the other along
+	for i, p := range []backends.Port{l.A, l.B} {
+		if sides[i], err = n.open(p); err != nil {
+			return fmt.Errorf("%s: %w", p.End, err)
+		}
+		defer sides[i].ns.Close()
+	}
+	for _, s := range sides {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := n.port(p, br, true); err != nil {
-			return fmt.Errorf("%s: %w", p.End, err)
+		if err := n.port(s, br, true); err != nil {
+			return fmt.Errorf("%s: %w", s.End, err)
 		}
 	}
 	return nil
@@ -270,12 +334,49 @@ func (n *Network) Disconnect(_ context.Context, l backends.Link) error {
 
 // DeleteLink removes the bridge and both interfaces.
 func (n *Network) DeleteLink(ctx context.Context, l backends.Link) error {
+	n.forget(l)
+	var errs []error
+	for _, p := range []backends.Port{l.A, l.B} {
+		if p.Keep {
+			errs = append(errs, n.isolate(p))
+		} else {
+			errs = append(errs, n.DeletePort(ctx, p))
+		}
+	}
+	return wrap(l, errors.Join(append(errs, n.panel.Delete(bridgeName(l)))...))
+}
+
+// Release removes the bridge; the far ends stay where they are.
+func (n *Network) Release(_ context.Context, l backends.Link) error {
+	n.forget(l)
+	for _, p := range []backends.Port{l.A, l.B} {
+		far, err := n.panel.Find(farName(p))
+		if err == nil && far != nil {
+			err = n.panel.Impair(far, lab.Impairment{})
+		}
+		if err != nil {
+			return wrap(l, err)
+		}
+	}
+	return wrap(l, n.panel.Delete(bridgeName(l)))
+}
+
+func (n *Network) forget(l backends.Link) {
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	delete(n.known, farName(l.A))
 	delete(n.known, farName(l.B))
 	delete(n.last, l.Lab+"\x00"+l.ID())
-	n.mu.Unlock()
-	return wrap(l, errors.Join(n.DeletePort(ctx, l.A), n.DeletePort(ctx, l.B), n.panel.Delete(bridgeName(l))))
+}
+
+// isolate takes a far end from its bridge, so that its interface reaches
+// nobody and sees no carrier.
+func (n *Network) isolate(p backends.Port) error {
+	far, err := n.panel.Find(farName(p))
+	if far == nil || err != nil {
+		return err
+	}
+	return errors.Join(n.panel.LinkSetDown(far), n.panel.LinkSetNoMaster(far), n.panel.Impair(far, lab.Impairment{}))
 }
 
 // DeletePort removes a far end, and with it the node's interface.
@@ -332,4 +433,19 @@ func (n *Network) state(l backends.Link) (backends.LinkStatus, error) {
 		st.Reason = "an interface is set down in its node"
 	}
 	return st, nil
+}
+
+// Impair works on the bridge's side, where a node cannot see or undo it: what
+// leaves one end suffers on its way to the other.
+func (n *Network) Impair(_ context.Context, l backends.Link) error {
+	for _, way := range [][2]backends.Port{{l.A, l.B}, {l.B, l.A}} {
+		far, err := n.panel.LinkByName(farName(way[1]))
+		if err == nil {
+			err = n.panel.Impair(far, way[0].End.Impair)
+		}
+		if err != nil {
+			return wrap(l, fmt.Errorf("from %s: %w", way[0].End, err))
+		}
+	}
+	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"syscall"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"archetype/backends"
 	"archetype/backends/network/nsnet"
@@ -31,13 +30,17 @@ type Network struct {
 
 	mu     sync.Mutex
 	known  map[key]backends.Link
-	routes map[string][]netlink.Route // of ends that are cut, by lab and endpoint
+	routes map[string]nsnet.Settings // of ends that are cut, by lab and endpoint
 	last   map[key]backends.LinkStatus
 }
 
 type key struct{ lab, id string }
 
-var _ backends.Network = (*Network)(nil)
+var (
+	_ backends.Network  = (*Network)(nil)
+	_ backends.Impairer = (*Network)(nil)
+	_ backends.Handover = (*Network)(nil)
+)
 
 // New makes the backend. The panel is a namespace that no node uses.
 func New(panel string) (*Network, error) {
@@ -45,7 +48,7 @@ func New(panel string) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Network{panel: panel, panelNS: ns, known: map[key]backends.Link{}, routes: map[string][]netlink.Route{},
+	return &Network{panel: panel, panelNS: ns, known: map[key]backends.Link{}, routes: map[string]nsnet.Settings{},
 		last: map[key]backends.LinkStatus{}}, nil
 }
 
@@ -192,10 +195,26 @@ func (n *Network) Provision(_ context.Context, p backends.Port) error {
 		return err
 	}
 	defer s.Close()
-	if s.link != nil {
-		return s.mine()
-	}
 	panel := n.panelNS
+	var had nsnet.Settings
+	if s.link != nil {
+		if err := s.mine(); err != nil {
+			return err
+		}
+		if s.use() == useHalf {
+			return nil
+		}
+		if done, err := n.adopt(s, nsnet.Alias(useHalf, p.Lab, p.End.String())); done || err != nil {
+			return err
+		}
+		if had, err = s.Settings(s.name); err != nil { // of a pair: that is given up
+			return err
+		}
+		if err := s.Delete(s.name); err != nil {
+			return err
+		}
+		s.link = nil
+	}
 	if err := panel.Delete(parked(p)); err != nil {
 		return err
 	}
@@ -207,7 +226,26 @@ func (n *Network) Provision(_ context.Context, p backends.Port) error {
 			return fmt.Errorf("%s: %w", p.End, err)
 		}
 	}
-	return s.finish(nsnet.Alias(useHalf, p.Lab, p.End.String()), p.MTU)
+	if err := s.finish(nsnet.Alias(useHalf, p.Lab, p.End.String()), p.MTU); err != nil {
+		return err
+	}
+	return s.RestoreAddresses(s.name, had)
+}
+
+// adopt takes over an interface that another network made: its far end waits
+// in the panel from now on. It reports whether there was one.
+func (n *Network) adopt(s *side, alias string) (bool, error) {
+	far, err := n.panelNS.FarEnd(s.NS, s.link, s.Lab)
+	if far == nil || err != nil {
+		return false, err
+	}
+	if far.Attrs().Name != parked(s.Port) {
+		if err := n.panelNS.Delete(parked(s.Port)); err != nil {
+			return false, err
+		}
+	}
+	return true, errors.Join(n.panelNS.LinkSetDown(far), n.panelNS.LinkSetNoMaster(far), n.panelNS.Impair(far, lab.Impairment{}),
+		n.panelNS.Rename(far, parked(s.Port)), s.LinkSetAlias(s.link, alias))
 }
 
 // Connect makes the pair, or what is left to make of it.
@@ -232,6 +270,18 @@ func (n *Network) connect(ctx context.Context, l backends.Link) error {
 	alias := nsnet.Alias(useLink, l.Lab, l.ID())
 	cut := nsnet.Alias(useCut, l.Lab, l.ID())
 	wasCut := a.alias() == cut || b.alias() == cut
+	for _, s := range []*side{a, b} {
+		if s.link == nil || s.use() == useHalf {
+			continue
+		}
+		took, err := n.adopt(s, nsnet.Alias(useHalf, s.Lab, s.End.String()))
+		if err == nil && took {
+			s.link, err = s.Find(s.name)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.End, err)
+		}
+	}
 	switch {
 	case a.link != nil && b.link != nil && joined(a, b):
 	case a.link != nil && a.use() == useHalf:
@@ -286,9 +336,9 @@ func (n *Network) reach(have, other *side) error {
 	if far == nil {
 		return fmt.Errorf("%s: the far end of the provisioned interface is gone: restart the node (%w)", have.End, backends.ErrConflict)
 	}
-	var routes []netlink.Route
+	var had nsnet.Settings
 	if other.link != nil { // provisioned too: its own pair gives way
-		if routes, err = routesOf(other); err != nil {
+		if had, err = other.Settings(other.name); err != nil {
 			return err
 		}
 		if err := other.Delete(other.name); err != nil {
@@ -315,14 +365,10 @@ func (n *Network) reach(have, other *side) error {
 	if err := other.LinkSetName(moved, other.name); err != nil {
 		return err
 	}
-	n.remember(other.Port, routes)
-	if len(routes) > 0 {
-		if err := other.finish("", other.MTU); err != nil {
-			return err
-		}
-		return n.restoreRoutes(other)
+	if err := other.finish("", other.MTU); err != nil {
+		return err
 	}
-	return nil
+	return errors.Join(other.RestoreAddresses(other.name, had), other.RestoreRoutes(other.name, had))
 }
 
 // Disconnect sets both ends down: a pair has no carrier of its own that
@@ -357,11 +403,11 @@ func (n *Network) cutSide(s *side, alias string) error {
 		return err
 	}
 	if s.alias() != alias {
-		routes, err := routesOf(s)
+		had, err := s.Settings(s.name)
 		if err != nil {
 			return err
 		}
-		n.remember(s.Port, routes)
+		n.remember(s.Port, had)
 		if err := s.LinkSetAlias(s.link, alias); err != nil {
 			return err
 		}
@@ -369,75 +415,19 @@ func (n *Network) cutSide(s *side, alias string) error {
 	return s.LinkSetDown(s.link)
 }
 
-func routesOf(s *side) ([]netlink.Route, error) {
-	l, err := s.LinkByName(s.name)
-	if err != nil {
-		return nil, err
-	}
-	all, err := s.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{LinkIndex: l.Attrs().Index}, netlink.RT_FILTER_OIF)
-	if err != nil {
-		return nil, err
-	}
-	var out []netlink.Route
-	for _, r := range all {
-		if r.Protocol != unix.RTPROT_KERNEL && r.Protocol != unix.RTPROT_RA { // those come back by themselves
-			out = append(out, r)
-		}
-	}
-	return out, nil
-}
-
-func (n *Network) remember(p backends.Port, routes []netlink.Route) {
+func (n *Network) remember(p backends.Port, had nsnet.Settings) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.routes[p.Lab+"\x00"+p.End.String()] = routes
+	n.routes[p.Lab+"\x00"+p.End.String()] = had
 }
 
 func (n *Network) restoreRoutes(s *side) error {
 	k := s.Lab + "\x00" + s.End.String()
 	n.mu.Lock()
-	routes := n.routes[k]
+	had := n.routes[k]
 	delete(n.routes, k)
 	n.mu.Unlock()
-	l, err := s.LinkByName(s.name)
-	if err != nil {
-		return err
-	}
-	for _, r := range routes {
-		r.LinkIndex = l.Attrs().Index
-		r.Flags &^= unix.RTNH_F_LINKDOWN | unix.RTNH_F_DEAD
-		// A routing daemon may have put it back, or have another opinion by now.
-		if err := s.RouteAdd(&r); err != nil && !errors.Is(err, syscall.EEXIST) && !errors.Is(err, syscall.ENETUNREACH) {
-			return fmt.Errorf("route %s: %w", r, err)
-		}
-	}
-	return nil
-}
-
-// DeleteLink removes the pair.
-func (n *Network) DeleteLink(ctx context.Context, l backends.Link) error {
-	n.mu.Lock()
-	delete(n.known, key{l.Lab, l.ID()})
-	delete(n.last, key{l.Lab, l.ID()})
-	n.mu.Unlock()
-	return wrap(l, errors.Join(n.DeletePort(ctx, l.A), n.DeletePort(ctx, l.B)))
-}
-
-// DeletePort removes one interface and with it its far end.
-func (n *Network) DeletePort(_ context.Context, p backends.Port) error {
-	n.remember(p, nil)
-	s, err := openSide(p)
-	if errors.Is(err, backends.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	if s.link == nil || s.mine() != nil {
-		return nil // a stranger's interface is not ours to remove
-	}
-	return s.Delete(s.name)
+	return s.RestoreRoutes(s.name, had)
 }
 
 // State looks at both ends.

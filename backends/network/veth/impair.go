@@ -1,0 +1,30 @@
+package veth
+
+import (
+	"context"
+	"fmt"
+
+	"archetype/backends"
+)
+
+// Impair works on the interfaces in the nodes, there being nothing between.
+func (n *Network) Impair(_ context.Context, l backends.Link) error {
+	for _, p := range []backends.Port{l.A, l.B} {
+		if err := impairSide(p); err != nil {
+			return wrap(l, fmt.Errorf("from %s: %w", p.End, err))
+		}
+	}
+	return nil
+}
+
+func impairSide(p backends.Port) error {
+	s, err := openSide(p)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if s.link == nil {
+		return backends.ErrNotFound
+	}
+	return s.NS.Impair(s.link, p.End.Impair)
+}
