@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"archetype/backends/network/linuxbridge"
 	"archetype/backends/network/ovs"
 	"archetype/backends/network/veth"
+	"archetype/backends/provider/docker"
 	"archetype/backends/provider/netns"
 	"archetype/backends/provider/netns/holder"
 	"archetype/engine"
@@ -64,6 +66,9 @@ func Serve(s *settings.Settings, version string) error {
 	defer func() { _ = provider.Close() }()
 	reg := &backends.Registry{}
 	reg.AddProvider(provider)
+	dp := docker.New(docker.Config{Host: s.Docker.Host, Run: filepath.Join(s.Run(), "docker"), Labs: s.Labs(), Rootless: s.Rootless})
+	defer func() { _ = dp.Close() }()
+	reg.AddProvider(dp)
 	for _, make := range []func(panel string) (backends.Network, error){
 		func(panel string) (backends.Network, error) { return veth.New(panel) },
 		func(panel string) (backends.Network, error) { return linuxbridge.New(panel) },

@@ -49,6 +49,12 @@ type OVS struct {
 	Mode   string `yaml:"mode"`   // shared: one bridge for all labs; dedicated: one a lab
 	Bridge string `yaml:"bridge"` // name of the shared one
 	Socket string `yaml:"socket"` // of ovsdb-server
+	Docker      Endpoint      `yaml:"docker"`
+}
+
+// Endpoint says where a container engine is reached.
+type Endpoint struct {
+	Host string `yaml:"host"` // such as unix:///run/docker.sock; empty: as the engine's own command line finds it
 }
 
 // Defaults are the choices of a user who has made none.

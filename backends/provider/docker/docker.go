@@ -1,0 +1,110 @@
+// Package docker makes nodes of Docker's containers.
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"archetype/backends"
+	"archetype/backends/provider/dockerapi"
+)
+
+// Config is what the provider needs.
+type Config struct {
+	Host     string // endpoint; empty: as Docker's own command line finds it
+	Run      string // folder for sockets and namespaces
+	Labs     string // folder of the nodes' own folders
+	Program  string // started in containers before their init; empty: this program
+	Rootless bool   // links cannot be made: see Available
+}
+
+// Provider is Docker's.
+type Provider struct {
+	*dockerapi.Provider
+	cfg Config
+}
+
+var _ backends.Provider = (*Provider)(nil)
+
+// New makes the provider. Docker need not be there, nor is it asked.
+func New(cfg Config) *Provider {
+	p := &Provider{cfg: cfg}
+	p.Provider = dockerapi.New(dockerapi.Config{Name: "docker", Run: cfg.Run, Labs: cfg.Labs, Program: cfg.Program,
+		Connect: p.connect, Explain: explain})
+	return p
+}
+
+func (p *Provider) connect() (*client.Client, error) {
+	e, err := p.endpoint()
+	if err != nil {
+		return nil, err
+	}
+	opts := []client.Opt{client.WithHost(e.host)}
+	if v := os.Getenv("DOCKER_API_VERSION"); v != "" {
+		opts = append(opts, client.WithAPIVersion(v))
+	}
+	return client.New(opts...)
+}
+
+// patience is how long Docker may take to say that it is there.
+const patience = time.Second
+
+// Available asks Docker for its version.
+func (p *Provider) Available(ctx context.Context) backends.Availability {
+	e, err := p.endpoint()
+	if err != nil {
+		return backends.Availability{Reason: err.Error(), Fix: "correct the endpoint, or remove it to use the usual one"}
+	}
+	u, err := url.Parse(e.host)
+	if err != nil || u.Scheme != "unix" {
+		return backends.Availability{Reason: fmt.Sprintf("the endpoint %s (%s) is not on this machine", e.host, e.from),
+			Fix: "links need the containers' network namespaces here: use a unix:// endpoint, or run this program on that machine"}
+	}
+	// A look at the socket costs nothing where Docker is not installed.
+	if a := reachable(u.Path); a != nil {
+		return *a
+	}
+	if p.cfg.Rootless || os.Geteuid() != 0 {
+		return backends.Availability{Reason: "links move interfaces into Docker's namespaces, which needs root",
+			Fix: "run the program as root, or use the embedded provider (netns)"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	engine, api, err := p.Version(ctx)
+	if err != nil {
+		return backends.Availability{Reason: fmt.Sprintf("Docker does not answer at %s: %v", e.host, err), Fix: "start the Docker engine (systemctl start docker)"}
+	}
+	return backends.Availability{OK: true, Detail: fmt.Sprintf("Docker %s, API %s, at %s", engine, api, e.host)}
+}
+
+func reachable(path string) *backends.Availability {
+	err := syscall.Access(path, 6) // to read and write
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrPermission):
+		return &backends.Availability{Reason: "no permission to use " + path,
+			Fix: "run the program as root, or join the group that owns the socket (usermod -aG docker $USER) for its images and use the embedded provider for links"}
+	default:
+		return &backends.Availability{Reason: "there is no Docker engine at " + path,
+			Fix: "install and start Docker, or name its endpoint with DOCKER_HOST, a Docker context, or docker.host in the settings"}
+	}
+}
+
+// explain adds advice to errors whose cause is known.
+func explain(err error) error {
+	text := err.Error()
+	if strings.Contains(text, "unable to apply caps") || strings.Contains(text, "apply caps: operation not permitted") {
+		return fmt.Errorf("the engine may not grant what the node asks for, as this machine itself lacks capabilities: set privileged: false and name those that the node needs with cap-add (%w)", err)
+	}
+	return err
+}

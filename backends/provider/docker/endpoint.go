@@ -1,0 +1,69 @@
+package docker
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/moby/moby/client"
+
+	"archetype/backends"
+	"archetype/backends/provider/dockerapi"
+)
+
+// endpoint is where Docker is, and who says so.
+type endpoint struct{ host, from string }
+
+// endpoint finds Docker as its own command line does: the settings, then
+// DOCKER_HOST, then the context in use, then the usual place.
+func (p *Provider) endpoint() (endpoint, error) {
+	if p.cfg.Host != "" {
+		return endpoint{p.cfg.Host, "settings"}, nil
+	}
+	if h := os.Getenv(client.EnvOverrideHost); h != "" {
+		return endpoint{h, client.EnvOverrideHost}, nil
+	}
+	name := os.Getenv("DOCKER_CONTEXT")
+	if name == "" {
+		b, err := os.ReadFile(filepath.Join(dockerapi.ConfigDir(), "config.json"))
+		var file struct {
+			CurrentContext string `json:"currentContext"`
+		}
+		if err == nil && json.Unmarshal(b, &file) == nil {
+			name = file.CurrentContext
+		}
+	}
+	if name == "" || name == "default" {
+		return endpoint{client.DefaultDockerHost, "default"}, nil
+	}
+	return contextEndpoint(name)
+}
+
+// contextEndpoint reads a Docker context.
+func contextEndpoint(name string) (endpoint, error) {
+	sum := sha256.Sum256([]byte(name))
+	path := filepath.Join(dockerapi.ConfigDir(), "contexts", "meta", hex.EncodeToString(sum[:]), "meta.json")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return endpoint{}, fmt.Errorf("the Docker context %s does not exist (%w)", name, backends.ErrUnavailable)
+	}
+	if err != nil {
+		return endpoint{}, err
+	}
+	var meta struct {
+		Endpoints map[string]struct{ Host string }
+	}
+	if err := json.Unmarshal(b, &meta); err != nil {
+		return endpoint{}, fmt.Errorf("Docker context %s: %w", name, err)
+	}
+	host := meta.Endpoints["docker"].Host
+	if host == "" {
+		return endpoint{}, fmt.Errorf("the Docker context %s names no endpoint (%w)", name, backends.ErrUnavailable)
+	}
+	return endpoint{host, "context " + name}, nil
+}

@@ -1,0 +1,133 @@
+package dockerapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"archetype/backends"
+)
+
+// Create makes the node's container, its namespace and its place at the gate.
+// A container that was made from another configuration is replaced, unless it
+// runs: then the next Create after its end does so.
+func (p *Provider) Create(ctx context.Context, c backends.NodeConfig) error {
+	n := p.node(c.Ref)
+	n.Lock()
+	defer n.Unlock()
+	return p.fail("node "+c.Ref.Node, p.create(ctx, n, c))
+}
+
+func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) error {
+	cli, err := p.Client()
+	if err != nil {
+		return err
+	}
+	image, err := p.image(ctx, c)
+	if err != nil {
+		return err
+	}
+	management, err := p.management(ctx, c)
+	if err != nil {
+		return err
+	}
+	req, err := p.request(c, image.config, management)
+	if err != nil {
+		return err
+	}
+	hash := identity(req, c, image.id)
+	req.Config.Labels[labelHash] = hash
+	if err := p.serve(n); err != nil {
+		return err
+	}
+	if err := n.place.Make(); err != nil {
+		return fmt.Errorf("%w (moving interfaces between namespaces needs root)", err)
+	}
+	before := n.known()
+	k := kept{Container: req.Name, ID: before.ID, Labels: c.Labels, Interfaces: interfaces(c), Management: management,
+		Console: c.Kind.Console, Config: configHash(c)}
+	files, err := p.placeFiles(c, before.Config != k.Config)
+	if err != nil {
+		return err
+	}
+	if before.ID != "" && before.Container != req.Name { // the file's prefix changed
+		if _, err := cli.ContainerRemove(ctx, before.ID, removal); err != nil && !cerrdefs.IsNotFound(err) {
+			return err
+		}
+	}
+	id, made, err := p.ensure(ctx, cli, req, c.Ref, hash)
+	if err != nil {
+		return err
+	}
+	k.ID = id
+	if made && len(files) > 0 {
+		if err := copyFiles(ctx, cli, id, files); err != nil {
+			_, rerr := cli.ContainerRemove(ctx, id, removal) // else the next try would take it for whole
+			return errors.Join(err, rerr)
+		}
+	}
+	return n.note(k)
+}
+
+var removal = client.ContainerRemoveOptions{Force: true, RemoveVolumes: true}
+
+// ensure makes the container, or finds that it exists already.
+func (p *Provider) ensure(ctx context.Context, cli *client.Client, req client.ContainerCreateOptions, ref backends.NodeRef, hash string) (id string, made bool, err error) {
+	for range 2 {
+		res, err := cli.ContainerCreate(ctx, req)
+		if err == nil {
+			return res.ID, true, nil
+		}
+		if !cerrdefs.IsConflict(err) {
+			return "", false, err
+		}
+		have, ierr := cli.ContainerInspect(ctx, req.Name, client.ContainerInspectOptions{})
+		if ierr != nil {
+			return "", false, errors.Join(err, ierr)
+		}
+		at := have.Container
+		l := at.Config.Labels
+		if l[labelHome] != p.home() || l[labelLab] != ref.Lab || l[labelNode] != ref.Node {
+			return "", false, fmt.Errorf("a container named %s exists that this lab did not make: remove it (%s rm -f %s), or give the lab another name or prefix (%w)",
+				req.Name, p.cfg.Name, req.Name, backends.ErrConflict)
+		}
+		if l[labelHash] == hash || at.State != nil && at.State.Running {
+			return at.ID, false, nil
+		}
+		if _, err := cli.ContainerRemove(ctx, at.ID, removal); err != nil && !cerrdefs.IsNotFound(err) {
+			return "", false, err
+		}
+	}
+	return "", false, fmt.Errorf("container %s comes back whenever it is removed (%w)", req.Name, backends.ErrConflict)
+}
+
+// identity tells whether a container is made from the same as another. What
+// changes with the rest of the lab, names of other nodes above all, is no
+// reason to make a node anew and lose what is in it.
+func identity(req client.ContainerCreateOptions, c backends.NodeConfig, imageID string) string {
+	cfg, host := *req.Config, *req.HostConfig
+	cfg.Labels, host.ExtraHosts = maps.Clone(c.Node.Labels), nil
+	b, _ := json.Marshal(struct {
+		Config  *container.Config
+		Host    *container.HostConfig
+		Net     any
+		Image   string
+		Startup string
+	}{&cfg, &host, req.NetworkingConfig, imageID, configHash(c)})
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:12])
+}
+
+// configHash identifies a startup configuration.
+func configHash(c backends.NodeConfig) string {
+	sum := sha256.Sum256([]byte(c.Config))
+	return hex.EncodeToString(sum[:8])
+}

@@ -1,0 +1,121 @@
+package dockerapi
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moby/moby/client"
+
+	"archetype/backends"
+)
+
+// placeFiles writes what the kind wants in the node where that is a folder of
+// this machine, and returns the rest, which goes into the container itself. A
+// startup configuration that the node has saved since is kept, unless it is
+// another one now.
+func (p *Provider) placeFiles(c backends.NodeConfig, changed bool) (map[string]string, error) {
+	k := c.Kind
+	files := map[string]string{}
+	for _, o := range k.Options {
+		if o.File != "" && o.Default == "true" {
+			files[o.File] = o.Text
+		}
+	}
+	if w := k.InterfaceWait; w.Script != "" && w.ScriptText != "" {
+		files[w.Script] = w.ScriptText
+	}
+	config := c.Config
+	if config == "" {
+		config = k.StartupConfig.Default
+	}
+	if k.StartupConfig.Path != "" && config != "" && !c.Node.SuppressConfig {
+		files[k.StartupConfig.Path] = config
+	}
+	for target, text := range files {
+		source, ok := p.mounted(c, target)
+		if !ok {
+			continue
+		}
+		delete(files, target)
+		_, err := os.Stat(source)
+		if err == nil && target == k.StartupConfig.Path && !changed && !c.Node.EnforceConfig {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(source), 0o755); err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(source, []byte(text), mode(text)); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// mode lets scripts be run.
+func mode(text string) fs.FileMode {
+	if strings.HasPrefix(text, "#!") {
+		return 0o755
+	}
+	return 0o644
+}
+
+// mounted is where a path of the node is on this machine, when a mount of the
+// kind's covers it.
+func (p *Provider) mounted(c backends.NodeConfig, target string) (string, bool) {
+	for _, m := range c.Kind.Mounts {
+		rest, ok := strings.CutPrefix(path.Clean(target), path.Clean(m.Target)+"/")
+		if ok && !m.ReadOnly && !filepath.IsAbs(m.Source) {
+			return filepath.Join(p.own(c.Ref), m.Source, rest), true
+		}
+	}
+	return "", false
+}
+
+// copyFiles writes files into a container that does not run yet.
+func copyFiles(ctx context.Context, cli *client.Client, id string, files map[string]string) error {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	seen := map[string]bool{"/": true, ".": true}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if err := folders(w, path.Dir(path.Clean(name)), seen); err != nil {
+			return err
+		}
+		text := files[name]
+		h := &tar.Header{Name: strings.TrimPrefix(path.Clean(name), "/"), Mode: int64(mode(text)), Size: int64(len(text)), Typeflag: tar.TypeReg}
+		if err := w.WriteHeader(h); err != nil {
+			return err
+		}
+		if _, err := w.Write([]byte(text)); err != nil {
+			return err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	_, err := cli.CopyToContainer(ctx, id, client.CopyToContainerOptions{DestinationPath: "/", Content: &b})
+	if err != nil {
+		return fmt.Errorf("put files into the container: %w", err)
+	}
+	return nil
+}
+
+// folders adds the folders on the way to a file; those that exist stay.
+func folders(w *tar.Writer, dir string, seen map[string]bool) error {
+	if seen[dir] {
+		return nil
+	}
+	seen[dir] = true
+	if err := folders(w, path.Dir(dir), seen); err != nil {
+		return err
+	}
+	return w.WriteHeader(&tar.Header{Name: strings.TrimPrefix(dir, "/") + "/", Mode: 0o755, Typeflag: tar.TypeDir})
+}

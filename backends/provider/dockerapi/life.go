@@ -1,0 +1,164 @@
+package dockerapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+
+	"archetype/backends"
+)
+
+// glance is how often a start that takes long is looked at, in case it is
+// over without its gate having asked.
+const glance = 250 * time.Millisecond
+
+// Start starts the container, brings the node's interfaces into it and only
+// then lets its init run.
+func (p *Provider) Start(ctx context.Context, ref backends.NodeRef) error {
+	n := p.node(ref)
+	n.Lock()
+	defer n.Unlock()
+	return p.fail("node "+ref.Node, p.start(ctx, n))
+}
+
+func (p *Provider) start(ctx context.Context, n *node) error {
+	cli, id, err := p.container(ctx, n)
+	if err != nil {
+		return err
+	}
+	if err := p.serve(n); err != nil {
+		return err
+	}
+	opened := n.expect()
+	defer n.expected()
+	if _, err := cli.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
+		return err
+	}
+	n.letGo()
+	tick := time.NewTicker(glance)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-opened:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		have, err := cli.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+		if err != nil {
+			return err
+		}
+		st := have.Container.State
+		switch {
+		case st == nil:
+		case !st.Running && !st.Restarting:
+			return fmt.Errorf("its init ended before it began: %s", ended(st))
+		case n.place.Same(st.Pid) || sharesNetwork(string(have.Container.HostConfig.NetworkMode)):
+			return nil // it ran already
+		}
+	}
+}
+
+// Stop ends the container's init. The namespace stays, and with it the node's
+// interfaces, until the next start moves them on.
+func (p *Provider) Stop(ctx context.Context, ref backends.NodeRef, grace time.Duration) error {
+	n := p.node(ref)
+	n.Lock()
+	defer n.Unlock()
+	cli, id, err := p.container(ctx, n)
+	if err == nil {
+		n.ask()
+		seconds := int((grace + time.Second - 1) / time.Second)
+		_, err = cli.ContainerStop(ctx, id, client.ContainerStopOptions{Timeout: &seconds})
+	}
+	if errors.Is(err, backends.ErrNotFound) || cerrdefs.IsNotFound(err) {
+		return nil
+	}
+	return p.fail("node "+ref.Node, err)
+}
+
+// ask notes that the node's end is wanted.
+func (n *node) ask() {
+	n.state.Lock()
+	defer n.state.Unlock()
+	n.asked = true
+}
+
+// Remove removes the container and everything kept beside it.
+func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
+	n := p.node(ref)
+	n.Lock()
+	defer n.Unlock()
+	k := n.known()
+	cli, id, err := p.container(ctx, n)
+	if err == nil {
+		n.ask()
+		_, err = cli.ContainerRemove(ctx, id, removal)
+		if cerrdefs.IsConflict(err) { // somebody else is removing it
+			err = p.awaitGone(ctx, cli, id)
+		}
+	}
+	if err != nil && !errors.Is(err, backends.ErrNotFound) && !cerrdefs.IsNotFound(err) {
+		return p.fail("node "+ref.Node, err)
+	}
+	if err := p.cleanup(n); err != nil {
+		return p.fail("node "+ref.Node, err)
+	}
+	if k.Management != "" && cli != nil {
+		return p.fail("management network "+k.Management, p.leave(ctx, cli, k.Management))
+	}
+	return nil
+}
+
+func (p *Provider) awaitGone(ctx context.Context, cli *client.Client, id string) error {
+	for {
+		_, err := cli.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+		if cerrdefs.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-time.After(glance):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// container finds the node's container: never another of the same name.
+func (p *Provider) container(ctx context.Context, n *node) (*client.Client, string, error) {
+	cli, err := p.Client()
+	if err != nil {
+		return nil, "", err
+	}
+	if id := n.known().ID; id != "" {
+		return cli, id, nil
+	}
+	list, err := cli.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: p.filter(n.ref)})
+	if err != nil {
+		return cli, "", err
+	}
+	if len(list.Items) == 0 {
+		return cli, "", fmt.Errorf("node %s has no container: %w", n.ref, backends.ErrNotFound)
+	}
+	return cli, list.Items[0].ID, nil
+}
+
+// filter selects our containers: of one node, of a lab, or all.
+func (p *Provider) filter(ref backends.NodeRef) client.Filters {
+	f := client.Filters{}.Add("label", labelHome+"="+p.home())
+	if ref.Lab != "" {
+		f.Add("label", labelLab+"="+ref.Lab)
+	}
+	if ref.Node != "" {
+		f.Add("label", labelNode+"="+ref.Node)
+	}
+	return f
+}

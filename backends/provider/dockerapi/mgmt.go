@@ -1,0 +1,171 @@
+package dockerapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
+
+	"archetype/backends"
+	"archetype/lab"
+)
+
+// The management network where the file does not say otherwise: containerlab's.
+const (
+	managementName = "clab"
+	managementIPv4 = "172.20.20.0/24"
+	managementIPv6 = "3fff:172:20:20::/64"
+)
+
+// management makes sure that the node's management network exists and returns
+// its name, or nothing when the node is in none.
+func (p *Provider) management(ctx context.Context, c backends.NodeConfig) (string, error) {
+	if mode := c.Node.Container.NetworkMode; mode != "" && mode != "bridge" {
+		return "", nil
+	}
+	m := lab.Management{}
+	if c.Management != nil {
+		m = *c.Management
+	}
+	m.Network = or(m.Network, managementName)
+	cli, err := p.Client()
+	if err != nil {
+		return "", err
+	}
+	p.mgmt.Lock()
+	defer p.mgmt.Unlock()
+	have, err := p.networks(ctx, cli, m.Network)
+	if err != nil || len(have) > 0 {
+		return m.Network, err
+	}
+	opt, err := networkOptions(m)
+	if err != nil {
+		return "", fmt.Errorf("management network %s: %w", m.Network, err)
+	}
+	opt.Labels = map[string]string{labelHome: p.home(), "containerlab": ""}
+	res, err := cli.NetworkCreate(ctx, m.Network, opt)
+	if err != nil && m.IPv6Subnet == "" && len(opt.IPAM.Config) > 1 {
+		// Nobody asked for IPv6, and this machine may have none.
+		opt.EnableIPv6 = nil
+		opt.IPAM.Config = opt.IPAM.Config[:1]
+		var err4 error
+		if res, err4 = cli.NetworkCreate(ctx, m.Network, opt); err4 == nil {
+			err = nil
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("management network %s: %w (another subnet can be named in the file under mgmt)", m.Network, err)
+	}
+	// The engine lets two networks have one name: who came second gives way.
+	all, err := p.networks(ctx, cli, m.Network)
+	if err != nil {
+		return "", err
+	}
+	if len(all) > 1 {
+		first := slices.MinFunc(all, func(a, b network.Summary) int { return a.Created.Compare(b.Created) })
+		if first.ID != res.ID {
+			_, err = cli.NetworkRemove(ctx, res.ID, client.NetworkRemoveOptions{})
+		}
+	}
+	return m.Network, err
+}
+
+// networks are those of exactly that name.
+func (p *Provider) networks(ctx context.Context, cli *client.Client, name string) ([]network.Summary, error) {
+	list, err := cli.NetworkList(ctx, client.NetworkListOptions{Filters: client.Filters{}.Add("name", name)})
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(list.Items, func(n network.Summary) bool { return n.Name != name }), nil
+}
+
+func networkOptions(m lab.Management) (client.NetworkCreateOptions, error) {
+	opt := client.NetworkCreateOptions{Driver: "bridge", Options: maps.Clone(m.DriverOptions), IPAM: &network.IPAM{Driver: "default"}}
+	if opt.Options == nil {
+		opt.Options = map[string]string{}
+	}
+	if m.Bridge != "" {
+		opt.Options["com.docker.network.bridge.name"] = m.Bridge
+	}
+	if m.MTU > 0 {
+		opt.Options["com.docker.network.driver.mtu"] = strconv.Itoa(m.MTU)
+	}
+	v4, v6 := m.IPv4Subnet, m.IPv6Subnet
+	if v4 == "" && v6 == "" {
+		v4, v6 = managementIPv4, managementIPv6
+	}
+	for _, s := range []struct{ subnet, gateway, pool string }{{v4, m.IPv4Gateway, m.IPv4Range}, {v6, m.IPv6Gateway, m.IPv6Range}} {
+		if s.subnet == "" || s.subnet == "auto" {
+			continue
+		}
+		var c network.IPAMConfig
+		var err error
+		if c.Subnet, err = netip.ParsePrefix(s.subnet); err != nil {
+			return opt, err
+		}
+		if s.gateway != "" {
+			if c.Gateway, err = netip.ParseAddr(s.gateway); err != nil {
+				return opt, err
+			}
+		}
+		if s.pool != "" {
+			if c.IPRange, err = netip.ParsePrefix(s.pool); err != nil {
+				return opt, err
+			}
+		}
+		if c.Subnet.Addr().Is6() {
+			yes := true
+			opt.EnableIPv6 = &yes
+		}
+		opt.IPAM.Config = append(opt.IPAM.Config, c)
+	}
+	return opt, nil
+}
+
+// leave removes a management network that no container uses any more, if we
+// made it.
+func (p *Provider) leave(ctx context.Context, cli *client.Client, name string) error {
+	p.mu.Lock()
+	for _, n := range p.nodes {
+		if n.known().Management == name {
+			p.mu.Unlock()
+			return nil
+		}
+	}
+	p.mu.Unlock()
+	p.mgmt.Lock()
+	defer p.mgmt.Unlock()
+	have, err := p.networks(ctx, cli, name)
+	if err != nil {
+		return err
+	}
+	for _, n := range have {
+		if n.Labels[labelHome] != p.home() {
+			continue
+		}
+		// One that does not run is not listed with the network.
+		list, err := cli.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("network", n.ID)})
+		if err != nil {
+			return err
+		}
+		if len(list.Items) > 0 {
+			continue
+		}
+		if _, err := cli.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{}); err != nil && !cerrdefs.IsNotFound(err) && !busy(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// busy reports that somebody has just come to use what was to be removed.
+func busy(err error) bool {
+	return cerrdefs.IsConflict(err) || cerrdefs.IsPermissionDenied(err) || errors.Is(err, backends.ErrConflict)
+}

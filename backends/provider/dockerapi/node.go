@@ -1,0 +1,267 @@
+package dockerapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"archetype/backends"
+	"archetype/backends/provider/gate"
+	"archetype/backends/provider/nskeep"
+	"archetype/vendors"
+)
+
+// node is what the provider keeps of a node beside its container. Its lock is
+// held over whole operations, so that they come one after the other.
+type node struct {
+	sync.Mutex
+	ref   backends.NodeRef
+	dir   string // for its socket, its namespace and what is noted of it
+	place *nskeep.Place
+
+	state    sync.Mutex // of what follows
+	kept     kept
+	server   *gate.Server
+	starting chan error // where a start of ours waits for the gate, or nil
+	release  chan struct{}
+	asked    bool   // its end was asked for
+	started  string // what the engine said last of its start
+	boot     uint64
+}
+
+// kept is noted on disk, for the next engine.
+type kept struct {
+	Container  string             `json:"container"` // the engine's name of it
+	ID         string             `json:"id"`        // the engine's, once it is made
+	Labels     map[string]string  `json:"labels"`
+	Interfaces []nskeep.Interface `json:"interfaces"`
+	Management string             `json:"management,omitempty"` // name of the network
+	Console    vendors.Console    `json:"console"`
+	Config     string             `json:"config,omitempty"` // hash of the startup configuration that was placed
+}
+
+func (p *Provider) folder(ref backends.NodeRef) string {
+	return filepath.Join(p.cfg.Run, ref.Lab, ref.Node)
+}
+
+// own is the node's own folder, for its mounts and files.
+func (p *Provider) own(ref backends.NodeRef) string {
+	return filepath.Join(p.cfg.Labs, ref.Lab, ref.Node)
+}
+
+// node finds or makes what is kept of a node.
+func (p *Provider) node(ref backends.NodeRef) *node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.nodes[ref]
+	if n == nil {
+		dir := p.folder(ref)
+		n = &node{ref: ref, dir: dir, place: nskeep.At(filepath.Join(dir, "ns"))}
+		if b, err := os.ReadFile(n.file()); err == nil {
+			_ = json.Unmarshal(b, &n.kept) // what cannot be read is noted anew by Create
+		}
+		p.nodes[ref] = n
+	}
+	return n
+}
+
+// peek is the node if anything is kept of it, else nil.
+func (p *Provider) peek(ref backends.NodeRef) *node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.nodes[ref]
+}
+
+// forget takes a node off the list.
+func (p *Provider) forget(n *node) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.nodes[n.ref] == n {
+		delete(p.nodes, n.ref)
+	}
+}
+
+func (n *node) file() string { return filepath.Join(n.dir, "node.json") }
+
+// box is what the container sees of the folder.
+func (n *node) box() string { return filepath.Join(n.dir, "box") }
+
+// note keeps what Create was told.
+func (n *node) note(k kept) error {
+	b, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(n.dir, 0o700); err != nil {
+		return err
+	}
+	if err := os.WriteFile(n.file()+".new", b, 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(n.file()+".new", n.file()); err != nil {
+		return err
+	}
+	n.state.Lock()
+	n.kept = k
+	n.state.Unlock()
+	return nil
+}
+
+func (n *node) known() kept {
+	n.state.Lock()
+	defer n.state.Unlock()
+	return n.kept
+}
+
+// interfaces are what a move has to know of the node's ends.
+func interfaces(c backends.NodeConfig) []nskeep.Interface {
+	var out []nskeep.Interface
+	for _, e := range c.Ends {
+		i := nskeep.Interface{Name: e.Interface}
+		i.Addresses = append(append([]netip.Prefix(nil), e.IPv4...), e.IPv6...)
+		out = append(out, i)
+	}
+	return out
+}
+
+// serve makes the node's gate answer.
+func (p *Provider) serve(n *node) error {
+	n.state.Lock()
+	defer n.state.Unlock()
+	if n.server != nil {
+		return nil
+	}
+	program, err := p.installedGate()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(n.box(), 0o755); err != nil {
+		return err
+	}
+	link := filepath.Join(n.box(), gate.Program)
+	if err := os.Link(program, link); errors.Is(err, os.ErrExist) {
+		if !sameFile(program, link) { // of another build: for the next container
+			if err := os.Link(program, link+".new"); err != nil && !errors.Is(err, os.ErrExist) {
+				return err
+			}
+			if err := os.Rename(link+".new", link); err != nil {
+				return err
+			}
+		}
+	} else if err != nil {
+		return err
+	}
+	n.server, err = gate.Listen(n.box(), func(pid int, gone <-chan struct{}) error { return n.open(pid, gone) })
+	return err
+}
+
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
+func (n *node) stopServing() {
+	n.state.Lock()
+	s := n.server
+	n.server = nil
+	n.state.Unlock()
+	if s != nil {
+		s.Close()
+	}
+}
+
+// patience is how long a container that was started behind our back is held
+// for interfaces that are being made.
+const patience = 30 * time.Second
+
+// open brings the node's interfaces to a container whose init waits. A start
+// of ours has them all in place; behind our back some may still be coming.
+func (n *node) open(pid int, gone <-chan struct{}) error {
+	n.state.Lock()
+	starting, want := n.starting, n.kept.Interfaces
+	n.state.Unlock()
+	err := n.place.Adopt(pid, want)
+	if starting != nil {
+		select {
+		case starting <- err:
+		default: // this start has been answered
+		}
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	stop := make(chan struct{})
+	release := make(chan struct{})
+	n.state.Lock()
+	n.release = release
+	n.state.Unlock()
+	go func() {
+		defer close(stop)
+		t := time.NewTimer(patience)
+		defer t.Stop()
+		select {
+		case <-gone:
+		case <-release:
+		case <-t.C:
+		}
+	}()
+	_, err = n.place.Await(want, stop)
+	return err
+}
+
+// letGo opens a gate that holds a container for interfaces.
+func (n *node) letGo() {
+	n.state.Lock()
+	defer n.state.Unlock()
+	if n.release != nil {
+		close(n.release)
+		n.release = nil
+	}
+}
+
+// expect prepares for a start of ours; the channel gets the gate's result.
+func (n *node) expect() chan error {
+	n.state.Lock()
+	defer n.state.Unlock()
+	n.asked = false
+	n.starting = make(chan error, 1)
+	return n.starting
+}
+
+func (n *node) expected() {
+	n.state.Lock()
+	defer n.state.Unlock()
+	n.starting = nil
+}
+
+// Attachment is the interface in the namespace where the node's interfaces
+// are at the moment.
+func (p *Provider) Attachment(_ context.Context, ref backends.NodeRef, iface string) (backends.Attachment, error) {
+	n := p.node(ref)
+	if !n.place.Exists() {
+		return backends.Attachment{}, fmt.Errorf("node %s: %w", ref, backends.ErrNotFound)
+	}
+	return backends.Attachment{Netns: n.place.Path(), Interface: iface}, nil
+}
+
+// cleanup removes what is kept of a node beside its container.
+func (p *Provider) cleanup(n *node) error {
+	n.stopServing()
+	p.forget(n)
+	err := n.place.Release()
+	err = errors.Join(err, os.RemoveAll(n.dir), os.RemoveAll(p.own(n.ref)))
+	_ = os.Remove(filepath.Dir(n.dir)) // the lab's, with its last node
+	_ = os.Remove(filepath.Dir(p.own(n.ref)))
+	return err
+}

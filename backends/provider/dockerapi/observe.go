@@ -1,0 +1,259 @@
+package dockerapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/client"
+
+	"archetype/backends"
+)
+
+// parallel bounds how many containers are looked at at once.
+const parallel = 8
+
+// List looks at all our containers.
+func (p *Provider) List(ctx context.Context, labName string) ([]backends.NodeStatus, error) {
+	cli, err := p.Client()
+	if err != nil {
+		return nil, err
+	}
+	list, err := cli.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: p.filter(backends.NodeRef{Lab: labName})})
+	if err != nil {
+		return nil, p.fail("list containers", err)
+	}
+	found := make([]*backends.NodeStatus, len(list.Items))
+	errs := make([]error, len(list.Items))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, parallel)
+	for i, item := range list.Items {
+		ref := backends.NodeRef{Lab: item.Labels[labelLab], Node: item.Labels[labelNode]}
+		wg.Add(1)
+		slots <- struct{}{}
+		go func() {
+			defer func() { <-slots; wg.Done() }()
+			st, err := p.look(ctx, cli, ref, item.ID)
+			switch {
+			case err == nil:
+				found[i] = &st
+			case !errors.Is(err, backends.ErrNotFound):
+				errs[i] = err
+			}
+		}()
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	var out []backends.NodeStatus
+	for _, st := range found {
+		if st != nil {
+			out = append(out, *st)
+		}
+	}
+	slices.SortFunc(out, func(a, b backends.NodeStatus) int { return strings.Compare(a.Ref.String(), b.Ref.String()) })
+	if labName == "" {
+		p.dropLeftovers(out)
+	}
+	return out, nil
+}
+
+// dropLeftovers gives up what is kept of labs that have no container left:
+// nobody will ask for it again.
+func (p *Provider) dropLeftovers(have []backends.NodeStatus) {
+	live := map[string]bool{"gate": true}
+	for _, st := range have {
+		live[st.Ref.Lab] = true
+	}
+	p.mu.Lock()
+	for ref := range p.nodes {
+		live[ref.Lab] = true
+	}
+	p.mu.Unlock()
+	labs, err := os.ReadDir(p.cfg.Run)
+	if err != nil {
+		return
+	}
+	for _, l := range labs {
+		if live[l.Name()] || !l.IsDir() {
+			continue
+		}
+		nodes, err := os.ReadDir(filepath.Join(p.cfg.Run, l.Name()))
+		if err != nil {
+			continue
+		}
+		for _, n := range nodes {
+			_ = p.cleanup(p.node(backends.NodeRef{Lab: l.Name(), Node: n.Name()}))
+		}
+	}
+}
+
+// look says what a container is now, and has the node's gate served.
+func (p *Provider) look(ctx context.Context, cli *client.Client, ref backends.NodeRef, id string) (backends.NodeStatus, error) {
+	res, err := cli.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return backends.NodeStatus{}, p.fail("node "+ref.Node, err)
+	}
+	n := p.node(ref)
+	if err := p.serve(n); err != nil {
+		return backends.NodeStatus{}, err
+	}
+	return n.status(&res.Container), nil
+}
+
+func (n *node) status(c *container.InspectResponse) backends.NodeStatus {
+	st := backends.NodeStatus{Ref: n.ref, Identifier: strings.TrimPrefix(c.Name, "/"), Labels: c.Config.Labels}
+	n.state.Lock()
+	defer n.state.Unlock()
+	if n.kept.ID == "" {
+		n.kept.ID, n.kept.Container = c.ID, st.Identifier
+	}
+	if n.kept.ID == c.ID && n.kept.Labels != nil {
+		st.Labels = n.kept.Labels // of the latest Create, which a container cannot change
+	}
+	s := c.State
+	if s == nil {
+		return st
+	}
+	at, err := time.Parse(time.RFC3339Nano, s.StartedAt)
+	if err == nil && at.Year() > 1 && s.StartedAt != n.started {
+		n.started = s.StartedAt
+		n.boot = max(n.boot+1, uint64(at.UnixNano()))
+	}
+	st.Boot = n.boot
+	if s.Running {
+		st.Running, st.PID, st.Started = true, s.Pid, at
+		if s.Health != nil {
+			switch s.Health.Status {
+			case container.Starting:
+				st.Health = backends.HealthStarting
+			case container.Healthy:
+				st.Health = backends.HealthHealthy
+			case container.Unhealthy:
+				st.Health = backends.HealthUnhealthy
+			}
+		}
+		if c.NetworkSettings != nil {
+			if e := c.NetworkSettings.Networks[n.kept.Management]; e != nil {
+				if e.IPAddress.IsValid() {
+					st.ManagementIPv4 = e.IPAddress.String()
+				}
+				if e.GlobalIPv6Address.IsValid() {
+					st.ManagementIPv6 = e.GlobalIPv6Address.String()
+				}
+			}
+		}
+		return st
+	}
+	if !n.asked && st.Boot > 0 {
+		st.ExitReason = ended(s)
+	}
+	return st
+}
+
+// ended says in words how a container's init ended.
+func ended(s *container.State) string {
+	switch {
+	case s.OOMKilled:
+		return "it used more memory than it may and was killed"
+	case s.Error != "":
+		return s.Error
+	case s.ExitCode == 127:
+		return "its command was not found (code 127)"
+	case s.ExitCode > 128 && s.ExitCode < 128+65:
+		return fmt.Sprintf("its init was ended by signal %d (code %d)", s.ExitCode-128, s.ExitCode)
+	default:
+		return fmt.Sprintf("its init ended with code %d", s.ExitCode)
+	}
+}
+
+// Events follows the engine's own stream, so that nothing waits for a poll.
+func (p *Provider) Events(ctx context.Context) (<-chan backends.NodeStatus, error) {
+	cli, err := p.Client()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := cli.Ping(ctx, client.PingOptions{}); err != nil {
+		return nil, p.fail("events", err)
+	}
+	f := p.filter(backends.NodeRef{}).Add("type", string(events.ContainerEventType))
+	for _, a := range []events.Action{events.ActionStart, events.ActionDie, events.ActionDestroy, events.ActionHealthStatus} {
+		f.Add("event", string(a))
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	in := cli.Events(ctx, client.EventsListOptions{Filters: f})
+	out := make(chan backends.NodeStatus)
+	go func() {
+		defer close(out)
+		defer cancel()
+		for {
+			select {
+			case m := <-in.Messages:
+				st, ok := p.news(ctx, cli, m)
+				if !ok {
+					continue
+				}
+				select {
+				case out <- st:
+				case <-ctx.Done():
+					return
+				}
+			case <-in.Err:
+				return
+			}
+		}
+	}()
+	return out, nil
+}
+
+// news looks at what an event speaks of: what is true now counts, not what
+// was when it was sent.
+func (p *Provider) news(ctx context.Context, cli *client.Client, m events.Message) (backends.NodeStatus, bool) {
+	ref := backends.NodeRef{Lab: m.Actor.Attributes[labelLab], Node: m.Actor.Attributes[labelNode]}
+	if ref.Lab == "" || ref.Node == "" {
+		return backends.NodeStatus{}, false
+	}
+	n := p.peek(ref)
+	if n == nil && m.Action == events.ActionDestroy {
+		return backends.NodeStatus{Ref: ref, Gone: true, Boot: uint64(max(0, m.TimeNano))}, true
+	}
+	if n == nil {
+		n = p.node(ref)
+	}
+	if id := n.known().ID; id != "" && id != m.Actor.ID {
+		return backends.NodeStatus{}, false // of a container that has been replaced
+	}
+	res, err := cli.ContainerInspect(ctx, m.Actor.ID, client.ContainerInspectOptions{})
+	switch {
+	case cerrdefs.IsNotFound(err):
+		return n.vanished(), true
+	case err != nil:
+		return backends.NodeStatus{}, false // the stream will end too
+	}
+	if st := res.Container.State; st != nil && st.Status == container.StateRemoving {
+		return backends.NodeStatus{}, false // the event of its end comes next
+	}
+	if err := p.serve(n); err != nil {
+		return backends.NodeStatus{}, false
+	}
+	return n.status(&res.Container), true
+}
+
+// vanished is the status of a node whose container is gone.
+func (n *node) vanished() backends.NodeStatus {
+	n.state.Lock()
+	defer n.state.Unlock()
+	n.kept.ID = ""
+	n.boot++
+	return backends.NodeStatus{Ref: n.ref, Gone: true, Boot: n.boot}
+}

@@ -1,0 +1,225 @@
+package nskeep
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// Adopt moves the node's interfaces into the network namespace of the process
+// and makes that the place where they are. What the network gave them stays
+// with them: names, aliases, hardware addresses, MTU, whether they are up, and
+// the addresses that wanted names; addresses that the node added itself do not.
+func (p *Place) Adopt(pid int, wanted []Interface) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.Same(pid) {
+		return nil
+	}
+	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+		return err
+	}
+	byName := map[string]Interface{}
+	for _, w := range wanted {
+		byName[w.Name] = w
+	}
+	to, err := open(netnsOf(pid))
+	if err != nil {
+		return err
+	}
+	defer to.close()
+	var from *ns
+	if p.Exists() {
+		if from, err = open(p.Path()); err != nil {
+			return err
+		}
+		defer from.close()
+		if err := from.moveAll(to, byName); err != nil {
+			return err
+		}
+	}
+	if err := p.hold(func(target string) error { return bind(netnsOf(pid), target) }); err != nil {
+		return err
+	}
+	if from != nil { // what came in meanwhile, before the path led elsewhere
+		if err := from.moveAll(to, byName); err != nil {
+			return err
+		}
+	}
+	return p.sweep(p.current())
+}
+
+// Missing lists the interfaces that are not in the place.
+func (p *Place) Missing(wanted []Interface) ([]string, error) {
+	n, err := open(p.Path())
+	if err != nil {
+		return nil, err
+	}
+	defer n.close()
+	links, err := n.LinkList()
+	if err != nil {
+		return nil, err
+	}
+	have := map[string]bool{}
+	for _, l := range links {
+		have[l.Attrs().Name] = true
+	}
+	var out []string
+	for _, w := range wanted {
+		if !have[w.Name] {
+			out = append(out, w.Name)
+		}
+	}
+	return out, nil
+}
+
+// Await returns once all interfaces are in the place or stop is closed; it
+// reports whether they are.
+func (p *Place) Await(wanted []Interface, stop <-chan struct{}) (bool, error) {
+	h, err := netns.GetFromPath(p.Path())
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = h.Close() }()
+	updates, done := make(chan netlink.LinkUpdate, 64), make(chan struct{})
+	defer func() {
+		close(done)
+		go func() { // the sender must not block for ever
+			for range updates { //nolint:revive // only drained
+			}
+		}()
+	}()
+	err = netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{Namespace: &h,
+		ErrorCallback: func(error) {}})
+	if err != nil {
+		return false, err
+	}
+	for {
+		missing, err := p.Missing(wanted)
+		if err != nil || len(missing) == 0 {
+			return err == nil, err
+		}
+		select {
+		case _, ok := <-updates:
+			if !ok {
+				return false, errors.New("lost sight of the interfaces")
+			}
+		case <-stop:
+			return false, nil
+		}
+	}
+}
+
+// ns is an open namespace with a netlink socket inside it.
+type ns struct {
+	*netlink.Handle
+	fd netns.NsHandle
+}
+
+func open(path string) (*ns, error) {
+	fd, err := netns.GetFromPath(path)
+	if err != nil {
+		return nil, fmt.Errorf("namespace %s: %w", path, err)
+	}
+	h, err := netlink.NewHandleAt(fd, unix.NETLINK_ROUTE)
+	if err != nil {
+		_ = fd.Close()
+		return nil, fmt.Errorf("namespace %s: %w", path, err)
+	}
+	return &ns{h, fd}, nil
+}
+
+func (n *ns) close() {
+	n.Handle.Close()
+	_ = n.fd.Close()
+}
+
+// moveAll moves every interface of the node's from one namespace to another.
+func (n *ns) moveAll(to *ns, wanted map[string]Interface) error {
+	links, err := n.LinkList()
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		a := l.Attrs()
+		if a.Flags&net.FlagLoopback != 0 || !ours(a.Name, a.Alias, wanted) {
+			continue
+		}
+		if err := n.move(l, to, wanted[a.Name].Addresses); err != nil {
+			return fmt.Errorf("interface %s: %w", a.Name, err)
+		}
+	}
+	return nil
+}
+
+func (n *ns) move(l netlink.Link, to *ns, addresses []netip.Prefix) error {
+	a := l.Attrs()
+	err := n.LinkSetNsFd(l, int(to.fd))
+	switch {
+	case errors.Is(err, syscall.ENODEV):
+		return nil // it has just been removed
+	case errors.Is(err, syscall.EEXIST):
+		return fmt.Errorf("the container already has one of that name: give the link's interface another name, or set network-mode: none (%w)", err)
+	case err != nil:
+		return fmt.Errorf("move into the container: %w", err)
+	}
+	moved, err := to.LinkByName(a.Name)
+	if err != nil {
+		return err
+	}
+	to.keepAddresses(a.Name)
+	if a.Flags&net.FlagUp != 0 {
+		if err := to.LinkSetUp(moved); err != nil {
+			return err
+		}
+	}
+	for _, p := range addresses {
+		addr := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
+		if p.Addr().Is6() {
+			addr.Flags = unix.IFA_F_NODAD // nobody else is on the cable
+		}
+		if err := to.AddrAdd(moved, addr); err != nil && !errors.Is(err, syscall.EEXIST) {
+			return fmt.Errorf("address %s: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// keepAddresses lets an interface keep its IPv6 addresses while it is down, as
+// it does the others; the kernel resets this with every move. A kernel without
+// IPv6 has nothing to keep.
+func (n *ns) keepAddresses(name string) {
+	_ = n.do(func() error {
+		return os.WriteFile(filepath.Join("/proc/sys/net/ipv6/conf", name, "keep_addr_on_down"), []byte("1"), 0)
+	})
+}
+
+// do runs f on a thread inside the namespace.
+func (n *ns) do(f func() error) error {
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer home.Close()
+	if err := netns.Set(n.fd); err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	err = f()
+	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
+		return errors.Join(err, back) // the thread stays locked, so nobody else gets it
+	}
+	runtime.UnlockOSThread()
+	return err
+}
