@@ -235,11 +235,17 @@ func (e *Engine) Backends(ctx context.Context) ([]api.BackendInfo, error) {
 	return out, nil
 }
 
-// kindOr stands in for a kind that is not known any more, so that a node of
-// it can still be stopped and removed.
-func kindOr(k *vendors.Kind) *vendors.Kind {
+// kindUnder is the kind as it behaves under a provider. An empty one stands in
+// for a kind that is not known any more, so that a node of it can still be
+// stopped and removed.
+func (e *Engine) kindUnder(provider string, k *vendors.Kind) *vendors.Kind {
 	if k == nil {
 		return &vendors.Kind{}
+	}
+	if p, ok := e.opt.Backends.Provider(provider); ok {
+		if a, ok := p.(backends.KindAdapter); ok {
+			return a.Adapt(k)
+		}
 	}
 	return k
 }

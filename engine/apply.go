@@ -121,7 +121,7 @@ func (c *controller) wantNode(i int, spec lab.Node, config string) {
 		n.restart = n.actual.Alive() || n.busy != nil
 	}
 	n.remove = false
-	n.spec, n.index, n.kind, n.config, n.hash, n.provider = spec, i, kindOr(kind), config, hash, provider
+	n.spec, n.index, n.kind, n.config, n.hash, n.provider = spec, i, c.e.kindUnder(provider, kind), config, hash, provider
 	n.touch()
 	c.saveNode(n)
 }

@@ -185,8 +185,7 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 // condemned takes a node that the store still has but the topology has not
 // into the model, to be removed.
 func (c *controller) condemned(r store.Node) *node {
-	kind := c.e.kind(r.Kind)
-	n := &node{spec: lab.Node{Name: r.Name, Kind: r.Kind}, kind: kindOr(kind), provider: r.Provider,
+	n := &node{spec: lab.Node{Name: r.Name, Kind: r.Kind}, kind: c.e.kindUnder(r.Provider, c.e.kind(r.Kind)), provider: r.Provider,
 		hash: r.Hash, index: len(c.m.nodeOrder), remove: true}
 	c.m.nodes[r.Name] = n
 	c.m.nodeOrder = append(c.m.nodeOrder, n)

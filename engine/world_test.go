@@ -12,6 +12,7 @@ import (
 
 	"archetype/backends"
 	"archetype/lab"
+	"archetype/vendors"
 )
 
 // world is a simulated machine for tests of the engine: a provider and a
@@ -277,6 +278,8 @@ func (l *simLog) Read(b []byte) (int, error) {
 	return n, err
 }
 func (l *simLog) Close() error { return nil }
+
+func (p simProvider) Adapt(k *vendors.Kind) *vendors.Kind { return k.AsEmbedded() }
 
 func (p simProvider) Logs(ctx context.Context, ref backends.NodeRef, _ backends.LogOptions) (io.ReadCloser, error) {
 	p.w.mu.Lock()

@@ -42,6 +42,7 @@ type Choices struct {
 	ConsoleKey  string        `yaml:"console_key"`  // leaves a console
 	BootTimeout time.Duration `yaml:"boot_timeout"` // for kinds that name none
 	OVS         OVS           `yaml:"ovs"`
+	Docker      Endpoint      `yaml:"docker"`
 }
 
 // OVS says how Open vSwitch is used.
@@ -49,7 +50,6 @@ type OVS struct {
 	Mode   string `yaml:"mode"`   // shared: one bridge for all labs; dedicated: one a lab
 	Bridge string `yaml:"bridge"` // name of the shared one
 	Socket string `yaml:"socket"` // of ovsdb-server
-	Docker      Endpoint      `yaml:"docker"`
 }
 
 // Endpoint says where a container engine is reached.

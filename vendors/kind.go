@@ -171,6 +171,10 @@ type Option struct {
 // Embedded says how a kind runs without an image: as processes of this
 // machine inside namespaces.
 type Embedded struct {
+	// Readiness and Progress stand in for the kind's own: its processes are
+	// watched by an init of ours.
+	Readiness Readiness  `yaml:"readiness,omitempty" json:"readiness,omitzero"`
+	Progress  []Progress `yaml:"progress,omitempty" json:"progress,omitempty"`
 	// Bridge is the name of a bridge that every interface of the node joins:
 	// the node is a switch.
 	Bridge string `yaml:"bridge,omitempty" json:"bridge,omitempty"`
@@ -185,6 +189,17 @@ type Embedded struct {
 	Folders []string `yaml:"folders,omitempty" json:"folders,omitempty"`
 	// Files are written before anything starts; the key is the path in the node.
 	Files map[string]string `yaml:"files,omitempty" json:"files,omitempty"`
+}
+
+// AsEmbedded is the kind as it is without an image: with the readiness and the
+// progress that its Embedded part names.
+func (k *Kind) AsEmbedded() *Kind {
+	if k.Embedded.Readiness.Probe == "" {
+		return k
+	}
+	out := *k
+	out.Readiness, out.Progress = k.Embedded.Readiness, k.Embedded.Progress
+	return &out
 }
 
 // Need is a program of this machine that a kind cannot do without.

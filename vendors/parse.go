@@ -175,19 +175,10 @@ func (p *checker) kind(k *Kind) {
 			p.at(fmt.Sprintf("$.mounts[%d]", i), "mount without a source")
 		}
 	}
-	p.readiness(k.Readiness)
-	for i, g := range k.Progress {
-		at := fmt.Sprintf("$.progress[%d]", i)
-		if (g.Text == "") == (g.Regexp == "") {
-			p.at(at, "progress needs either text or regexp, and not both")
-		}
-		if g.Regexp != "" {
-			p.regexp(at+".regexp", g.Regexp)
-		}
-		if g.Percent < 1 || g.Percent > 100 {
-			p.at(at+".percent", "percent %d is not within 1 to 100", g.Percent)
-		}
-	}
+	p.readiness("$.readiness", k.Readiness)
+	p.progress("$.progress", k.Progress)
+	p.readiness("$.embedded.readiness", k.Embedded.Readiness)
+	p.progress("$.embedded.progress", k.Embedded.Progress)
 	if k.StartupConfig.Path != "" {
 		p.absolute("$.startup_config.path", "startup configuration", k.StartupConfig.Path)
 	}
@@ -238,24 +229,39 @@ func (p *checker) interfaces(i Interfaces) {
 	}
 }
 
-func (p *checker) readiness(r Readiness) {
-	p.oneOf("$.readiness.probe", "readiness probe", r.Probe, "", "none", "log", "command")
+func (p *checker) progress(path string, list []Progress) {
+	for i, g := range list {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if (g.Text == "") == (g.Regexp == "") {
+			p.at(at, "progress needs either text or regexp, and not both")
+		}
+		if g.Regexp != "" {
+			p.regexp(at+".regexp", g.Regexp)
+		}
+		if g.Percent < 1 || g.Percent > 100 {
+			p.at(at+".percent", "percent %d is not within 1 to 100", g.Percent)
+		}
+	}
+}
+
+func (p *checker) readiness(path string, r Readiness) {
+	p.oneOf(path+".probe", "readiness probe", r.Probe, "", "none", "log", "command")
 	switch r.Probe {
 	case "log":
 		if r.Pattern == "" {
-			p.at("$.readiness.probe", "a log probe needs a pattern")
+			p.at(path+".probe", "a log probe needs a pattern")
 		}
 	case "command":
 		if len(r.Command) == 0 {
-			p.at("$.readiness.probe", "a command probe needs a command")
+			p.at(path+".probe", "a command probe needs a command")
 		}
 	}
 	if r.Pattern != "" {
-		p.regexp("$.readiness.pattern", r.Pattern)
+		p.regexp(path+".pattern", r.Pattern)
 	}
 	for name, d := range map[string]Duration{"interval": r.Interval, "timeout": r.Timeout} {
 		if time.Duration(d) < 0 {
-			p.at("$.readiness."+name, "%s cannot be negative", name)
+			p.at(path+"."+name, "%s cannot be negative", name)
 		}
 	}
 }

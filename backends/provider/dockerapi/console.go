@@ -43,7 +43,7 @@ func (p *Provider) Console(ctx context.Context, ref backends.NodeRef, size backe
 		}
 		env := []string{"TERM=xterm-256color"}
 		created, err := cli.ExecCreate(ctx, at.Container.ID, client.ExecCreateOptions{User: k.Console.User, TTY: true, Env: env,
-			AttachStdin: true, AttachStdout: true, AttachStderr: true, Cmd: []string{shell}})
+			AttachStdin: true, AttachStdout: true, AttachStderr: true, Cmd: shell})
 		if err != nil {
 			return nil, p.fail("node "+ref.Node, err)
 		}
@@ -71,8 +71,8 @@ func (k kept) shells() []string {
 	return []string{"bash", "sh"}
 }
 
-// find returns the first of the programs that the container has.
-func (p *Provider) find(ctx context.Context, cli *client.Client, at *client.ContainerInspectResult, names []string) (string, error) {
+// find returns the first of the command lines whose program the container has.
+func (p *Provider) find(ctx context.Context, cli *client.Client, at *client.ContainerInspectResult, lines []string) ([]string, error) {
 	search := defaultPath
 	for _, e := range at.Container.Config.Env {
 		if v, ok := strings.CutPrefix(e, "PATH="); ok {
@@ -83,28 +83,34 @@ func (p *Provider) find(ctx context.Context, cli *client.Client, at *client.Cont
 	if rerr == nil {
 		defer func() { _ = unix.Close(root) }()
 	}
-	for _, name := range names {
-		if strings.HasPrefix(name, "/") {
-			search = path.Dir(name)
+	for _, line := range lines {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
 		}
-		for _, dir := range strings.Split(search, ":") {
-			file := path.Join("/", dir, path.Base(name))
+		dirs := strings.Split(search, ":")
+		if strings.HasPrefix(words[0], "/") {
+			dirs = []string{path.Dir(words[0])}
+		}
+		for _, dir := range dirs {
+			file := path.Join("/", dir, path.Base(words[0]))
+			found := append([]string{file}, words[1:]...)
 			if rerr == nil { // without asking the engine
 				if there(root, file) {
-					return file, nil
+					return found, nil
 				}
 				continue
 			}
 			_, err := cli.ContainerStatPath(ctx, at.Container.ID, client.ContainerStatPathOptions{Path: file})
 			if err == nil {
-				return file, nil
+				return found, nil
 			}
 			if !cerrdefs.IsNotFound(err) {
-				return "", err
+				return nil, err
 			}
 		}
 	}
-	return "", fmt.Errorf("its image has no console: none of %s is in it (%w)", strings.Join(names, ", "), backends.ErrUnsupported)
+	return nil, fmt.Errorf("its image has no console: none of %s is in it (%w)", strings.Join(lines, ", "), backends.ErrUnsupported)
 }
 
 // there reports whether a path exists below a root that its links cannot

@@ -33,6 +33,7 @@ type Provider struct {
 var (
 	_ backends.Provider    = (*Provider)(nil)
 	_ backends.StatsReader = (*Provider)(nil)
+	_ backends.KindAdapter = (*Provider)(nil)
 )
 
 // New makes the provider; Close ends what it follows, not its nodes.
@@ -49,6 +50,9 @@ func (p *Provider) Close() error { return p.logs.close() }
 
 // Name is "netns".
 func (p *Provider) Name() string { return "netns" }
+
+// Adapt has the kind ready when our own init says so.
+func (p *Provider) Adapt(k *vendors.Kind) *vendors.Kind { return k.AsEmbedded() }
 
 // Available says that the holder answers: it tried all that is needed.
 func (p *Provider) Available(ctx context.Context) backends.Availability {
