@@ -5,11 +5,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 	"unsafe"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"archetype/backends"
@@ -105,30 +107,51 @@ func (n *Network) pair(panel, ns *nsnet.NS, p backends.Port) (far string, err er
 	if err != nil {
 		return "", err
 	}
+	v := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: p.Attachment.Interface, PeerHardwareAddr: mac,
+		PeerNamespace: ns.FD(), PeerMTU: uint32(max(0, p.MTU))}
+	v.MTU, v.Group = p.MTU, n.group(p.Lab)
 	for range 3 {
 		var random [4]byte
 		_, _ = rand.Read(random[:])
-		far = nsnet.Prefix("o", n.owner+"/"+p.Lab) + hex.EncodeToString(random[:])
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name, attrs.MTU, attrs.Group = far, p.MTU, n.group(p.Lab)
-		err = panel.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: p.Attachment.Interface, PeerHardwareAddr: mac,
-			PeerNamespace: ns.FD(), PeerMTU: uint32(max(0, p.MTU))})
-		if !errors.Is(err, syscall.EEXIST) {
+		v.Name = nsnet.Prefix("o", n.owner+"/"+p.Lab) + hex.EncodeToString(random[:])
+		if err = panel.LinkAdd(v); !errors.Is(err, syscall.EEXIST) {
 			break
 		}
 	}
 	if err != nil {
 		return "", err
 	}
-	l, err := panel.LinkByName(far)
-	if err != nil {
+	if err := hush(panel, v); err != nil {
 		return "", err
 	}
-	// The far end only carries frames: it has no address and says nothing.
-	if err := panel.Sysctl("ipv6/conf/"+far+"/disable_ipv6", "1"); err != nil {
-		return "", err
+	return v.Name, panel.LinkSetAlias(v, nsnet.Alias(use, p.Lab, p.End.String()))
+}
+
+// hush makes a far end only carry frames: the host neither says anything on it
+// nor heeds what it hears. A switch in the kernel takes every frame, but one in
+// user space gets copies; without this the host would answer a node's ARP and
+// believe its router advertisements.
+func hush(panel *nsnet.NS, l netlink.Link) error {
+	if err := panel.LinkSetARPOff(l); err != nil {
+		return err
 	}
-	return far, panel.LinkSetAlias(l, nsnet.Alias(use, p.Lab, p.End.String()))
+	err := panel.LinkSetIP6AddrGenMode(l, nl.IN6_ADDR_GEN_MODE_NONE)
+	if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) && !errors.Is(err, unix.EOPNOTSUPP) {
+		return err
+	}
+	name := l.Attrs().Name
+	return panel.Do(func() error {
+		return errors.Join(setting("ipv4/conf/"+name+"/rp_filter", "1"), setting("ipv6/conf/"+name+"/accept_ra", "0"))
+	})
+}
+
+// setting writes one of a namespace. One that this kernel lacks is no error.
+func setting(name, value string) error {
+	err := os.WriteFile("/proc/sys/net/"+name, []byte(value), 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // tap checks one that a provider made.

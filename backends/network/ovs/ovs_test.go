@@ -8,9 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"archetype/backends/network/nsnet"
 	"archetype/backends/network/ovs"
 	"archetype/lab"
-	"golang.org/x/sys/unix"
 )
 
 func TestConnectAndCut(t *testing.T) {
@@ -110,5 +113,35 @@ func TestTCP(t *testing.T) {
 	got, err := io.ReadAll(c)
 	if err != nil || !bytes.Equal(got, sent) {
 		t.Errorf("%d of %d bytes came back: %v", len(got), len(sent), err)
+	}
+}
+
+// What a node sends stays on its cable: the host, where the switch has its
+// interfaces, must not take it for its own.
+func TestTheHostDoesNotHear(t *testing.T) {
+	b := newBench(t, ovs.Config{})
+	host, err := nsnet.Open(b.sw.Namespace())
+	b.must(err)
+	defer host.Close()
+	lo, err := host.LinkByName("lo")
+	b.must(err)
+	b.must(host.LinkSetUp(lo))
+	addr, err := netlink.ParseAddr("192.0.2.1/32")
+	b.must(err)
+	b.must(host.AddrAdd(lo, addr))
+	l := b.cable("a:eth1", "b:eth1")
+	b.must(b.Connect(t.Context(), l))
+	b.talks(l)
+	x := b.socket(l.A)
+	ask := frame("ff:ff:ff:ff:ff:ff", nil, "", 0)
+	copy(ask[12:], []byte{8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 0xee, 192, 0, 2, 9, 0, 0, 0, 0, 0, 0, 192, 0, 2, 1})
+	if _, err := unix.Write(x, ask); err != nil {
+		t.Fatal(err)
+	}
+	b.talks(l) // the answer would have been first
+	for f := range everything(x) {
+		if f[12] == 8 && f[13] == 6 {
+			t.Errorf("the host answers a node: %x", f)
+		}
 	}
 }

@@ -185,6 +185,22 @@ func receive(fd int, wait time.Duration) []byte {
 	}
 }
 
+// everything is what has arrived at a socket.
+func everything(fd int) func(func([]byte) bool) {
+	return func(yield func([]byte) bool) {
+		buf := make([]byte, 70000)
+		for {
+			n, from, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
+			if err != nil {
+				return
+			}
+			if sa, ok := from.(*unix.SockaddrLinklayer); ok && sa.Pkttype != unix.PACKET_OUTGOING && !yield(buf[:n]) {
+				return
+			}
+		}
+	}
+}
+
 // crosses reports whether a frame sent at x is what arrives at y.
 func crosses(x, y int, f []byte, wait time.Duration) (got []byte, ok bool) {
 	if _, err := unix.Write(x, f); err != nil {

@@ -1,0 +1,95 @@
+package ovs_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"archetype/backends"
+	"archetype/backends/network/nsnet"
+	"archetype/backends/network/ovs"
+)
+
+// BenchmarkPorts wires links on a switch: with Connect, as many at once as an
+// engine on two processors asks for and all at once, and by ovs-vsctl, a
+// process per port, on interfaces that are there already.
+func BenchmarkPorts(b *testing.B) {
+	for _, ports := range []int{200, 1000} {
+		for _, atOnce := range []int{8, ports / 2} {
+			b.Run(fmt.Sprintf("Connect/ports=%d/at-once=%d", ports, atOnce), func(b *testing.B) {
+				measure(b, ports, func(w *bench, links []backends.Link) { w.connectAll(links, atOnce) })
+			})
+		}
+		b.Run(fmt.Sprintf("ovs-vsctl/ports=%d", ports), func(b *testing.B) {
+			measure(b, ports, func(w *bench, links []backends.Link) {
+				for i, l := range links {
+					for _, p := range []backends.Port{l.A, l.B} {
+						name := fmt.Sprintf("v%s", p.End.Interface)
+						if p.End.Node == l.B.End.Node {
+							name = "w" + name
+						}
+						w.sw.Ctl("--may-exist", "add-br", "arch0", "--", "set", "bridge", "arch0", "datapath_type=netdev",
+							"--", "add-port", "arch0", name, fmt.Sprintf("tag=%d", i+1))
+					}
+				}
+			})
+		})
+	}
+}
+
+func measure(b *testing.B, ports int, f func(*bench, []backends.Link)) {
+	var took time.Duration
+	for range b.N {
+		b.StopTimer()
+		w := newBench(b, ovs.Config{})
+		links := make([]backends.Link, ports/2)
+		for i := range links {
+			links[i] = w.cable(fmt.Sprintf("a:e%d", i), fmt.Sprintf("b:e%d", i))
+		}
+		for _, l := range links {
+			w.veth("v" + l.A.End.Interface)
+			w.veth("wv" + l.B.End.Interface)
+		}
+		b.StartTimer()
+		start := time.Now()
+		f(w, links)
+		took += time.Since(start)
+		b.StopTimer()
+		w.must(w.Cleanup(context.Background(), labName))
+	}
+	b.ReportMetric(float64(ports*b.N)/took.Seconds(), "ports/s")
+	b.ReportMetric(0, "ns/op")
+}
+
+// connectAll connects links, so many at once.
+func (b *bench) connectAll(links []backends.Link, atOnce int) {
+	b.t.Helper()
+	gate := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	for _, l := range links {
+		gate <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-gate }()
+			if err := b.Connect(context.Background(), l); err != nil {
+				b.t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// veth makes a pair for ovs-vsctl to use.
+func (b *bench) veth(name string) {
+	b.t.Helper()
+	ns, err := nsnet.Open(b.sw.Namespace())
+	b.must(err)
+	defer ns.Close()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.Flags = name, net.FlagUp
+	b.must(ns.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "p" + name}))
+}
