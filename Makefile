@@ -31,7 +31,7 @@ conformance: ## run every provider with every network and write the table in doc
 
 bench: $(BIN) ## measure, side by side with yardsticks, and print ratios
 	@scripts/test-setup bench
-	@scripts/bench
+	@$(GO) run ./scripts/bench $(BENCHFLAGS)
 
 lint: ## vet and golangci-lint
 	$(GO) vet ./...

@@ -73,7 +73,7 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	e := &Engine{opt: opt, log: opt.Log, now: opt.Now, ctx: ctx, cancel: cancel,
 		hub: newHub(), labs: map[string]*controller{},
-		slots: make(chan struct{}, max(8, 4*runtime.NumCPU()))}
+		slots: make(chan struct{}, max(16, 8*runtime.NumCPU()))}
 	e.persist = newPersister(opt.Store, opt.Log, func(err error) {
 		e.publishEvents([]*api.Event{{Seq: e.nextEvent(), Time: e.now(), Level: api.LevelError,
 			Text: "state could not be saved: " + reason(err)}})
