@@ -66,6 +66,9 @@ type TunnelStatus struct {
 	// Attachment is where a link meets the tunnel; Joined, whether one does.
 	Attachment Attachment
 	Joined     bool
+	// Whole says that frames must come to the attachment with their checksums
+	// in them: what sends them may not leave those to its device.
+	Whole  bool
 	Rx, Tx     Counters // from and to the far end
 	Notes      []string // what was chosen for the user and why, such as a lower MTU
 	Reason     string   // why it is not active, or not joined

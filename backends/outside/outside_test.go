@@ -447,4 +447,3 @@ func TestEvents(t *testing.T) {
 	for range events { //nolint:revive // until it is closed
 	}
 }
-

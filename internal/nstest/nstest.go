@@ -3,8 +3,10 @@
 package nstest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -246,10 +248,76 @@ func send(from, to *NS, address string, size int, wait time.Duration) error {
 	}
 }
 
+// Stream sends some bytes by TCP, larger than any packet, and returns nil once
+// they have arrived.
+func Stream(from, to *NS, address string) error {
+	var l net.Listener
+	err := to.Do(func() (err error) {
+		l, err = net.Listen("tcp", net.JoinHostPort(address, "0"))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
+	_ = l.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+	sent := bytes.Repeat([]byte("archetype"), 20_000)
+	failed := make(chan error, 1)
+	go func() {
+		var c net.Conn
+		err := from.Do(func() (err error) {
+			c, err = net.DialTimeout("tcp", l.Addr().String(), patience)
+			return err
+		})
+		if err == nil {
+			_ = c.SetDeadline(time.Now().Add(patience))
+			_, err = c.Write(sent)
+			_ = c.Close()
+		}
+		failed <- err
+	}()
+	c, err := l.Accept()
+	if err != nil {
+		return errors.Join(err, <-failed)
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	got, err := io.ReadAll(c)
+	if err := errors.Join(err, <-failed); err != nil {
+		return err
+	}
+	if !bytes.Equal(got, sent) {
+		return fmt.Errorf("%d bytes arrived that are not the %d sent", len(got), len(sent))
+	}
+	return nil
+}
+
+// Enter opens a namespace that somebody else made.
+func Enter(t *testing.T, path string) *NS {
+	t.Helper()
+	ns, err := nsnet.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(ns.Close)
+	return &NS{NS: ns, Path: path, t: t}
+}
+
 // Until waits until f holds.
 func Until(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !f(); time.Sleep(10 * time.Millisecond) {
+	until(t, patience, what, f)
+}
+
+// UntilSlow does so for what others do at intervals of seconds.
+func UntilSlow(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	until(t, 6*patience, what, f)
+}
+
+func until(t *testing.T, wait time.Duration, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(wait); !f(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("never: " + what)
 		}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"syscall"
-	"unsafe"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -71,7 +70,7 @@ func (n *Network) attach(panel *nsnet.NS, p backends.Port, plain bool) (far stri
 		}
 	}
 	if plain {
-		if err := ns.Do(func() error { return checksums(name) }); err != nil {
+		if err := ns.Checksums(name); err != nil {
 			return "", fmt.Errorf("turn checksum offload off: %w", err)
 		}
 	}
@@ -212,28 +211,6 @@ func unplug(panel *nsnet.NS, e end, name string) error {
 		return nil
 	}
 	return panel.Delete(name)
-}
-
-// checksums makes the kernel put them into what leaves through an interface:
-// a switch in user space hands frames on as it finds them.
-func checksums(name string) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	value := struct{ cmd, data uint32 }{cmd: unix.ETHTOOL_STXCSUM}
-	req := struct {
-		name [unix.IFNAMSIZ]byte
-		data unsafe.Pointer
-		_    [16]byte
-	}{data: unsafe.Pointer(&value)}
-	copy(req.name[:unix.IFNAMSIZ-1], name)
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&req)))
-	if errno != 0 && errno != unix.EOPNOTSUPP {
-		return errno
-	}
-	return nil
 }
 
 // dedicated is the name of a lab's own bridge, as telling as 15 letters allow.

@@ -352,7 +352,8 @@ func (o *Overlay) join(t backends.Tunnel) error {
 		}
 	}
 	_ = o.panel.LinkSetBRSlaveGroupFwdMask(port, portForwards)
-	return nil
+	// A cable's end has no address and says nothing.
+	return o.panel.Sysctl("ipv6/conf/"+portName(t)+"/disable_ipv6", "1")
 }
 
 // Delete removes the near end; the interface at its attachment is the
