@@ -125,6 +125,7 @@ var linkConstructs = []construct{
 	{"ipv4", served, "one for each end"},
 	{"ipv6", served, "one for each end"},
 	{"labels", served, ""},
+	{"impair", served, "Archetype's own: `delay`, `jitter`, `loss`, `corruption`, `rate`, both ways"},
 	{"vars", drawn, "for containerlab's configuration engine"},
 	{"host-interface", served, ""},
 	{"mode", served, "of macvlan"},
@@ -143,9 +144,13 @@ var endpointConstructs = []construct{
 	{"mac", served, ""},
 	{"ipv4", served, ""},
 	{"ipv6", served, ""},
+	{"impair", served, "Archetype's own: for the frames that leave this end"},
 	{"vars", drawn, "for containerlab's configuration engine"},
 	{"labels", drawn, ""},
 }
+
+var impairConstructs = []construct{{"delay", served, ""}, {"jitter", served, ""}, {"loss", served, "per cent"},
+	{"corruption", served, "per cent"}, {"rate", served, "such as `10mbit`"}}
 
 var dnsConstructs = []construct{{"servers", served, ""}, {"search", served, ""}, {"options", served, ""}}
 

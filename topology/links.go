@@ -38,9 +38,11 @@ func (r *reader) link(t *lab.Topology, v *value, index int) {
 		}
 	}
 	l := lab.Link{}
+	var impair lab.Impairment
 	r.fields(v, what, linkConstructs, map[string]func(field){
 		"mtu":    func(f field) { l.MTU = r.integer(f.value, what+": mtu", minMTU, maxMTU) },
 		"labels": func(f field) { l.Labels = r.strMap(f.value, what+": labels") },
+		"impair": func(f field) { impair = r.impairment(f.value, what+": impair") },
 	})
 	if kind.outside {
 		r.outsideLink(t, v, kind, l, index, what)
@@ -64,6 +66,11 @@ func (r *reader) link(t *lab.Topology, v *value, index int) {
 		}
 	}
 	l.A, l.B = both[0], both[1]
+	for _, end := range []*lab.End{&l.A, &l.B} {
+		if end.Impair.IsZero() { // the end's own wins
+			end.Impair = impair
+		}
+	}
 	r.addresses(v.get("ipv4"), &l, what+": ipv4", false)
 	r.addresses(v.get("ipv6"), &l, what+": ipv6", true)
 	switch {
@@ -108,6 +115,7 @@ func (r *reader) end(t *lab.Topology, v *value, what string) (end lab.End, out *
 			"mac":       func(f field) { end.MAC = r.mac(f.value, what) },
 			"ipv4":      func(f field) { end.IPv4 = r.endAddresses(f.value, what+": ipv4", false) },
 			"ipv6":      func(f field) { end.IPv6 = r.endAddresses(f.value, what+": ipv6", true) },
+			"impair":    func(f field) { end.Impair = r.impairment(f.value, what+": impair") },
 		})
 		if node == "" || ifc == "" {
 			if r.fails == before {
