@@ -183,7 +183,7 @@ func remove(b *bench) {
 }
 
 func transfer(b *bench) {
-	const size = 48 << 20
+	const size = 16 << 20
 	l := b.addressed(b.cable("a", "b"))
 	b.connect(l)
 	b.passes(l)

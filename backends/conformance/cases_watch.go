@@ -122,11 +122,11 @@ func behindOurBack(b *bench) {
 // The lab ends while another has links between the same nodes and strangers
 // have interfaces of such names in the panel.
 func cleanup(b *bench) {
-	ns, err := nsnet.Open(b.env.Panel)
+	ns, err := nsnet.Open(b.panel)
 	b.must(err)
 	defer ns.Close()
 	var strangers []string
-	for _, letter := range []string{"b", "h", "p"} {
+	for _, letter := range []string{"b", "h", "p", "o"} {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name, attrs.Flags = nsnet.Name(letter, b.lab, "a stranger"), net.FlagUp
 		b.must(ns.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}))

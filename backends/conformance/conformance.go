@@ -25,6 +25,8 @@ type Env struct {
 	// Panel is the path of the network namespace in which networks keep their
 	// own parts. The suite looks there for what is left behind.
 	Panel string
+	// Rootless says that the provider's nodes belong to an ordinary user.
+	Rootless bool
 	// Prepare changes a node's configuration to what the provider needs, such
 	// as an image that is there. May be nil.
 	Prepare func(*backends.NodeConfig)
@@ -53,6 +55,9 @@ type Provider struct {
 type Network struct {
 	Name string
 	New  func(t *testing.T, env *Env) backends.Network
+	// Panel is the path of the namespace where this network keeps its parts
+	// when it is another than Env.Panel. May be nil.
+	Panel func(backends.Network) string
 	// Things is as in Env: ports of a switch, for example. May be nil.
 	Things func(backends.Network) []string
 	// Except names cases that no such network can pass, with the reason.

@@ -13,6 +13,8 @@ import (
 	"archetype/backends"
 	"archetype/backends/conformance"
 	"archetype/backends/network/linuxbridge"
+	"archetype/backends/network/ovs"
+	"archetype/backends/network/ovs/ovstest"
 	"archetype/backends/network/veth"
 	"archetype/backends/provider/netns"
 	"archetype/backends/provider/netns/holder"
@@ -27,6 +29,8 @@ var (
 	networks = []conformance.Network{
 		{Name: "veth", New: in(veth.New)},
 		{Name: "linuxbridge", New: in(linuxbridge.New), Except: map[string]string{"pause-frames": "its bridges drop them, whatever they are told"}},
+		{Name: "ovs", New: openSwitch, Panel: func(n backends.Network) string { return n.(switched).sw.Namespace() },
+			Things: func(n backends.Network) []string { return n.(switched).things() }},
 	}
 )
 
@@ -49,6 +53,31 @@ func in[N backends.Network](open func(panel string) (N, error)) func(*testing.T,
 		}
 		return n
 	}
+}
+
+// switched is a network with the switch that it is on.
+type switched struct {
+	*ovs.Network
+	sw *ovstest.Switch
+}
+
+func openSwitch(t *testing.T, env *conformance.Env) backends.Network {
+	if env.Rootless {
+		t.Skip("not possible without root: Open vSwitch takes no interfaces from a user namespace")
+	}
+	sw := ovstest.Start(t)
+	return switched{sw.Network(ovs.Config{}), sw}
+}
+
+// things are the switch's own records.
+func (s switched) things() []string {
+	var out []string
+	for _, table := range []string{"Bridge", "Port", "Interface"} {
+		for _, name := range strings.Fields(s.sw.Ctl("--bare", "--columns=name", "list", table)) {
+			out = append(out, table+" "+name)
+		}
+	}
+	return out
 }
 
 // newHolder starts a holder of the test's own.
@@ -87,7 +116,7 @@ func embedded(t *testing.T, rootless bool) *conformance.Env {
 	if err := h.Create(t.Context(), holder.Node{Ref: stays, Folder: filepath.Join(dir, "labs", stays.Lab, stays.Node), Config: []byte("{}")}); err != nil {
 		t.Fatal(err)
 	}
-	return &conformance.Env{Provider: p, Panel: h.Panel(), Things: func() []string { return left(filepath.Join(dir, "labs")) }}
+	return &conformance.Env{Provider: p, Rootless: rootless, Panel: h.Panel(), Things: func() []string { return left(filepath.Join(dir, "labs")) }}
 }
 
 // left lists the folders of nodes.

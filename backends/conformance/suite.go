@@ -33,6 +33,7 @@ type suite struct {
 	env     *Env
 	network backends.Network
 	things  func(backends.Network) []string
+	panel   string // path of the namespace where the network's parts are
 	device  string // path on the machine
 	command string // path in a node
 	lab     string
@@ -58,6 +59,9 @@ func newSuite(t *testing.T, p Provider, n Network) *suite {
 	s.network = n.New(t, s.env)
 	if a := s.network.Available(t.Context()); !a.OK {
 		t.Skip(a.Reason)
+	}
+	if s.panel = s.env.Panel; n.Panel != nil {
+		s.panel = n.Panel(s.network)
 	}
 	var err error
 	if s.kinds, _, err = vendors.Load(""); err != nil {
@@ -228,7 +232,7 @@ func (s *suite) ask(ctx context.Context, node string, req probe.Request) (probe.
 // keeps on the machine.
 func (s *suite) inventory(t testing.TB) []string {
 	t.Helper()
-	ns, err := nsnet.Open(s.env.Panel)
+	ns, err := nsnet.Open(s.panel)
 	if err != nil {
 		t.Fatal(err)
 	}

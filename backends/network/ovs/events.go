@@ -19,8 +19,8 @@ func (n *Network) watch(l backends.Link) {
 	n.known[k], n.at[endOf(l.A)], n.at[endOf(l.B)] = l, k, k
 }
 
-// calling marks a link as being worked on. What the caller sees at the end is
-// no news to it.
+// calling marks a link as being worked on: what is seen meanwhile is no news,
+// what is seen at the end may be.
 func (n *Network) calling(l backends.Link) (done func()) {
 	n.watch(l)
 	k := keyOf(l)
@@ -28,14 +28,14 @@ func (n *Network) calling(l backends.Link) (done func()) {
 	n.calls[k]++
 	n.mu.Unlock()
 	return func() {
-		st := n.observe(l)
 		n.mu.Lock()
-		defer n.mu.Unlock()
-		if n.calls[k]--; n.calls[k] == 0 {
+		last := n.calls[k] == 1
+		if n.calls[k]--; last {
 			delete(n.calls, k)
 		}
-		if _, known := n.known[k]; known && st != nil {
-			n.last[k] = *st
+		n.mu.Unlock()
+		if last {
+			n.stir([]key{k})
 		}
 	}
 }

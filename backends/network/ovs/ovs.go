@@ -332,7 +332,7 @@ func (n *Network) unrecorded(panel *nsnet.NS, p backends.Port) (string, error) {
 	}
 	defer ns.Close()
 	have, err := ns.Find(p.Attachment.Interface)
-	if have == nil || err != nil {
+	if have == nil || err != nil || !nsnet.Ours(have, p.Lab, p.End) {
 		return "", err
 	}
 	l, err := n.farEnd(panel, have, p)
