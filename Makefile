@@ -8,7 +8,7 @@ SOURCES    = $(shell find . -name '*.go' -not -path './bin/*') $(wildcard vendor
 LINT      := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 TESTFLAGS ?= -race
 
-.PHONY: help run build test conformance bench lint format fuzz clean
+.PHONY: help run build test conformance bench lint format fuzz picture clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ format: ## fail if a file is not formatted
 
 fuzz: ## fuzz every target for a minute each
 	@scripts/fuzz
+
+picture: $(BIN) ## render the workbench, from the program itself, to docs/workbench.svg
+	$(GO) run ./scripts/picture $(BIN) $(LAB) docs/workbench.svg
 
 clean: ## remove what was built
 	rm -rf bin .build

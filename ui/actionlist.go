@@ -165,6 +165,7 @@ func programActions() []*action {
 		{name: "theme", keys: []string{"T"}, about: "choose the colours", where: onLists, run: (*Model).themePicker},
 		{name: "commands", keys: []string{"ctrl+p"}, about: "every action by name", where: everywhere, run: (*Model).palette},
 		{name: "command line", keys: []string{":"}, about: "type a command, such as :restart r1", where: onLists, run: (*Model).commandLine},
+		{name: "suspend", keys: []string{"ctrl+z"}, about: "back to the shell; fg returns", where: onLists, run: func(*Model) tea.Cmd { return tea.Suspend }},
 		{name: "help", keys: []string{"?"}, about: "what the keys do", hint: "help", where: everywhere, run: (*Model).help},
 		{name: "quit", keys: []string{"q", "ctrl+c"}, about: "leave; labs go on running", hint: "quit", where: onLists,
 			run: func(*Model) tea.Cmd { return tea.Quit }},

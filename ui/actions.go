@@ -142,6 +142,7 @@ func (m *Model) hints() []hint {
 // key answers a key.
 func (m *Model) key(k tea.KeyPressMsg) tea.Cmd {
 	m.flash = ""
+	m.fault(k.String())
 	if len(m.dialogs) > 0 {
 		return m.dialogs[len(m.dialogs)-1].key(m, k)
 	}

@@ -32,9 +32,11 @@ func (m *Model) ask(what string, f func(context.Context, api.Engine) resultMsg) 
 		return nil
 	}
 	return func() tea.Msg {
-		r := f(ctx, e)
-		r.what = what
-		return r
+		return command(func() resultMsg {
+			r := f(ctx, e)
+			r.what = what
+			return r
+		})
 	}
 }
 

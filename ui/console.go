@@ -87,8 +87,8 @@ func (m *Model) consoleOf(node string) tea.Cmd {
 	c.em.SetScrollbackSize(scrollback)
 	m.consoles = append(m.consoles, c)
 	m.console = len(m.consoles) - 1
-	go c.collect()
-	go c.deliver()
+	go m.guard(c.collect)
+	go m.guard(c.deliver)
 	return m.connectConsole(c)
 }
 
@@ -198,7 +198,7 @@ func (m *Model) consoleEvent(msg consoleMsg) {
 			return
 		}
 		_ = msg.con.Resize(backends.Size{Cols: c.w, Rows: c.h})
-		go c.read(msg.con)
+		go m.guard(func() { c.read(msg.con) })
 	default:
 		c.told.Store(false)
 		m.dirty = m.screen == screenConsole || m.dock
@@ -269,6 +269,11 @@ func (c *console) reflow(w, h int) {
 	last := pos.Y
 	wide := false
 	for i, l := range lines {
+		l = strings.TrimRight(l, " ")
+		if i == pos.Y { // but for what is before the cursor
+			l += strings.Repeat(" ", max(0, pos.X-ansi.StringWidth(l)))
+		}
+		lines[i] = l
 		if n := ansi.StringWidth(l); n > 0 {
 			last = max(last, i)
 			wide = wide || n > w
@@ -282,9 +287,9 @@ func (c *console) reflow(w, h int) {
 	c.em.Resize(w, h)
 	_, _ = c.em.WriteString(strings.Join(lines[:last+1], "\r\n"))
 	if up := last - pos.Y; up > 0 {
-		_, _ = c.em.WriteString(fmt.Sprintf("\x1b[%dA", up))
+		_, _ = fmt.Fprintf(c.em, "\x1b[%dA", up)
 	}
-	_, _ = c.em.WriteString(fmt.Sprintf("\x1b[0m\x1b[%dG", pos.X%w+1))
+	_, _ = fmt.Fprintf(c.em, "\x1b[0m\x1b[%dG", pos.X%w+1)
 }
 
 func (c *console) close() {

@@ -63,9 +63,12 @@ func (m *Model) consoleHints() []hint {
 	case c.ended != "":
 		out = append(out, hint{key: "enter", text: "open it again"})
 	}
-	p := m.opt.ConsoleKey
+	p, beside := m.opt.ConsoleKey, "beside the lab"
+	if m.dock {
+		beside = "whole screen"
+	}
 	return append(out, hint{p + " q", "back", false}, hint{p + " ?", "help", false}, hint{p + " n", "next", len(m.consoles) < 2}, hint{p + " t", "tile", len(m.consoles) < 2},
-		hint{p + " z", "beside the lab", false}, hint{"shift+pgup", "scroll", false}, hint{p + " /", "search", false})
+		hint{p + " z", beside, false}, hint{"shift+pgup", "scroll", false}, hint{p + " /", "search", false})
 }
 
 func (m *Model) leaveConsole() {

@@ -37,11 +37,10 @@ func (m *Model) tiles() map[int]area {
 	if !m.tiled || n < 2 || room.w/2 < leastTile {
 		return map[int]area{m.console: room}
 	}
-	cols := min(n, room.w/leastTile)
-	for c := 1; c < cols; c++ { // as square as a terminal is
-		if c*c*2 >= n && room.h/((n+c-1)/c) >= 6 {
-			cols = c
-			break
+	cols, best := 1, 0
+	for c := 1; c <= min(n, room.w/leastTile); c++ { // as near to 80x24 as can be
+		if fit := min(room.w/c*24, room.h/((n+c-1)/c)*80); fit > best {
+			cols, best = c, fit
 		}
 	}
 	rows := (n + cols - 1) / cols

@@ -82,7 +82,7 @@ func (m *Model) openLogs(node string) tea.Cmd {
 	l := &logView{node: node, cancel: cancel, follow: true, found: -1}
 	m.logs, m.screen = l, screenLogs
 	name, send := m.labName, m.send
-	go func() {
+	go m.guard(func() {
 		tell := func() {
 			if l.told.CompareAndSwap(false, true) {
 				time.AfterFunc(frameTime, func() { send(logMsg{l}) })
@@ -107,7 +107,7 @@ func (m *Model) openLogs(node string) tea.Cmd {
 		}
 		l.mu.Unlock()
 		tell()
-	}()
+	})
 	return nil
 }
 

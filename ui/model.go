@@ -2,6 +2,7 @@ package ui
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -89,6 +90,7 @@ type Model struct {
 	areas  [paneCount]area  // where panes were drawn last
 	rowsOf [paneCount][]int // and which item is in each of their rows
 	dirty  bool
+	crash  *crashMsg
 	view   string
 	curs   *tea.Cursor
 }
@@ -152,8 +154,13 @@ func (m *Model) setTheme(t *themes.Theme) {
 }
 
 // Update takes in what happened.
-func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	cmd := m.update(msg)
+func (m *Model) Update(msg tea.Msg) (_ tea.Model, cmd tea.Cmd) {
+	defer func() {
+		if v := recover(); v != nil {
+			m.crash, cmd = &crashMsg{v, debug.Stack()}, tea.Quit
+		}
+	}()
+	cmd = m.update(msg)
 	if look := m.look(); look != nil {
 		cmd = tea.Batch(cmd, look)
 	}
@@ -183,6 +190,9 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 		m.engine, m.lost = nil, msg.err
 	case snapshotMsg:
 		return tea.Batch(m.take(msg.snap), m.tick())
+	case crashMsg:
+		m.crash = &msg
+		return tea.Quit
 	case usageMsg:
 		return m.usageEvent(msg)
 	case lookMsg:

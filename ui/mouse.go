@@ -100,10 +100,8 @@ func (m *Model) mouseMain(msg tea.MouseMsg, e tea.Mouse) {
 			m.canvas.Pan(0, wheelBy(e))
 		case paneNodes:
 			m.nodes.move(wheelBy(e), len(m.shownNodes()))
-			if nodes := m.shownNodes(); m.nodes.at < len(nodes) {
-				m.nodes.name = nodes[m.nodes.at].Name
-				m.canvas.Select(m.nodes.name)
-			}
+			m.focus = p
+			m.follow()
 		case paneLinks:
 			m.links.move(wheelBy(e), len(m.shownLinks()))
 		case paneEvents:

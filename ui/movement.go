@@ -14,20 +14,13 @@ func (m *Model) move(k string) bool {
 	inside := m.areas[m.focus].h - 2
 	switch m.focus {
 	case paneNodes:
-		nodes := m.shownNodes()
-		if m.nodes.key(k, len(nodes), inside) {
-			if m.nodes.at < len(nodes) {
-				m.nodes.name = nodes[m.nodes.at].Name
-				m.canvas.Select(m.nodes.name)
-			}
+		if m.nodes.key(k, len(m.shownNodes()), inside) {
+			m.follow()
 			return true
 		}
 	case paneLinks:
-		links := m.shownLinks()
-		if m.links.key(k, len(links), inside) {
-			if m.links.at < len(links) {
-				m.canvas.SelectLink(links[m.links.at].ID())
-			}
+		if m.links.key(k, len(m.shownLinks()), inside) {
+			m.follow()
 			return true
 		}
 	case paneEvents:
@@ -36,6 +29,21 @@ func (m *Model) move(k string) bool {
 		return m.moveTopology(k)
 	}
 	return false
+}
+
+// follow lets the topology show what the list with the focus has chosen.
+func (m *Model) follow() {
+	switch m.focus {
+	case paneNodes:
+		if nodes := m.shownNodes(); m.screen == screenMain && m.nodes.at < len(nodes) {
+			m.nodes.name = nodes[m.nodes.at].Name
+			m.canvas.Select(m.nodes.name)
+		}
+	case paneLinks:
+		if k := m.link(); k != nil && m.screen == screenMain {
+			m.canvas.SelectLink(k.ID())
+		}
+	}
 }
 
 func (m *Model) moveTopology(k string) bool {
@@ -94,8 +102,8 @@ func (m *Model) filterPrompt() tea.Cmd {
 	l := m.currentList()
 	before := l.filter
 	m.push(&prompt{title: "filter", text: "Words that must be in a row; ! in front: that must not.", in: newInput(l.filter), low: true,
-		change: func(_ *Model, v string) { l.filter, l.at = v, 0 },
-		done:   func(_ *Model, v string) tea.Cmd { l.filter = v; return nil },
+		change: func(m *Model, v string) { l.filter, l.at, l.name = v, 0, ""; m.follow() },
+		done:   func(m *Model, v string) tea.Cmd { l.filter = v; m.follow(); return nil },
 		cancel: func(*Model) { l.filter = before }})
 	return nil
 }

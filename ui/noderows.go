@@ -128,12 +128,12 @@ func (m *Model) nodeLine(n *api.Node, w, nameW int) string {
 		mark = m.paint(themes.Key, m.glyphs.Mark)
 	}
 	state := m.paint(role, m.fit(string(n.Actual), 10))
-	switch {
-	case n.Actual == lab.NodeStarting:
+	switch n.Actual {
+	case lab.NodeStarting:
 		full := n.Progress * 10 / 100
 		state = m.paint(themes.Busy, strings.Repeat(m.glyphs.BarFull, full)+strings.Repeat(m.glyphs.BarEmpty, 10-full)) +
 			fmt.Sprintf(" %3d%%", n.Progress)
-	case n.Actual == lab.NodeRunning:
+	case lab.NodeRunning:
 		state += m.paint(themes.Dim, fmt.Sprintf("%5s", age(n.Since)))
 	}
 	if !n.Actual.Matches(n.Desired) && n.Actual != lab.NodeStarting {

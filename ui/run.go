@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -38,9 +40,22 @@ func Run(ctx context.Context, opt Options) error {
 	defer cancel()
 	p := tea.NewProgram(m, tea.WithContext(ctx))
 	m.send = p.Send
-	go pump(ctx, opt.Connect, p.Send)
+	go m.guard(func() { pump(ctx, opt.Connect, p.Send) })
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	go func() {
+		select {
+		case <-hangup:
+			p.Quit()
+		case <-ctx.Done():
+		}
+	}()
 	_, err = p.Run()
 	m.closeAll()
+	if m.crash != nil {
+		return m.crash.report()
+	}
 	if errors.Is(err, tea.ErrInterrupted) || (errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil) {
 		return nil
 	}
@@ -92,13 +107,15 @@ func follow(ctx context.Context, e api.Engine, send func(tea.Msg)) bool {
 	wake, done := make(chan struct{}, 1), make(chan struct{})
 	go func() {
 		defer close(done)
-		for range wake {
-			mu.Lock()
-			s := snap
-			mu.Unlock()
-			send(snapshotMsg{s})
-			time.Sleep(frameTime)
-		}
+		guarded(send, func() {
+			for range wake {
+				mu.Lock()
+				s := snap
+				mu.Unlock()
+				send(snapshotMsg{s})
+				time.Sleep(frameTime)
+			}
+		})
 	}()
 	for u := range updates {
 		mu.Lock()

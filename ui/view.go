@@ -22,8 +22,8 @@ const (
 func (m *Model) View() tea.View {
 	if m.dirty || m.view == "" {
 		m.curs = nil
-		m.view = strings.Join(m.screenLines(), "\n")
 		m.dirty = false
+		guarded(func(c tea.Msg) { go m.send(c) }, func() { m.view = strings.Join(m.screenLines(), "\n") })
 	}
 	v := tea.NewView(m.view)
 	v.AltScreen = true

@@ -1,0 +1,5 @@
+//go:build !fault
+
+package ui
+
+func (m *Model) fault(string) {}
