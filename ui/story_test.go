@@ -121,7 +121,7 @@ func TestLogs(t *testing.T) {
 	t.Parallel()
 	u := uitest.Open(t, uitest.Setup{File: pair(t, "logs")})
 	u.Sees("2/2 running").Presses("L").Sees("log of a", "archetype-init: ready", "follows")
-	u.Presses("/").Types("!interfaces").Presses("Enter").SeesNot("interfaces 2/2").Sees("init: ready").Presses("Escape").Sees("interfaces 2/2")
+	u.Presses("/").Types("!interfaces").Presses("Enter").SeesNot("interfaces 1/1").Sees("init: ready").Presses("Escape").Sees("interfaces 1/1")
 	u.Presses("s").Types("namesp").Presses("Enter").Sees("line ").Presses("n").Sees(`"namesp" is not there`)
 	u.Presses("?").Sees("wrap long lines").Presses("x").SeesNot("wrap long lines").Presses("Escape").Sees("1 topology")
 }
