@@ -43,6 +43,9 @@ func New(cfg Config) *Provider {
 	return p
 }
 
+// Config is what the provider was made with.
+func (p *Provider) Config() Config { return p.cfg }
+
 func (p *Provider) connect() (*client.Client, error) {
 	e, err := p.endpoint()
 	if err != nil {
