@@ -54,6 +54,9 @@ func (b *bench) bare() (best time.Duration, err error) {
 
 // keys moves the selection and waits for the first byte of the answer.
 func (b *bench) keys(s *screen) error {
+	if _, err := s.answer("2"); err != nil { // to the list of nodes
+		return err
+	}
 	var all []time.Duration
 	for i := range 40 {
 		took, err := s.answer(string("jk"[i/20]))

@@ -34,6 +34,23 @@ type Model struct {
 	fresh bool // view is what is to be seen
 	view  []string
 	buf   []cell
+	pens  map[themes.Role]pen
+}
+
+// pen is what a theme writes before and after text of a role: worked out once
+// instead of for each run of cells.
+type pen struct{ on, off string }
+
+func (m *Model) pen(r themes.Role) pen {
+	p, known := m.pens[r]
+	if !known {
+		p.on, p.off, _ = strings.Cut(m.styleOf(r).Render("x"), "x")
+		if m.pens == nil {
+			m.pens = map[themes.Role]pen{}
+		}
+		m.pens[r] = p
+	}
+	return p
 }
 
 // New makes an empty canvas.
@@ -42,7 +59,7 @@ func New(t *themes.Theme, g themes.Glyphs) *Model {
 }
 
 // SetTheme changes the colours.
-func (m *Model) SetTheme(t *themes.Theme) { m.theme, m.fresh = t, false }
+func (m *Model) SetTheme(t *themes.Theme) { m.theme, m.pens, m.fresh = t, nil, false }
 
 // SetLab shows a lab as it is now. Only when its nodes or links are others
 // than before it is laid out anew.

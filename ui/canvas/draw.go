@@ -85,7 +85,10 @@ func (m *Model) line(cells []cell) string {
 			if role == "" {
 				out.WriteString(run.String())
 			} else {
-				out.WriteString(m.styleOf(role).Render(run.String()))
+				p := m.pen(role)
+				out.WriteString(p.on)
+				out.WriteString(run.String())
+				out.WriteString(p.off)
 			}
 			run.Reset()
 		}
