@@ -51,6 +51,13 @@ type StatsReader interface {
 	Stats(ctx context.Context, labName string) ([]NodeStats, error)
 }
 
+// Commander is implemented by providers whose nodes run the file's exec
+// commands themselves, before they count as ready.
+type Commander interface {
+	// RunsCommands has no use but to tell such a provider from others.
+	RunsCommands()
+}
+
 // Mover is implemented by providers whose nodes' interfaces change their
 // network namespace when the node starts: the path that Attachment gives stays
 // the same, but who holds the namespace behind it open must open it again.

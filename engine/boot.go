@@ -60,6 +60,7 @@ func (c *controller) bootOver(n *node) {
 		n.watch()
 		n.watch = nil
 	}
+	n.stage.booted, n.stage.commands = false, commandsToRun
 }
 
 func (c *controller) stopWatches() {
@@ -83,15 +84,25 @@ func (c *controller) booting(n *node, r bootReport) {
 		n.touch()
 	case r.ready:
 		c.bootOver(n)
-		took := c.e.now().Sub(n.since)
-		n.retryAt, n.permanent = time.Time{}, false
+		n.stage.booted, n.stage.commands = true, commandsToRun
 		if r.text != "" {
 			n.text = r.text
 		}
-		c.moveNode(n, lab.NodeRunning)
-		c.infof(n, "running after %s", took.Round(10*time.Millisecond))
 		n.touch()
 	}
+}
+
+// settleBoot calls a node that is ready by its kind's data running, once its
+// commands are done and what it waits for has come to pass.
+func (c *controller) settleBoot(n *node) {
+	if !c.runCommands(n) || c.holds(n, lab.StageConfigure) || c.holds(n, lab.StageHealthy) {
+		return
+	}
+	took := c.e.now().Sub(n.since)
+	n.retryAt, n.permanent = time.Time{}, false
+	c.moveNode(n, lab.NodeRunning)
+	c.infof(n, "running after %s", took.Round(10*time.Millisecond))
+	n.touch()
 }
 
 // bootWatch is one watch over one boot.

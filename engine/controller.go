@@ -23,6 +23,7 @@ type controller struct {
 	jobs   []*job       // those that have not ended
 	jobOut []*api.Job   // to be published
 	wake   time.Time    // when to look again though nothing happened
+	again  bool         // a decision has made another one due
 	found  bool         // taken up from what ran, without a record
 	cleanup
 }
@@ -133,6 +134,7 @@ func (c *controller) step() {
 
 func (c *controller) decideDirty() bool {
 	again := false
+	c.again = false
 	for _, n := range c.m.nodeOrder {
 		if !n.dirty {
 			continue
@@ -143,6 +145,7 @@ func (c *controller) decideDirty() bool {
 			n.busy = ef
 			c.carryOut(ef)
 		}
+		c.passStages(n)
 		if n.actual != before {
 			for _, l := range n.links {
 				l.dirty = true
@@ -165,7 +168,7 @@ func (c *controller) decideDirty() bool {
 			l.a.dirty, l.b.dirty = true, true
 		}
 	}
-	return again
+	return again || c.again
 }
 
 // markAll has everything decided upon again.
@@ -201,6 +204,7 @@ func (c *controller) moveNode(n *node, to lab.NodeState) {
 	}
 	n.actual = to
 	n.since = c.e.now()
+	c.wakeWaiting()
 	switch to {
 	case lab.NodePending:
 		n.err, n.progress, n.text = "", 0, ""

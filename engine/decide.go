@@ -128,12 +128,12 @@ func (c *controller) decideRunning(n *node) *effect {
 			return nil
 		}
 		c.moveNode(n, lab.NodePending)
-		return &effect{verb: doCreate, node: n}
+		return c.decideCreate(n)
 	case lab.NodePending:
 		if !n.exists || n.stale {
-			return &effect{verb: doCreate, node: n}
+			return c.decideCreate(n)
 		}
-		if !n.interfacesReady() {
+		if !n.interfacesReady() || c.holds(n, lab.StageCreateLinks) {
 			return nil
 		}
 		c.moveNode(n, lab.NodeStarting)
@@ -142,13 +142,22 @@ func (c *controller) decideRunning(n *node) *effect {
 		if !n.inited {
 			return &effect{verb: doStart, node: n}
 		}
-		if n.watch == nil {
+		if n.stage.booted {
+			c.settleBoot(n)
+		} else if n.watch == nil {
 			c.watchBoot(n)
 		}
 	case lab.NodeStopping:
 		return &effect{verb: doStop, node: n}
 	}
 	return nil
+}
+
+func (c *controller) decideCreate(n *node) *effect {
+	if c.holds(n, lab.StageCreate) {
+		return nil
+	}
+	return &effect{verb: doCreate, node: n}
 }
 
 // decideLink does for a link what decideNode does for a node.

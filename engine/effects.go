@@ -234,6 +234,7 @@ func (c *controller) nodeEnded(ef *effect, err error) {
 			return
 		}
 		n.exists, n.unsure = true, false
+		c.wakeWaiting()
 		n.identifier = c.m.info.Name + "/" + n.spec.Name
 	case doStart:
 		if err != nil {
@@ -308,6 +309,7 @@ func (c *controller) fail(n *node, err error) {
 func (c *controller) vanished(n *node) {
 	c.bootOver(n)
 	n.exists, n.unsure, n.inited, n.pid, n.boot = false, false, false, 0, 0
+	n.health, n.stage = "", staged{}
 	n.err = ""
 	c.moveNode(n, lab.NodeUndeployed)
 	for _, l := range n.links {

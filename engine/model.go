@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"archetype/backends"
 	"archetype/engine/api"
 	"archetype/lab"
 	"archetype/vendors"
@@ -60,6 +61,9 @@ type node struct {
 	busy      *effect            // what is being done to it
 	watch     context.CancelFunc // of the boot watch
 	watchBoot int                // tells a boot watch's messages from an older one's
+
+	health backends.Health
+	stage  staged
 
 	retries   int
 	retryAt   time.Time

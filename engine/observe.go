@@ -151,6 +151,11 @@ func (c *controller) observeGone(n *node) {
 
 func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 	n.exists = true
+	if n.health != st.Health {
+		n.health = st.Health
+		n.dirty = true
+		c.wakeWaiting()
+	}
 	if n.pid != st.PID || n.boot != st.Boot {
 		n.pid, n.boot = st.PID, st.Boot
 		if st.Identifier != "" {
@@ -197,6 +202,8 @@ func (c *controller) observeEnded(n *node, st backends.NodeStatus) {
 	if was == lab.NodeStopping {
 		return
 	}
+	n.stage.exits++
+	c.wakeWaiting()
 	if was == lab.NodeRunning && c.e.now().Sub(n.since) > healthy {
 		n.retries = 0
 	}

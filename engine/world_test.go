@@ -256,8 +256,8 @@ func (p simProvider) Events(ctx context.Context) (<-chan backends.NodeStatus, er
 	return ch, nil
 }
 
-func (p simProvider) Exec(context.Context, backends.NodeRef, backends.ExecRequest) (backends.ExecResult, error) {
-	return backends.ExecResult{}, errors.ErrUnsupported
+func (p simProvider) Exec(ctx context.Context, ref backends.NodeRef, req backends.ExecRequest) (backends.ExecResult, error) {
+	return backends.ExecResult{}, p.w.enter(ctx, "exec "+ref.Node+" "+strings.Join(req.Command, " "))
 }
 
 func (p simProvider) Console(context.Context, backends.NodeRef, backends.Size) (backends.Console, error) {

@@ -33,6 +33,7 @@ type Provider struct {
 var (
 	_ backends.Provider    = (*Provider)(nil)
 	_ backends.StatsReader = (*Provider)(nil)
+	_ backends.Commander   = (*Provider)(nil)
 	_ backends.KindAdapter = (*Provider)(nil)
 )
 
@@ -53,6 +54,9 @@ func (p *Provider) Name() string { return "netns" }
 
 // Adapt has the kind ready when our own init says so.
 func (p *Provider) Adapt(k *vendors.Kind) *vendors.Kind { return k.AsEmbedded() }
+
+// RunsCommands: the node's init does.
+func (p *Provider) RunsCommands() {}
 
 // Available says that the holder answers: it tried all that is needed.
 func (p *Provider) Available(ctx context.Context) backends.Availability {

@@ -1,0 +1,73 @@
+package engine_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"archetype/backends"
+	"archetype/engine/api"
+	"archetype/lab"
+)
+
+func (b *bench) nodeNow(name string) *api.Node {
+	for _, n := range b.snap.Labs[0].Nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+func TestNodesWaitForStagesOfOthers(t *testing.T) {
+	b := newBench(t)
+	hold := make(chan struct{})
+	b.w.set(func() { b.w.hold["start first"] = hold })
+	d := b.deploy(`name: stages
+topology:
+  nodes:
+    last:
+      kind: linux
+      stages:
+        create:
+          wait-for: [{node: second, stage: configure}]
+    second:
+      kind: linux
+      stages:
+        configure:
+          wait-for: [{node: first, stage: configure}]
+    first: {kind: linux}
+`)
+	b.until("last to say what it waits for", func(s *api.Snapshot) bool {
+		return len(s.Labs) > 0 && len(s.Labs[0].Nodes) == 3 && strings.Contains(b.nodeNow("last").ProgressText, "second")
+	})
+	b.until("second to wait for first", func(*api.Snapshot) bool {
+		return strings.Contains(b.nodeNow("second").ProgressText, "first")
+	})
+	if b.w.count("create last") > 0 || b.nodeNow("second").Actual != lab.NodeStarting {
+		t.Errorf("a node went on before what it waits for: second is %s", b.nodeNow("second").Actual)
+	}
+	close(hold)
+	b.completed(d.Job)
+	at := func(call string) int { return slices.Index(b.w.calls, call) }
+	if at("create last") < at("start first") {
+		t.Errorf("calls %v", b.w.calls)
+	}
+}
+
+func TestCommandsRunBeforeANodeCountsAsRunning(t *testing.T) {
+	b := newBench(t)
+	hold := make(chan struct{})
+	b.w.set(func() { b.w.hold["exec r1 sh -c second"] = hold })
+	d := b.deploy(strings.Replace(pair, "r1: {kind: linux}", "r1: {kind: linux, exec: [first, second]}", 1))
+	b.until("the second command", func(*api.Snapshot) bool { return b.w.count("exec r1 sh -c second") > 0 })
+	b.until("r2 to run", func(*api.Snapshot) bool { return b.snap.Labs != nil && b.nodeNow("r2").Actual == lab.NodeRunning })
+	if n := b.nodeNow("r1"); n.Actual != lab.NodeStarting {
+		t.Errorf("r1 is %s while its commands run", n.Actual)
+	}
+	close(hold)
+	b.completed(d.Job)
+	b.w.kill(backends.NodeRef{Lab: "pair", Node: "r1"}, "boom")
+	b.until("the commands after a restart", func(*api.Snapshot) bool { return b.w.count("exec r1 sh -c second") == 2 })
+	b.node("r1", lab.NodeRunning)
+}
