@@ -145,7 +145,7 @@ func TestContainerFields(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if len(warnings) != 2 { // startup-delay and stages
+	if len(warnings) != 0 {
 		t.Errorf("warnings: %v", warnings)
 	}
 	if b := top.Nodes[1]; len(b.Container.Ports) != 1 || b.Container.Ports[0] != "1:1" || b.Env["C"] != "base" || b.Container.Aliases != nil {
