@@ -33,7 +33,7 @@ const (
 	// patience is how long an engine waits for its first client.
 	patience = 10 * time.Second
 	// linger is how long it stays after its last one, when it has no lab.
-	linger = 200 * time.Millisecond
+	linger = 50 * time.Millisecond
 )
 
 // Serve is the engine's process. It ends when there is no lab and no client,
