@@ -43,7 +43,14 @@ func (r NodeRef) String() string { return r.Lab + "/" + r.Node }
 type Registry struct {
 	providers map[string]Provider
 	networks  map[string]Network
+	outside   Outside
 }
+
+// SetOutside says what makes links that leave the lab.
+func (r *Registry) SetOutside(o Outside) { r.outside = o }
+
+// Outside is what makes links that leave the lab; nil when nothing does.
+func (r *Registry) Outside() Outside { return r.outside }
 
 // AddProvider makes p available under its name.
 func (r *Registry) AddProvider(p Provider) {

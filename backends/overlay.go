@@ -69,9 +69,9 @@ type TunnelStatus struct {
 	// Whole says that frames must come to the attachment with their checksums
 	// in them: what sends them may not leave those to its device.
 	Whole  bool
-	Rx, Tx     Counters // from and to the far end
-	Notes      []string // what was chosen for the user and why, such as a lower MTU
-	Reason     string   // why it is not active, or not joined
+	Rx, Tx Counters // from and to the far end
+	Notes  []string // what was chosen for the user and why, such as a lower MTU
+	Reason string   // why it is not active, or not joined
 }
 
 // Counters count what went one way.

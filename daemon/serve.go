@@ -85,6 +85,12 @@ func Serve(s *settings.Settings, version string) error {
 	}
 	defer func() { _ = sw.Close() }()
 	reg.AddNetwork(sw)
+	out, close, err := outsideOf(s, h, sw)
+	if err != nil {
+		return err
+	}
+	defer close()
+	reg.SetOutside(out)
 	e, err := engine.New(ctx, engine.Options{Store: st, Backends: reg, Vendors: kinds,
 		LoadVendors: func() (*vendors.Registry, []lab.Diagnostic, error) { return vendors.Load(s.Vendors()) }, DefaultProvider: s.Provider,
 		DefaultNetwork: s.Network, BootTimeout: s.BootTimeout, Log: log, Notices: notices})

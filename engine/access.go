@@ -58,6 +58,9 @@ func (c *controller) cleanLab() {
 		for _, n := range networks {
 			errs = append(errs, n.Cleanup(ctx, name))
 		}
+		if o := c.e.opt.Backends.Outside(); o != nil {
+			errs = append(errs, o.Cleanup(ctx, name))
+		}
 		err := errors.Join(errs...)
 		c.post(func(c *controller) { c.cleaned(err) })
 	}()
@@ -115,6 +118,9 @@ func (c *controller) mayDeploy(w *wanted) error {
 func (c *controller) attached(ctx context.Context, l *link) (backends.Link, error) {
 	bl := backends.Link{Lab: c.m.info.Name, A: c.port(l, l.spec.A, l.a), B: c.port(l, l.spec.B, l.b)}
 	for n, port := range map[*node]*backends.Port{l.a: &bl.A, l.b: &bl.B} {
+		if n.place {
+			continue
+		}
 		p, err := c.provider(n)
 		if err != nil {
 			return bl, err

@@ -24,7 +24,7 @@ func (c *controller) apply(w *wanted, p *api.Plan) *job {
 	for i, spec := range w.top.Nodes {
 		c.wantNode(i, spec, w.configs[spec.Name])
 	}
-	for _, spec := range w.top.Links {
+	for _, spec := range w.top.AllLinks() {
 		c.wantLink(spec)
 	}
 	c.reorder(w.top)
@@ -83,7 +83,7 @@ func planText(p *api.Plan) string {
 
 func (c *controller) removeUnwanted(top *lab.Topology) {
 	want := map[string]bool{}
-	for _, l := range top.Links {
+	for _, l := range top.AllLinks() {
 		want[l.ID()] = true
 	}
 	for _, l := range c.m.linkOrder {
@@ -133,6 +133,9 @@ func (c *controller) wantLink(spec lab.Link) {
 		c.m.links[l.id] = l
 		c.m.linkOrder = append(c.m.linkOrder, l)
 		l.a, l.b = c.m.nodes[spec.A.Node], c.m.nodes[spec.B.Node]
+		if spec.Outside != nil {
+			l.b = place(spec)
+		}
 		l.a.links = append(l.a.links, l)
 		if l.b != l.a {
 			l.b.links = append(l.b.links, l)
@@ -153,10 +156,10 @@ func (c *controller) wantLink(spec lab.Link) {
 // way out come last.
 func (c *controller) reorder(top *lab.Topology) {
 	places := map[string]int{}
-	for i, l := range top.Links {
+	for i, l := range top.AllLinks() {
 		places[l.ID()] = i
 	}
-	last := len(top.Nodes) + len(top.Links)
+	last := len(top.Nodes) + len(top.Links) + len(top.Outside)
 	nodeAt := func(n *node) int {
 		if n.remove {
 			return last
@@ -223,8 +226,11 @@ func (c *controller) dropNode(n *node) {
 // node the first address of each family that the file gives it.
 func hosts(top *lab.Topology) string {
 	v4, v6 := map[string]string{}, map[string]string{}
-	for _, l := range top.Links {
+	for _, l := range top.AllLinks() {
 		for _, end := range l.Ends() {
+			if _, ok := top.Node(end.Node); !ok {
+				continue // a place outside has no name in the lab
+			}
 			if _, ok := v4[end.Node]; !ok && len(end.IPv4) > 0 {
 				v4[end.Node] = end.IPv4[0].Addr().String()
 			}

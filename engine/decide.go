@@ -237,7 +237,7 @@ func (c *controller) decideHalf(l *link) *effect {
 	}
 	for _, n := range []*node{l.a, l.b} {
 		p := l.peer(n)
-		if !n.exists || c.m.leaving(n) || l.ready[n] || c.m.coming(p) {
+		if n.place || !n.exists || c.m.leaving(n) || l.ready[n] || c.m.coming(p) {
 			continue
 		}
 		if p.rebuild {

@@ -23,7 +23,7 @@ func (c *controller) edit(req api.EditRequest) (*job, error) {
 		return nil, api.Errorf(api.CodeConflict, "lab %s is being destroyed", c.m.info.Name)
 	}
 	top := c.m.topology
-	top.Nodes, top.Links = slices.Clone(top.Nodes), slices.Clone(top.Links)
+	top.Nodes, top.Links, top.Outside = slices.Clone(top.Nodes), slices.Clone(top.Links), slices.Clone(top.Outside)
 	for _, step := range []func(*lab.Topology, api.EditRequest) error{
 		c.withoutNodes, c.withoutLinks, c.withNodes, c.withLinks} {
 		if err := step(&top, req); err != nil {
@@ -83,6 +83,7 @@ func (c *controller) withoutNodes(top *lab.Topology, req api.EditRequest) error 
 		}
 		top.Nodes = slices.DeleteFunc(top.Nodes, func(n lab.Node) bool { return n.Name == name })
 		top.Links = slices.DeleteFunc(top.Links, func(l lab.Link) bool { return l.A.Node == name || l.B.Node == name })
+		top.Outside = slices.DeleteFunc(top.Outside, func(l lab.Link) bool { return l.A.Node == name })
 	}
 	if len(top.Nodes) == 0 {
 		err := api.Errorf(api.CodeUsage, "that is the last node of lab %s", c.m.info.Name)
@@ -99,6 +100,7 @@ func (c *controller) withoutLinks(top *lab.Topology, req api.EditRequest) error 
 			return err
 		}
 		top.Links = slices.DeleteFunc(top.Links, func(x lab.Link) bool { return x.ID() == l.id })
+		top.Outside = slices.DeleteFunc(top.Outside, func(x lab.Link) bool { return x.ID() == l.id })
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func (c *controller) prepareNode(ef *effect) func(context.Context) error {
 func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 	l := ef.link
 	name := l.network(c)
-	network, ok := c.e.opt.Backends.Network(name)
+	network, ok := c.networkOf(l, name)
 	if !ok {
 		err := fmt.Errorf("network %s: %w", name, backends.ErrUnavailable)
 		return func(context.Context) error { return err }
@@ -84,6 +84,9 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 	refA, refB := c.ref(l.a), c.ref(l.b)
 	pa, pb := providers[l.a], providers[l.b]
 	attach := func(ctx context.Context, port *backends.Port, ref backends.NodeRef, p backends.Provider) error {
+		if port.Outside != nil {
+			return nil // what makes such links finds it
+		}
 		if p == nil {
 			return fmt.Errorf("%s: %w", ref.Node, backends.ErrUnavailable)
 		}
@@ -156,7 +159,7 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 			errA := attach(ctx, &a, refA, pa)
 			errB := attach(ctx, &b, refB, pb)
 			switch {
-			case errA == nil && errB == nil:
+			case errA == nil && errB == nil, b.Outside != nil:
 				return network.DeleteLink(ctx, backends.Link{Lab: c.m.info.Name, A: a, B: b})
 			case errA == nil && !a.Keep:
 				return network.DeletePort(ctx, a)
@@ -169,12 +172,29 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 	}
 }
 
+// networkOf is the network of that name as the link sees it.
+func (c *controller) networkOf(l *link, name string) (backends.Network, bool) {
+	n, ok := c.e.opt.Backends.Network(name)
+	if ok && l.spec.Outside != nil {
+		o := c.e.opt.Backends.Outside()
+		if o == nil {
+			return nil, false
+		}
+		n = o.Over(n)
+	}
+	return n, ok
+}
+
 func (c *controller) port(l *link, end lab.End, n *node) backends.Port {
 	mtu := l.spec.MTU
 	if mtu == 0 {
 		mtu = n.spec.MTU
 	}
-	return backends.Port{Lab: c.m.info.Name, End: end, MTU: mtu}
+	p := backends.Port{Lab: c.m.info.Name, End: end, MTU: mtu}
+	if n.place {
+		p.Outside, p.Management = l.spec.Outside, c.m.topology.Management
+	}
+	return p
 }
 
 func (c *controller) ref(n *node) backends.NodeRef {

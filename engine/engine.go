@@ -212,6 +212,9 @@ func (e *Engine) Deploy(ctx context.Context, req api.DeployRequest) (*api.Deploy
 	if err != nil {
 		return nil, err
 	}
+	if err := e.checkOutside(ctx, w); err != nil {
+		return nil, err
+	}
 	c, err := e.obtain(ctx, w)
 	if err != nil {
 		return nil, err
@@ -280,6 +283,27 @@ func (e *Engine) usable(ctx context.Context, network, provider string) error {
 			err := api.Errorf(api.CodeUnavailable, "%s cannot be used here: %s", what, a.Reason)
 			err.Hint = a.Fix
 			return err
+		}
+	}
+	return nil
+}
+
+// checkOutside does so for the links that leave the lab.
+func (e *Engine) checkOutside(ctx context.Context, w *wanted) error {
+	if len(w.top.Outside) == 0 {
+		return nil
+	}
+	o := e.opt.Backends.Outside()
+	if o == nil {
+		return api.Errorf(api.CodeUnavailable, "this program makes no links that leave the lab, as %s does", linkName(w.top.Outside[0]))
+	}
+	for _, l := range w.top.Outside {
+		notes, err := o.Check(ctx, l, w.top.Management)
+		if err != nil {
+			return api.Errorf(api.CodeUnavailable, "%s", reason(err))
+		}
+		for _, text := range notes {
+			w.warnings = append(w.warnings, lab.Diagnostic{Severity: lab.SeverityWarning, File: w.top.File, Message: text})
 		}
 	}
 	return nil

@@ -82,7 +82,7 @@ func (c *controller) setImpairment(req api.ImpairRequest) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, _ := c.e.opt.Backends.Network(l.network(c))
+	n, _ := c.networkOf(l, l.network(c))
 	if _, ok := n.(backends.Impairer); !ok {
 		return nil, api.Errorf(api.CodeUnavailable, "network %s cannot impair links", l.network(c))
 	}
@@ -119,6 +119,13 @@ func (c *controller) setTopologyLink(spec lab.Link) {
 		}
 	}
 	c.m.topology.Links = links
+	outside := append([]lab.Link(nil), c.m.topology.Outside...)
+	for i := range outside {
+		if outside[i].ID() == spec.ID() {
+			outside[i] = spec
+		}
+	}
+	c.m.topology.Outside = outside
 	c.saveLab()
 }
 

@@ -47,6 +47,7 @@ type node struct {
 	actual lab.NodeState
 	since  time.Time
 	exists bool // made at the provider, so that interfaces can be attached
+	place  bool // no node of the lab: where a link goes that leaves it
 	unsure bool // its making was withdrawn half-way: something of it may be there
 	stale  bool // made from an older spec than the present one
 	inited bool // its init runs
@@ -100,6 +101,13 @@ type link struct {
 	dirty bool
 	moved bool
 	view  *api.Link
+}
+
+// place is the far end of a link that leaves the lab. It is always there, and
+// nobody but its link knows it.
+func place(spec lab.Link) *node {
+	return &node{spec: lab.Node{Name: spec.B.Node}, place: true, exists: true,
+		desired: lab.WishRunning, actual: lab.NodeRunning}
 }
 
 // leaving reports whether the node is on its way out, so that nothing new is

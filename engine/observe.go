@@ -260,14 +260,15 @@ func (c *controller) askLastWords(n *node) {
 	})
 }
 
-// followLinks keeps subscribed to a network's events.
-func (e *Engine) followLinks(network backends.Network) {
+// followLinks keeps subscribed to a network's events. Without a name they are
+// about links of any network.
+func (e *Engine) followLinks(network string, subscribe func(context.Context) (<-chan backends.LinkStatus, error)) {
 	for {
-		events, err := network.Events(e.ctx)
+		events, err := subscribe(e.ctx)
 		if err == nil {
 			for st := range events {
 				if c, err := e.controller(st.Lab); err == nil {
-					c.post(func(c *controller) { c.observeLink(network.Name(), st) })
+					c.post(func(c *controller) { c.observeLink(network, st) })
 				}
 			}
 		}
@@ -280,7 +281,7 @@ func (e *Engine) followLinks(network backends.Network) {
 // observeLink takes in what a network says of a link.
 func (c *controller) observeLink(network string, st backends.LinkStatus) {
 	l := c.m.links[st.ID]
-	if l == nil || l.network(c) != network || l.busy != nil || c.m.destroying {
+	if l == nil || network != "" && l.network(c) != network || l.busy != nil || c.m.destroying {
 		return
 	}
 	if st.Carrier != "" && st.Carrier != l.carrier && l.made {

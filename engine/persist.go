@@ -173,7 +173,7 @@ func (c *controller) saveLink(l *link) {
 		return // an interface has one record: it is this link's once the other is dropped
 	}
 	r := store.Link{Lab: c.m.info.Name, A: l.spec.A.Endpoint, B: l.spec.B.Endpoint,
-		Desired: l.desired, Actual: l.actual, Error: l.err, Network: l.net}
+		Desired: l.desired, Actual: l.actual, Error: l.err, Network: l.net, Outside: l.spec.Outside}
 	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.PutLink(r) })
 }
 

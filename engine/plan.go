@@ -109,7 +109,7 @@ func (w *wanted) plan(c *controller) *api.Plan {
 		for _, n := range w.top.Nodes {
 			p.NodesAdded = append(p.NodesAdded, n.Name)
 		}
-		for _, l := range w.top.Links {
+		for _, l := range w.top.AllLinks() {
 			p.LinksAdded = append(p.LinksAdded, linkName(l))
 		}
 		return p
@@ -135,7 +135,7 @@ func (w *wanted) plan(c *controller) *api.Plan {
 		}
 	}
 	want := map[string]bool{}
-	for _, spec := range w.top.Links {
+	for _, spec := range w.top.AllLinks() {
 		want[spec.ID()] = true
 		have := c.m.links[spec.ID()]
 		switch {

@@ -130,6 +130,9 @@ func (l *link) show() *api.Link {
 	v := &api.Link{A: l.spec.A.String(), B: l.spec.B.String(), Desired: l.desired, Actual: l.actual,
 		Carrier: l.carrier, VLAN: l.vlan, Error: l.err, MTU: l.spec.MTU,
 		ImpairA: l.spec.A.Impair, ImpairB: l.spec.B.Impair, Network: l.net}
+	if l.spec.Outside != nil {
+		v.Outside = l.spec.Outside.Type
+	}
 	if v.Carrier == "" {
 		v.Carrier = lab.CarrierOff
 	}

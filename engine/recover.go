@@ -111,7 +111,10 @@ func (e *Engine) recover(s *saved) {
 	}
 	for _, name := range e.opt.Backends.Networks() {
 		n, _ := e.opt.Backends.Network(name)
-		e.spawn(func() { e.followLinks(n) }) // also of one that is not available yet
+		e.spawn(func() { e.followLinks(name, n.Events) }) // also of one that is not available yet
+	}
+	if o := e.opt.Backends.Outside(); o != nil {
+		e.spawn(func() { e.followLinks("", o.Events) })
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -141,7 +144,7 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 	for i, spec := range r.Topology.Nodes {
 		c.wantNode(i, spec, w.configs[spec.Name])
 	}
-	for _, spec := range r.Topology.Links {
+	for _, spec := range r.Topology.AllLinks() {
 		c.wantLink(spec)
 	}
 	c.writes = nil // all of that is stored already
@@ -165,7 +168,7 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 	}
 	for _, rl := range links {
 		l := m.links[lab.LinkID(rl.A, rl.B)]
-		if l == nil && m.nodes[rl.A.Node] != nil && m.nodes[rl.B.Node] != nil { // as above
+		if l == nil && m.nodes[rl.A.Node] != nil && (m.nodes[rl.B.Node] != nil || rl.Outside != nil) { // as above
 			l = c.condemnedLink(rl)
 		}
 		if l == nil {
@@ -194,7 +197,7 @@ func (c *controller) condemned(r store.Node) *node {
 
 // condemnedLink does the same for a link.
 func (c *controller) condemnedLink(r store.Link) *link {
-	spec := lab.Link{A: lab.End{Endpoint: r.A}, B: lab.End{Endpoint: r.B}}
+	spec := lab.Link{A: lab.End{Endpoint: r.A}, B: lab.End{Endpoint: r.B}, Outside: r.Outside}
 	c.wantLink(spec)
 	l := c.m.links[spec.ID()]
 	l.remove = true
@@ -237,7 +240,7 @@ func (c *controller) observeLinks() {
 		if !l.a.exists || !l.b.exists {
 			continue
 		}
-		network, ok := c.e.opt.Backends.Network(l.network(c))
+		network, ok := c.networkOf(l, l.network(c))
 		if !ok {
 			continue
 		}
@@ -378,7 +381,10 @@ func (e *Engine) rebuild(models map[string]*controller, list []backends.NodeStat
 		for _, l := range links { // only those whose both nodes are there
 			_, okA := r.Topology.Node(l.A.Node)
 			_, okB := r.Topology.Node(l.B.Node)
-			if okA && okB {
+			switch {
+			case okA && l.Outside != nil:
+				r.Topology.Outside = append(r.Topology.Outside, l)
+			case okA && okB:
 				r.Topology.Links = append(r.Topology.Links, l)
 			}
 		}

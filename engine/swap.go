@@ -102,7 +102,7 @@ func (c *controller) decideSwap(l *link) *effect {
 func (c *controller) prepareSwap(ef *effect, old backends.Network, both func(context.Context) (backends.Link, error)) func(context.Context) error {
 	l := ef.link
 	ef.moved.to = c.m.info.Network
-	next, ok := c.e.opt.Backends.Network(ef.moved.to)
+	next, ok := c.networkOf(l, ef.moved.to)
 	whole, joined := c.bothThere(l), l.actual == lab.LinkUp
 	here := [2]bool{l.a.exists, l.b.exists}
 	return func(ctx context.Context) error {

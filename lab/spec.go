@@ -110,6 +110,12 @@ func (l Link) Impaired() bool { return !l.A.Impair.IsZero() || !l.B.Impair.IsZer
 // Ends returns both ends, A first.
 func (l Link) Ends() [2]End { return [2]End{l.A, l.B} }
 
+// AllLinks are those between two nodes and, after them, those that leave the
+// lab.
+func (t *Topology) AllLinks() []Link {
+	return append(t.Links[:len(t.Links):len(t.Links)], t.Outside...)
+}
+
 // Node returns the node of that name, and false when there is none.
 func (t *Topology) Node(name string) (Node, bool) {
 	for _, n := range t.Nodes {

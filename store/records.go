@@ -45,6 +45,8 @@ type Link struct {
 	Desired lab.LinkWish  `json:"desired"`
 	Actual  lab.LinkState `json:"actual"`
 	Error   string        `json:"error,omitempty"`
+	// Outside is what B is when it is no node.
+	Outside *lab.Outside `json:"outside,omitempty"`
 	// Network made what there is of it; empty: none did.
 	Network string `json:"network,omitempty"`
 }

@@ -181,7 +181,11 @@ func (t *Tx) PutLink(r Link) error {
 	}
 	k := key(r.Lab, r.A.String(), r.B.String())
 	ifaces := t.tx.Bucket(bucketIfaces)
-	for _, e := range []lab.Endpoint{r.A, r.B} {
+	ends := []lab.Endpoint{r.A, r.B}
+	if r.Outside != nil {
+		ends = ends[:1] // the far end is no node's
+	}
+	for _, e := range ends {
 		if t.nodes().Get(key(r.Lab, e.Node)) == nil {
 			return refuse("link", id, ConstraintReference, fmt.Errorf("no node %q in lab %q", e.Node, r.Lab))
 		}
@@ -199,7 +203,7 @@ func (t *Tx) PutLink(r Link) error {
 			return refuse("link", id, ConstraintTransition, err)
 		}
 	}
-	for _, e := range []lab.Endpoint{r.A, r.B} {
+	for _, e := range ends {
 		ik := key(r.Lab, e.String())
 		if err := ifaces.Put(ik, seal(ik, k)); err != nil {
 			return err
@@ -217,7 +221,15 @@ func (t *Tx) DeleteLink(labName string, a, b lab.Endpoint) error {
 	if t.links().Get(k) == nil {
 		return nil
 	}
-	for _, e := range []lab.Endpoint{a, b} {
+	r, _, err := get[Link](t.links(), k)
+	if err != nil {
+		return err
+	}
+	ends := []lab.Endpoint{a, b}
+	if r.Outside != nil {
+		ends = ends[:1]
+	}
+	for _, e := range ends {
 		if err := t.tx.Bucket(bucketIfaces).Delete(key(labName, e.String())); err != nil {
 			return err
 		}

@@ -24,18 +24,18 @@ type linkType struct {
 var linkTypes = []linkType{
 	{construct{"veth", served, "between two nodes; the brief form is this one"}, false},
 	{construct{"veth-stitch", served, "the same as `veth`: every link can be watched and impaired"}, false},
-	{construct{"host", later, "the interface on the machine is not made"}, true},
-	{construct{"mgmt-net", later, "the port of the management network is not made"}, true},
-	{construct{"macvlan", later, "no macvlan is made"}, true},
-	{construct{"dummy", later, "no dummy interface is made"}, true},
-	{construct{"vxlan", later, "no tunnel is made"}, true},
-	{construct{"vxlan-stitch", later, "no tunnel is made"}, true},
+	{construct{"host", served, "an interface on the machine; of an ordinary user's lab, in the user namespace around it"}, true},
+	{construct{"mgmt-net", served, "a port of the management network's bridge, which `mgmt: bridge` must name"}, true},
+	{construct{"macvlan", served, "upon an interface of the machine, in any mode"}, true},
+	{construct{"dummy", served, "an interface without a peer"}, true},
+	{construct{"vxlan", served, "a tunnel that ends in the node"}, true},
+	{construct{"vxlan-stitch", served, "a tunnel that ends on the machine"}, true},
 }
 
 // bridgeEnds are ends at nodes that are bridges of the machine.
 var bridgeEnds = []construct{
-	{"bridge", later, "nothing is joined to the machine's own bridge"},
-	{"ovs-bridge", later, "nothing is joined to the machine's own bridge"},
+	{"bridge", served, "a port of the machine's own bridge"},
+	{"ovs-bridge", served, "a port of the machine's own Open vSwitch bridge"},
 }
 
 // fieldsOfTypes are the fields that only some types have.

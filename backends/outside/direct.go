@@ -293,3 +293,21 @@ func (o *Outside) stateDirect(l backends.Link) (backends.LinkStatus, error) {
 	}
 	return st, nil
 }
+
+// impairDirect gives what the node sends its impairment; what comes from
+// outside comes as it is.
+func (o *Outside) impairDirect(l backends.Link) error {
+	if !l.B.End.Impair.IsZero() {
+		return fmt.Errorf("what comes from %s cannot be impaired: only what %s sends (%w)", l.B.End, l.A.End.Node, backends.ErrUnsupported)
+	}
+	ns, err := inNode(l)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	dev, err := found(ns, l)
+	if err != nil || dev == nil {
+		return errors.Join(err, backends.ErrNotFound)
+	}
+	return ns.Impair(dev, l.A.End.Impair)
+}

@@ -195,7 +195,15 @@ func TestBridge(t *testing.T) {
 		far := b.lan(1400)
 		l := b.link("br-lan:lab1", lab.Outside{Type: lab.OutsideBridge, Bridge: "br-lan", Interface: "lab1"})
 		before := b.host.Names()
+		was, err := b.host.LinkByName("br-lan")
+		if err != nil {
+			b.Fatal(err)
+		}
 		b.connect(l)
+		// The bridge takes over the lowest address of its ports.
+		if br, err := b.host.LinkByName("br-lan"); err != nil || br.Attrs().HardwareAddr.String() != was.Attrs().HardwareAddr.String() {
+			b.Errorf("the bridge has changed its address from %s: %v, %v", was.Attrs().HardwareAddr, br, err)
+		}
 		// What is larger than the bridge's other ports carry is refused to the
 		// sender's face instead of lost in the bridge.
 		b.ok(nstest.Send(b.node, far, "10.9.0.2", 1400))

@@ -16,6 +16,12 @@ type over struct {
 	o *Outside
 }
 
+var (
+	_ backends.Tagger   = (*over)(nil)
+	_ backends.Impairer = (*over)(nil)
+	_ backends.Handover = (*over)(nil)
+)
+
 // Over implements backends.Outside.
 func (o *Outside) Over(n backends.Network) backends.Network { return &over{n, o} }
 
@@ -29,6 +35,7 @@ func (n *over) connect(ctx context.Context, l backends.Link) error {
 	if l.B.Outside == nil {
 		return fmt.Errorf("it does not leave the lab (%w)", backends.ErrUnsupported)
 	}
+	l = settled(l)
 	if direct(l.B.Outside.Type) {
 		err := n.o.connectDirect(ctx, l)
 		if err == nil {
@@ -45,6 +52,20 @@ func (n *over) connect(ctx context.Context, l backends.Link) error {
 	}
 	n.o.remember(l, n)
 	return n.o.join(ctx, l)
+}
+
+// settled is the link with the far end's address chosen. A bridge takes over
+// the lowest address of its ports: ours must never be that, or the machine's
+// own bridge would change its address when a lab comes and goes.
+func settled(l backends.Link) backends.Link {
+	if l.B.Outside.Bridge == "" && l.B.Outside.Type != lab.OutsideManagement || l.B.End.MAC != "" {
+		return l
+	}
+	if mac, err := nsnet.MAC(l.Lab, l.B.End); err == nil {
+		mac[0] = 0xfe // the highest that is locally administered and no group
+		l.B.End.MAC = mac.String()
+	}
+	return l
 }
 
 // wire is the link between the node's attachment and the far end's.
@@ -129,12 +150,31 @@ func (o *Outside) join(ctx context.Context, l backends.Link) error {
 		}
 		return o.host.LinkSetMasterByIndex(port, br.Attrs().Index)
 	case lab.OutsideOVSBridge:
-		return o.cfg.Switch.AddPort(ctx, out.Bridge, out.Interface, l.Lab)
+		if err := o.cfg.Switch.AddPort(ctx, out.Bridge, out.Interface, l.Lab); err != nil {
+			return err
+		}
+		if o.cfg.Switch.Whole(ctx, out.Bridge) {
+			return wholeChecksums(l.A.Attachment)
+		}
+		return nil
 	case lab.OutsideVXLANStitch:
 		_, _, err := o.end(ctx, l, true)
 		return err
 	}
 	return nil
+}
+
+// wholeChecksums has a node put them into what it sends.
+func wholeChecksums(at backends.Attachment) error {
+	if at.Netns == "" {
+		return nil // a virtual machine's, which knows better
+	}
+	ns, err := nsnet.Open(at.Netns)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return ns.Checksums(at.Interface)
 }
 
 // Provision makes the node's interface alone; the far end is always there, so
@@ -145,6 +185,7 @@ func (n *over) Provision(ctx context.Context, p backends.Port) error {
 
 // Disconnect cuts the cable; what the far end is a port of stays.
 func (n *over) Disconnect(ctx context.Context, l backends.Link) error {
+	l = settled(l)
 	if direct(l.B.Outside.Type) {
 		return linkError(l, n.o.cutDirect(l))
 	}
@@ -160,8 +201,13 @@ func (n *over) Disconnect(ctx context.Context, l backends.Link) error {
 
 // DeleteLink removes both interfaces and what was made for the far end.
 func (n *over) DeleteLink(ctx context.Context, l backends.Link) error {
+	l = settled(l)
 	n.o.forget(l)
 	out := l.B.Outside
+	remove := n.Network.DeleteLink
+	if l.A.Attachment == (backends.Attachment{}) { // the node has gone, and its interface with it
+		remove = func(ctx context.Context, l backends.Link) error { return n.Network.DeletePort(ctx, l.B) }
+	}
 	if direct(out.Type) {
 		return linkError(l, n.o.deleteDirect(l))
 	}
@@ -171,9 +217,12 @@ func (n *over) DeleteLink(ctx context.Context, l backends.Link) error {
 			t = backends.Tunnel{Lab: l.Lab, Near: l.A.End.String(), Far: l.B.End.String()}
 		}
 		l.B.Attachment = n.o.cfg.Tunnels.Attachment(t)
-		return linkError(l, errors.Join(n.Network.DeleteLink(ctx, l), n.o.cfg.Tunnels.Delete(ctx, t)))
+		return linkError(l, errors.Join(remove(ctx, l), n.o.cfg.Tunnels.Delete(ctx, t)))
 	}
 	if err := n.o.mine(l); err != nil {
+		if l.A.Attachment == (backends.Attachment{}) {
+			return nil
+		}
 		return n.Network.DeletePort(ctx, l.A) // what stands at the far end is not ours
 	}
 	var first error
@@ -181,7 +230,49 @@ func (n *over) DeleteLink(ctx context.Context, l backends.Link) error {
 		first = n.o.cfg.Switch.DelPort(ctx, out.Bridge, out.Interface)
 	}
 	l.B.Attachment = backends.Attachment{Netns: n.o.cfg.Host, Interface: out.Interface}
-	return linkError(l, errors.Join(first, n.Network.DeleteLink(ctx, l)))
+	return linkError(l, errors.Join(first, remove(ctx, l)))
+}
+
+// Tag implements backends.Tagger.
+func (n *over) Tag(l backends.Link) int {
+	if t, ok := n.Network.(backends.Tagger); ok && !direct(l.B.Outside.Type) {
+		return t.Tag(l)
+	}
+	return 0
+}
+
+// Impair implements backends.Impairer.
+func (n *over) Impair(ctx context.Context, l backends.Link) error {
+	l = settled(l)
+	if direct(l.B.Outside.Type) {
+		return linkError(l, n.o.impairDirect(l))
+	}
+	i, ok := n.Network.(backends.Impairer)
+	if !ok {
+		return linkError(l, fmt.Errorf("network %s cannot impair links: %w", n.Name(), backends.ErrUnsupported))
+	}
+	at, mtu, err := n.o.end(ctx, l, false)
+	if err != nil {
+		return linkError(l, err)
+	}
+	return linkError(l, i.Impair(ctx, wire(l, at, mtu)))
+}
+
+// Release implements backends.Handover. What no network has a part in stays.
+func (n *over) Release(ctx context.Context, l backends.Link) error {
+	l = settled(l)
+	if direct(l.B.Outside.Type) {
+		return nil
+	}
+	h, ok := n.Network.(backends.Handover)
+	if !ok {
+		return linkError(l, fmt.Errorf("network %s cannot hand links over: %w", n.Name(), backends.ErrUnsupported))
+	}
+	at, mtu, err := n.o.end(ctx, l, false)
+	if err != nil {
+		return linkError(l, err)
+	}
+	return linkError(l, h.Release(ctx, wire(l, at, mtu)))
 }
 
 // State is the network's word on the link, and whether the far end is where it
@@ -196,6 +287,7 @@ func (n *over) State(ctx context.Context, l backends.Link) (backends.LinkStatus,
 }
 
 func (n *over) state(ctx context.Context, l backends.Link) (backends.LinkStatus, error) {
+	l = settled(l)
 	if direct(l.B.Outside.Type) {
 		return n.o.stateDirect(l)
 	}

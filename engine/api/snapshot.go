@@ -80,6 +80,8 @@ type Link struct {
 	// Network made the link, empty when nothing of it is made: while a lab is
 	// moved to another network the two differ.
 	Network string `json:"network,omitempty"`
+	// Outside says what B is when it is no node of the lab.
+	Outside lab.OutsideType `json:"outside,omitempty"`
 }
 
 // Job is a piece of work that somebody asked for.
