@@ -102,15 +102,14 @@ func (m *Model) header() string {
 		if n := len(m.running()); n > 0 {
 			left += "  " + m.paint(themes.Busy, plural(n, "job"))
 		}
-		right = m.paint(themes.Dim, l.Provider+" "+m.glyphs.Dot+" "+l.Network+"  ") + right
+		with := m.paint(themes.Dim, l.Provider+" "+m.glyphs.Dot+" "+l.Network+"  ") + right
+		if ansi.StringWidth(left)+ansi.StringWidth(with) <= m.w {
+			right = with
+		}
 	default:
 		left += "  " + plural(len(m.snap.Labs), "lab") + " on this machine"
 	}
-	room := m.w - ansi.StringWidth(right)
-	if room < ansi.StringWidth(left) {
-		return m.fit(left, m.w)
-	}
-	return m.fit(left, room) + right
+	return m.fit(left, m.w-ansi.StringWidth(right)) + right
 }
 
 func plural(n int, what string) string {
@@ -139,13 +138,18 @@ func (m *Model) hintLine(hints []hint, room int) string {
 	always := func(h hint) bool {
 		return h.text == "pane" || h.text == "quit" || h.text == "help" || h.text == "back"
 	}
+	shown := make([]hint, 0, len(hints))
 	for _, h := range hints {
+		if h.text == "help" && h.key == "?" && !m.inConsole() {
+			continue // it is in the header
+		}
 		if always(h) {
 			room -= width(h)
 		}
+		shown = append(shown, h)
 	}
 	var b strings.Builder
-	for _, h := range hints {
+	for _, h := range shown {
 		if !always(h) {
 			if room -= width(h); room < 0 {
 				room += width(h)

@@ -31,6 +31,8 @@ type Model struct {
 	sel     string
 	selLink string
 
+	seen map[string]look // how other labs were looked at
+
 	fresh bool // view is what is to be seen
 	view  []string
 	buf   []cell
@@ -53,9 +55,18 @@ func (m *Model) pen(r themes.Role) pen {
 	return p
 }
 
+// look is how a lab is looked at: it is so again when the user comes back.
+type look struct {
+	shape  string
+	level  Level
+	auto   bool
+	ox, oy int
+	sel    string
+}
+
 // New makes an empty canvas.
 func New(t *themes.Theme, g themes.Glyphs) *Model {
-	return &Model{theme: t, glyphs: g, auto: true, scenes: map[Level]*scene{}}
+	return &Model{theme: t, glyphs: g, auto: true, scenes: map[Level]*scene{}, seen: map[string]look{}}
 }
 
 // SetTheme changes the colours.
@@ -68,13 +79,16 @@ func (m *Model) SetLab(l *api.Lab) {
 		return
 	}
 	another := m.lab == nil || l == nil || m.lab.Name != l.Name
+	if another && m.lab != nil {
+		m.seen[m.lab.Name] = look{m.shape, m.level, m.auto, m.ox, m.oy, m.sel}
+	}
 	m.lab, m.fresh = l, false
 	if l == nil {
 		m.plan, m.shape = nil, ""
 		return
 	}
 	shape := shapeOf(l)
-	if shape == m.shape {
+	if shape == m.shape && !another {
 		return
 	}
 	m.shape = shape
@@ -98,7 +112,10 @@ func (m *Model) SetLab(l *api.Lab) {
 		}
 	}
 	if another {
-		m.auto = true
+		m.auto, m.selLink = true, ""
+		if was, ok := m.seen[l.Name]; ok && was.shape == shape {
+			m.level, m.auto, m.ox, m.oy, m.sel = was.level, was.auto, was.ox, was.oy, was.sel
+		}
 	}
 	if m.auto {
 		m.Fit()
@@ -126,6 +143,14 @@ func (m *Model) Resize(w, h int) {
 	delete(m.scenes, Overview) // it is made for the size
 	if m.auto {
 		m.Fit()
+	} else if m.plan != nil { // what has room is in the middle, the rest stays
+		s := m.scene(m.level)
+		if s.w <= w {
+			m.ox = -(w - s.w) / 2
+		}
+		if s.h <= h {
+			m.oy = -(h - s.h) / 2
+		}
 	}
 	m.keepInside()
 }
@@ -218,7 +243,7 @@ func (m *Model) Pan(dx, dy int) {
 
 // keepInside keeps some of the scene in sight.
 func (m *Model) keepInside() {
-	if m.plan == nil {
+	if m.plan == nil || m.w <= 0 {
 		return
 	}
 	s := m.scene(m.level)

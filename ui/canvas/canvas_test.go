@@ -181,6 +181,31 @@ func TestLayoutStays(t *testing.T) {
 	}
 }
 
+// Who comes back to a lab finds it as it was looked at, and a larger terminal
+// shows it in the middle.
+func TestLookStays(t *testing.T) {
+	a, b := clos(4, 8, 3), ring(6)
+	a.Name, b.Name = "a", "b"
+	m := canvasOf(t, a, 80, 24)
+	m.level, m.auto = Normal, false
+	m.Select("host9")
+	m.Pan(7, 3)
+	x, y := m.ox, m.oy
+	m.SetLab(b)
+	if m.ox == x && m.oy == y {
+		t.Error("another lab is looked at like the first")
+	}
+	m.SetLab(a)
+	if m.ox != x || m.oy != y || m.level != Normal || m.Selected() != "host9" {
+		t.Errorf("came back to %d,%d %s %s", m.ox, m.oy, m.level, m.Selected())
+	}
+	s := m.scene(Normal)
+	m.Resize(s.w+40, s.h+10)
+	if m.ox != -20 || m.oy != -5 {
+		t.Errorf("not in the middle: %d,%d", m.ox, m.oy)
+	}
+}
+
 func BenchmarkFrame(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

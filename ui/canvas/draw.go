@@ -325,9 +325,9 @@ func (m *Model) name(end, next point, text string, role themes.Role) {
 	var tries []point
 	switch {
 	case next.y > end.y:
-		tries = []point{{end.x + 1, end.y + 1}, {end.x - len(text), end.y + 1}, {end.x + 1, end.y + 2}, {end.x - len(text), end.y + 2}}
+		tries = []point{{end.x + 1, end.y + 1}, {end.x - len(text), end.y + 1}}
 	case next.y < end.y:
-		tries = []point{{end.x + 1, end.y - 1}, {end.x - len(text), end.y - 1}, {end.x + 1, end.y - 2}, {end.x - len(text), end.y - 2}}
+		tries = []point{{end.x + 1, end.y - 1}, {end.x - len(text), end.y - 1}}
 	case next.x > end.x:
 		tries = []point{{end.x + 1, end.y - 1}, {end.x + 1, end.y + 1}}
 	default:
