@@ -167,7 +167,7 @@ func (r *reader) tree(text string) *value {
 		r.errorAt(1, 1, "", "the file has more than %d bytes once its variables are replaced", 2*maxFile)
 		return nil
 	}
-	if !r.boundedDepth() {
+	if !r.bounded() {
 		return nil
 	}
 	f, err := parser.ParseBytes([]byte(r.src.text), 0)
@@ -193,22 +193,51 @@ func (r *reader) tree(text string) *value {
 	return root
 }
 
-// boundedDepth refuses what would make a recursive parser run out of stack.
-func (r *reader) boundedDepth() bool {
-	line, column, depth := 1, 0, 0
-	for i := range len(r.src.text) {
+// bounded refuses what would make the YAML library run out of stack, memory
+// or time. It looks at signs only: a text that it lets pass may still be no
+// YAML.
+func (r *reader) bounded() bool {
+	text := r.src.text
+	line, column, depth, tokens, props, chain := 1, 0, 0, 0, 0, 0
+	begins := true // a value may begin here
+	refuse := func(format string, a ...any) bool {
+		r.errorAt(line, column, "", format, a...)
+		return false
+	}
+	for i := range len(text) {
 		column++
-		switch r.src.text[i] {
-		case '\n':
-			line, column = line+1, 0
-		case '[', '{':
+		c := text[i]
+		blankNext := i+1 == len(text) || text[i+1] == ' ' || text[i+1] == '\n'
+		switch {
+		case c == '\n':
+			line, column, chain = line+1, 0, 0
+			tokens++
+		case c == '[' || c == '{':
 			depth++
-		case ']', '}':
+			tokens++
+		case c == ']' || c == '}':
 			depth = max(depth-1, 0)
+		case c == ',':
+			tokens++
+		case c == ':' && blankNext:
+			tokens++
+		case begins && (c == '-' || c == '?') && blankNext:
+			tokens++
+			chain++
+		case begins && (c == '&' || c == '!' || c == '*'):
+			tokens++
+			props++
 		}
-		if depth > 1000 {
-			r.errorAt(line, column, "", "brackets nested deeper than %d levels", maxDepth)
-			return false
+		begins = c == '\n' || c == ' ' || c == '[' || c == '{' || c == ',' || begins && chain > 0 && c == '-'
+		switch {
+		case depth > 1000:
+			return refuse("brackets nested deeper than %d levels", maxDepth)
+		case chain > maxChain:
+			return refuse("lists nested deeper than %d levels", maxDepth)
+		case props > maxProps:
+			return refuse("more than %d anchors, aliases and tags", maxProps)
+		case tokens > maxTokens:
+			return refuse("more than %d values: this is no topology", maxTokens)
 		}
 	}
 	return true

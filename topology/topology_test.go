@@ -3,6 +3,7 @@ package topology
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,7 +84,14 @@ func TestMistakes(t *testing.T) {
 		"alias names the same":   {"name: l\ntopology:\n  nodes:\n    a: {kind: ceos}\n    b: {kind: linux}\n  links:\n    - endpoints: [\"a:Ethernet1\", \"b:eth1\"]\n    - endpoints: [\"a:eth1\", \"b:eth2\"]\n", "used by link 1"},
 		"a bomb of aliases":      {bomb(), "once its aliases are followed"},
 		"deep brackets":          {"name: " + strings.Repeat("[", 5000), "nested deeper"},
-		"too large":              {strings.Repeat("#\n", maxFile/2+1), "more than"},
+		"too large":              {strings.Repeat("#\n", maxFile/2+1), "t.yml:1:1: error: the file has more than 4194304 bytes"},
+		"a chain of lists":       {"name: l\nx:\n  " + strings.Repeat("- ", 1000000), "t.yml:3:131: error: lists nested deeper than 64 levels"},
+		"a chain of tags":        {"name: " + strings.Repeat("!!a ", 500000), "error: more than 20000 anchors, aliases and tags"},
+		"a chain of anchors":     {"name: " + strings.Repeat("&a ", 500000), "error: more than 20000 anchors, aliases and tags"},
+		"deep block":             {deepBlock(500), "nested deeper than 64 levels"},
+		"a list without end":     {"name: l\nx: [" + strings.Repeat("a,", 1000000) + "]\n", "t.yml:2:1599998: error: more than 800000 values"},
+		"binary":                 {"\x7fELF\x02\x00\x00", "t.yml:1:1: error: the file is not text"},
+		"a NUL in line 2":        {"name: l\nx: \x00\n", "t.yml:2:1: error: the file is not text"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := Parse("t.yml", []byte(tt.file), Options{Env: env(), Kinds: kinds(t)})
@@ -100,6 +108,32 @@ func TestMistakes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func deepBlock(n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(strings.Repeat(" ", i) + "a:\n")
+	}
+	return b.String()
+}
+
+// A map with very many keys is read in a time that grows with their number
+// and not with its square.
+func TestManyNodes(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("name: l\ntopology:\n  nodes:\n")
+	for i := range maxNodes {
+		fmt.Fprintf(&b, "    n%d: {kind: linux}\n", i)
+	}
+	top, _, err := Parse("t.yml", []byte(b.String()), Options{Kinds: kinds(t)})
+	if err != nil || len(top.Nodes) != maxNodes {
+		t.Error(err)
+	}
+	b.WriteString("    more: {kind: linux}\n")
+	if _, _, err := Parse("t.yml", []byte(b.String()), Options{Kinds: kinds(t)}); err == nil || !strings.Contains(err.Error(), "10001 nodes: a lab has at most 10000") {
+		t.Error(err)
 	}
 }
 
@@ -234,6 +268,11 @@ func FuzzParse(f *testing.F) {
 			if !errors.As(err, &fe) || len(fe.Diagnostics) == 0 {
 				t.Fatalf("error %v", err)
 			}
+			for _, d := range fe.Diagnostics {
+				if d.Line < 1 || d.Column < 1 || d.Message == "" {
+					t.Fatalf("without a place: %+v", d)
+				}
+			}
 			return
 		}
 		names, used := map[string]bool{}, map[lab.Endpoint]bool{}
@@ -245,6 +284,12 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("node %+v", n)
 			}
 			names[n.Name] = true
+		}
+		for _, l := range top.Outside {
+			if l.Outside == nil || used[l.A.Endpoint] || !names[l.A.Node] || interfaceName(l.A.Interface) != "" {
+				t.Fatalf("link that leaves: %+v", l)
+			}
+			used[l.A.Endpoint] = true
 		}
 		for _, l := range top.Links {
 			for _, e := range l.Ends() {

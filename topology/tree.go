@@ -30,6 +30,7 @@ type value struct {
 	quoted       bool   // a scalar that is text whatever it looks like
 	fields       []field
 	items        []*value
+	index        map[string]int // of fields by name, once they are many
 }
 
 type field struct {
@@ -40,22 +41,54 @@ type field struct {
 }
 
 func (v *value) get(name string) *value {
+	if i := v.find(name); i >= 0 {
+		return v.fields[i].value
+	}
+	return nil
+}
+
+// manyFields is where looking names up one by one becomes slow.
+const manyFields = 16
+
+// find is the place of a field in fields, or -1.
+func (v *value) find(name string) int {
 	if v == nil {
-		return nil
+		return -1
+	}
+	if v.index != nil {
+		if i, ok := v.index[name]; ok {
+			return i
+		}
+		return -1
 	}
 	for i := range v.fields {
 		if v.fields[i].name == name {
-			return v.fields[i].value
+			return i
 		}
 	}
-	return nil
+	return -1
+}
+
+func (v *value) add(f field) {
+	v.fields = append(v.fields, f)
+	if v.index != nil {
+		v.index[f.name] = len(v.fields) - 1
+	} else if len(v.fields) > manyFields {
+		v.index = make(map[string]int, 2*manyFields)
+		for i, f := range v.fields {
+			v.index[f.name] = i
+		}
+	}
 }
 
 // Limits on what a file may hold. They are far above any real lab and far
 // below what would hurt.
 const (
-	maxFile   = 8 << 20 // bytes
-	maxValues = 2_000_000
+	maxFile   = 4 << 20 // bytes
+	maxTokens = 800_000 // values, keys and signs, roughly: each costs the YAML library hundreds of bytes
+	maxProps  = 20_000  // anchors and tags
+	maxChain  = 64      // "- - - -" in one line
+	maxValues = 1_000_000
 	maxDepth  = 64
 	maxNodes  = 10_000
 	maxLinks  = 50_000
@@ -164,10 +197,7 @@ func (b *treeBuilder) field(m *value, n *ast.MappingValueNode, depth int) {
 	}
 	name := strings.TrimSpace(k.text)
 	f := field{name: name, line: line, column: column, value: b.build(n.Value, depth+1)}
-	for i := range m.fields {
-		if m.fields[i].name != name {
-			continue
-		}
+	if i := m.find(name); i >= 0 {
 		if !m.fields[i].merged {
 			b.r.errorAt(line, column, "", "%q stands twice, first in line %d", name, b.r.place(m.fields[i].line, 1).line)
 			return
@@ -175,7 +205,7 @@ func (b *treeBuilder) field(m *value, n *ast.MappingValueNode, depth int) {
 		m.fields[i] = f
 		return
 	}
-	m.fields = append(m.fields, f)
+	m.add(f)
 }
 
 // merge brings in the fields of a "<<" that the map does not have itself.
@@ -190,9 +220,9 @@ func (b *treeBuilder) merge(m, from *value) {
 			continue
 		}
 		for _, f := range src.fields {
-			if m.get(f.name) == nil {
+			if m.find(f.name) < 0 {
 				f.merged = true
-				m.fields = append(m.fields, f)
+				m.add(f)
 			}
 		}
 	}
