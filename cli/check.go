@@ -16,16 +16,20 @@ import (
 
 func (a *app) check() *cobra.Command {
 	var asJSON bool
+	var vars []string
 	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Say what is wrong with a topology file, and what is not served yet",
-		Args:  args(1, 1),
+		Long: "Every construct of containerlab's format is read. What is wrong is an error with its place and\n" +
+			"exit code 2; what is understood and has no effect is a warning, once for each construct.\n" +
+			"docs/containerlab.md lists them all.",
+		Args: args(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			kinds, userDiags, err := vendors.Load(a.s.Vendors())
 			if err != nil {
 				return err
 			}
-			top, diags, err := topology.Load(args[0], topology.Options{Kinds: kinds})
+			top, diags, err := topology.Load(args[0], topology.Options{Kinds: kinds, Vars: vars})
 			var bad *lab.FileError
 			switch {
 			case errors.As(err, &bad):
@@ -39,9 +43,7 @@ func (a *app) check() *cobra.Command {
 				}
 			} else {
 				showDiagnostics(os.Stderr, append(userDiags, diags...))
-				if bad == nil {
-					fmt.Fprintf(a.out, "%s: lab %s, %d nodes, %d links: good\n", args[0], top.Name, len(top.Nodes), len(top.Links))
-				}
+				fmt.Fprintln(a.out, checkSummary(args[0], top, diags))
 			}
 			if bad != nil {
 				return codeError(exitUsage)
@@ -49,8 +51,36 @@ func (a *app) check() *cobra.Command {
 			return nil
 		},
 	}
+	varsFlag(cmd, &vars)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// checkSummary is the last line of a check.
+func checkSummary(file string, top *lab.Topology, diags []lab.Diagnostic) string {
+	bad, warnings := count(diags)
+	if top == nil {
+		return fmt.Sprintf("%s: %s, %s", file, plural(bad, "error"), plural(warnings, "warning"))
+	}
+	s := fmt.Sprintf("%s: lab %s, %s, %s", file, top.Name, plural(len(top.Nodes), "node"), plural(len(top.Links), "link"))
+	if n := len(top.Outside); n > 0 {
+		s += fmt.Sprintf(" and %d that leave the lab", n)
+	}
+	if warnings == 0 {
+		return s + ": good"
+	}
+	return s + ": good, with " + plural(warnings, "warning")
+}
+
+func count(diags []lab.Diagnostic) (bad, warnings int) {
+	for _, d := range diags {
+		if d.Severity == lab.SeverityError {
+			bad++
+		} else {
+			warnings++
+		}
+	}
+	return bad, warnings
 }
 
 func checkJSON(file string, top *lab.Topology, diags []lab.Diagnostic) any {
@@ -60,13 +90,17 @@ func checkJSON(file string, top *lab.Topology, diags []lab.Diagnostic) any {
 		Lab         string           `json:"lab"`
 		Nodes       int              `json:"nodes"`
 		Links       int              `json:"links"`
+		Outside     int              `json:"outside"` // links that leave the lab
+		Errors      int              `json:"errors"`
+		Warnings    int              `json:"warnings"`
 		Diagnostics []lab.Diagnostic `json:"diagnostics"`
 	}{File: file, OK: top != nil, Diagnostics: diags}
+	out.Errors, out.Warnings = count(diags)
 	if abs, err := filepath.Abs(file); err == nil {
 		out.File = abs
 	}
 	if top != nil {
-		out.Lab, out.Nodes, out.Links = top.Name, len(top.Nodes), len(top.Links)
+		out.Lab, out.Nodes, out.Links, out.Outside = top.Name, len(top.Nodes), len(top.Links), len(top.Outside)
 	}
 	if out.Diagnostics == nil {
 		out.Diagnostics = []lab.Diagnostic{}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 
 func (a *app) deploy() *cobra.Command {
 	var req api.DeployRequest
+	var vars []string
 	var asJSON bool
 	var timeout time.Duration
 	cmd := &cobra.Command{
@@ -29,6 +32,9 @@ func (a *app) deploy() *cobra.Command {
 		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if req.File, err = absolute(args[0]); err != nil {
+				return err
+			}
+			if req.Vars, err = absolutes(vars); err != nil {
 				return err
 			}
 			req.Env = environment()
@@ -52,6 +58,7 @@ func (a *app) deploy() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&req.Provider, "provider", "", "what runs the nodes: netns (default: the file's, the kind's, or the setting)")
 	cmd.Flags().StringVar(&req.Network, "network", "", "what makes the links: linuxbridge, veth or ovs")
+	varsFlag(cmd, &vars)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a stream of JSON objects, one a line")
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "stop waiting after this time, such as 90s; the deploy goes on")
 	return cmd
@@ -84,17 +91,30 @@ func (a *app) destroy() *cobra.Command {
 
 // labName takes a topology file for the lab in it.
 func (a *app) labName(arg string) (string, error) {
-	if !strings.HasSuffix(arg, ".yml") && !strings.HasSuffix(arg, ".yaml") {
+	if !slices.Contains([]string{".yml", ".yaml", ".gotmpl"}, filepath.Ext(arg)) {
 		return arg, nil
 	}
 	if st, err := os.Stat(arg); err != nil || st.IsDir() {
 		return "", usagef("no topology file %s", arg)
 	}
-	top, _, err := topology.Load(arg, topology.Options{})
-	if err != nil {
-		return "", err
+	return topology.Name(arg, topology.Options{})
+}
+
+// varsFlag is the flag for a template's variables.
+func varsFlag(cmd *cobra.Command, to *[]string) {
+	cmd.Flags().StringArrayVar(to, "vars", nil, "file of variables for a file that is a Go template, may be given often (default: FILE_vars.yml and the like beside it)")
+}
+
+func absolutes(paths []string) ([]string, error) {
+	var out []string
+	for _, p := range paths {
+		abs, err := absolute(p)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, abs)
 	}
-	return top.Name, nil
+	return out, nil
 }
 
 // confirm asks for the lab's name: a habit of typing y destroys nothing.

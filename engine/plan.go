@@ -28,7 +28,7 @@ type wanted struct {
 func (e *Engine) load(req api.DeployRequest) (*wanted, error) {
 	env := func(name string) (string, bool) { v, ok := req.Env[name]; return v, ok }
 	diags := e.reloadVendors()
-	top, warnings, err := topology.Load(req.File, topology.Options{Env: env, Kinds: e.vendors.Load()})
+	top, warnings, err := topology.Load(req.File, topology.Options{Env: env, Kinds: e.vendors.Load(), Vars: req.Vars})
 	if err != nil {
 		return nil, fileError(req.File, err, diags...)
 	}

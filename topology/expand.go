@@ -3,12 +3,14 @@ package topology
 import (
 	"sort"
 	"strings"
+	"unicode/utf8"
 )
 
 // expanded is a file's text with its variables replaced, and the way back
 // from places in it to places in the file.
 type expanded struct {
 	text     string
+	in       string // the text before
 	unset    []unset
 	segments []segment // by out
 	outLines []int     // offset of each line's beginning in text
@@ -33,7 +35,7 @@ type unset struct {
 // not set and has no default stays as it is written, and so does everything
 // in a comment.
 func expand(in string, env func(string) (string, bool)) *expanded {
-	e := &expanded{}
+	e := &expanded{in: in}
 	var out strings.Builder
 	lineStart, comment := true, false
 	e.segments = append(e.segments, segment{})
@@ -187,28 +189,37 @@ func lineOffsets(s string) []int {
 }
 
 // place turns a line and column of the expanded text into those of the file.
-// Columns count bytes from 1.
+// Columns count characters from 1, as the YAML library's do.
 func (e *expanded) place(line, column int) (int, int) {
 	if line < 1 || line > len(e.outLines) {
 		return max(line, 1), max(column, 1)
 	}
-	out := e.outLines[line-1] + max(column-1, 0)
+	out := byteAt(e.text, e.outLines[line-1], column)
 	i := sort.Search(len(e.segments), func(i int) bool { return e.segments[i].out > out }) - 1
 	s := e.segments[max(i, 0)]
 	in := s.in
 	if !s.fixed {
 		in += out - s.out
 	}
-	return e.fromOffset(in)
+	return position(e.in, e.inLines, in)
 }
 
-// position is the line and column of an offset in text.
-func (e *expanded) position(out int) (line, column int) {
-	l := sort.Search(len(e.outLines), func(i int) bool { return e.outLines[i] > out })
-	return l, out - e.outLines[l-1] + 1
+// byteAt is the offset of a line's character, the line's last one at most.
+func byteAt(text string, line, column int) int {
+	at := line
+	for range column - 1 {
+		if at >= len(text) || text[at] == '\n' {
+			break
+		}
+		_, n := utf8.DecodeRuneInString(text[at:])
+		at += n
+	}
+	return at
 }
 
-func (e *expanded) fromOffset(in int) (line, column int) {
-	l := sort.Search(len(e.inLines), func(i int) bool { return e.inLines[i] > in })
-	return l, in - e.inLines[l-1] + 1
+// position is the line and column of an offset.
+func position(text string, lines []int, at int) (line, column int) {
+	line = max(sort.Search(len(lines), func(i int) bool { return lines[i] > at }), 1)
+	at = min(at, len(text))
+	return line, utf8.RuneCountInString(text[min(lines[line-1], at):at]) + 1
 }

@@ -20,7 +20,7 @@ type construct struct {
 }
 
 var topConstructs = []construct{
-	{"name", served, "`__gitBranch__` and `__gitHash__` are not replaced"},
+	{"name", served, "with `__gitBranch__` and `__gitHash__`"},
 	{"prefix", served, "of container names; `\"\"` for none, `__lab-name` for the lab's name alone"},
 	{"mgmt", served, "the management network of containers"},
 	{"settings", later, "no certificate authority is kept"},

@@ -79,6 +79,30 @@ func Parse(file string, data []byte, opt Options) (*lab.Topology, []lab.Diagnost
 	return parse(file, abs, data, opt)
 }
 
+// Name reads a file's lab name alone: whatever else is wrong with the file
+// does not matter, so that a lab can be destroyed by a file that has changed.
+func Name(path string, opt Options) (string, error) {
+	data, err := readBounded(path, maxFile)
+	if err != nil {
+		return "", fmt.Errorf("topology file %s: %w", path, err)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	var name string
+	_, err = guarded(path, abs, opt, func(r *reader) {
+		root := r.root(data)
+		if v := root.get("name"); v != nil {
+			name = r.gitNames(r.str(v, "name"))
+		}
+		if r.fails == 0 && !labName.MatchString(name) {
+			r.errorAt(1, 1, "", "the file names no lab")
+		}
+	})
+	return name, err
+}
+
 // reader holds one file while it is read.
 type reader struct {
 	file string // as the user wrote it
@@ -104,6 +128,19 @@ type reader struct {
 }
 
 func parse(file, abs string, data []byte, opt Options) (t *lab.Topology, diags []lab.Diagnostic, err error) {
+	diags, err = guarded(file, abs, opt, func(r *reader) {
+		if root := r.root(data); root != nil {
+			t = r.topology(root)
+		}
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return t, diags, nil
+}
+
+// guarded reads a file and answers with what is to be said of it.
+func guarded(file, abs string, opt Options, read func(*reader)) (diags []lab.Diagnostic, err error) {
 	if opt.Env == nil {
 		opt.Env = os.LookupEnv
 	}
@@ -113,18 +150,19 @@ func parse(file, abs string, data []byte, opt Options) (t *lab.Topology, diags [
 		// must not take the program down.
 		if p := recover(); p != nil {
 			r.errorAt(1, 1, "", "the file cannot be read as YAML: %v", p)
-			t, diags, err = nil, nil, &lab.FileError{Diagnostics: r.diags}
+			diags, err = nil, &lab.FileError{Diagnostics: r.diags}
 		}
 	}()
-	t = r.read(data)
+	read(r)
 	r.settle()
 	if r.fails > 0 {
-		return nil, nil, &lab.FileError{Diagnostics: r.diags}
+		return nil, &lab.FileError{Diagnostics: r.diags}
 	}
-	return t, r.diags, nil
+	return r.diags, nil
 }
 
-func (r *reader) read(data []byte) *lab.Topology {
+// root reads a file's text up to its values; nil after an error.
+func (r *reader) root(data []byte) *value {
 	if len(data) > maxFile {
 		r.errorAt(1, 1, "", "the file has more than %d bytes", maxFile)
 		return nil
@@ -152,14 +190,14 @@ func (r *reader) read(data []byte) *lab.Topology {
 		r.errorAt(1, 1, "it needs name and topology", "the file is empty")
 		return nil
 	}
-	return r.topology(root)
+	return root
 }
 
 // tree reads a text as YAML, with its variables replaced.
 func (r *reader) tree(text string) *value {
 	r.src = expand(text, r.opt.Env)
 	for _, u := range r.src.unset {
-		line, column := r.src.position(u.at)
+		line, column := position(r.src.text, r.src.outLines, u.at)
 		r.warnAt(line, column, fmt.Sprintf("set it, or give a default: ${%s:=value}", u.name),
 			"the variable %s is not set: left as it is written", u.name)
 	}

@@ -128,7 +128,7 @@ func (o *rendered) place(line, column int) place {
 	if line < 1 || line > len(o.lines) {
 		return place{file: o.files[0].name, line: max(line, 1), column: max(column, 1)}
 	}
-	return o.at(o.lines[line-1] + max(column-1, 0))
+	return o.at(byteAt(o.text, o.lines[line-1], column))
 }
 
 func (o *rendered) at(offset int) place {
@@ -143,8 +143,8 @@ func (o *rendered) at(offset int) place {
 		in += offset - p.out
 	}
 	f := o.files[p.file]
-	l := sort.Search(len(f.lines), func(i int) bool { return f.lines[i] > in })
-	return place{file: f.name, line: max(l, 1), column: in - f.lines[max(l, 1)-1] + 1, rendered: line}
+	l, column := position(f.text, f.lines, in)
+	return place{file: f.name, line: l, column: column, rendered: line}
 }
 
 // tracer is where a template writes to. Marks put between the pieces of the

@@ -31,7 +31,7 @@ func (r *reader) topology(root *value) *lab.Topology {
 	var body, name *value
 	bodyAt := root
 	r.fields(root, "the file", topConstructs, map[string]func(field){
-		"name": func(f field) { name = f.value; t.Name = r.str(f.value, "name") },
+		"name": func(f field) { name = f.value; t.Name = r.gitNames(r.str(f.value, "name")) },
 		"prefix": func(f field) {
 			s := r.str(f.value, "prefix")
 			t.Prefix = &s

@@ -230,6 +230,51 @@ func TestPlacesSurviveExpansion(t *testing.T) {
 	}
 }
 
+// Columns count characters.
+func TestPlacesInOtherScripts(t *testing.T) {
+	for file, want := range map[string]string{
+		"name: l\ntopology:\n  nodes: {a: {kind: linux, labels: {ü: \"äöü\"}, x: y}}\n":                 "t.yml:3:48: error",
+		"name: l\ntopology:\n  nodes: {a: {kind: linux, labels: {ü: \"${V:=äöüäöü}\"}, x: y}}\n":        "t.yml:3:57: error",
+		"name: l\ntopology:\n  nodes: {a: {kind: {{ print \"linux\" }}, labels: {ü: \"äöü\"}, x: y}}\n": "t.yml:3:62: error",
+	} {
+		_, _, err := Parse("t.yml", []byte(file), Options{Kinds: kinds(t), Env: env()})
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: said %v, want %s", file, err, want)
+		}
+	}
+}
+
+// A lab can be named by a file in which other things are wrong.
+func TestName(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for text, want := range map[string]string{
+		"name: ${N:-lab}\ntopology: {nodes: {a: {kind: nonsense}}}\n": "lab",
+		"name: {{ print \"x\" }}\n":                                   "x",
+		"name: l-__gitBranch__-__gitHash__\n":                         "l-feature-x-0123456",
+	} {
+		write(".git/HEAD", "ref: refs/heads/feature/x\n")
+		write(".git/packed-refs", "# pack-refs\n0123456789012345678901234567890123456789 refs/heads/feature/x\n")
+		if got, err := Name(write("t.yml", text), Options{Env: env()}); err != nil || got != want {
+			t.Errorf("%q: %q, %v; want %q", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"topology: {}\n", "name: a b\n", "[", ""} {
+		if got, err := Name(write("t.yml", text), Options{Env: env()}); err == nil {
+			t.Errorf("%q names %q", text, got)
+		}
+	}
+}
+
 func TestStartupConfigs(t *testing.T) {
 	dir := t.TempDir()
 	for _, f := range []string{"a.conf", "clab.yml"} {

@@ -61,6 +61,7 @@ type Engine interface {
 type DeployRequest struct {
 	File     string            `json:"file"`               // absolute path
 	Env      map[string]string `json:"env,omitempty"`      // for ${VAR} in the file
+	Vars     []string          `json:"vars,omitempty"`     // absolute paths of a template's variables; none: those beside the file
 	Provider string            `json:"provider,omitempty"` // empty: the file's, the kind's or the default
 	Network  string            `json:"network,omitempty"`
 }
