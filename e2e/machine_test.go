@@ -38,8 +38,7 @@ func TestMachineIsAsItWas(t *testing.T) {
 				t.Parallel()
 				cmd := exec.Command("/proc/self/exe", "-test.run=^TestMachineIsAsItWas$", "-test.v")
 				cmd.Env = append(os.Environ(), envSandbox+"="+built, "E2E_MODE="+string(m), "E2E_NETWORK="+network)
-				cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL,
-					Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC}
+				cmd.SysProcAttr = sandbox()
 				out, err := cmd.CombinedOutput()
 				if err != nil {
 					t.Errorf("%v\n%s", err, out)
@@ -50,6 +49,12 @@ func TestMachineIsAsItWas(t *testing.T) {
 			})
 		}
 	}
+}
+
+// sandbox has a process be the first of namespaces of its own.
+func sandbox() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL,
+		Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC}
 }
 
 func inSandbox(t *testing.T) {
