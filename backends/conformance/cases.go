@@ -11,10 +11,11 @@ import (
 
 // testCase is one line of the table.
 type testCase struct {
-	name  string // words joined by hyphens
-	run   func(*bench)
-	needs int  // new interfaces on one node
-	ends  bool // the lab is no more afterwards
+	name   string // words joined by hyphens
+	run    func(*bench)
+	needs  int  // new interfaces on one node
+	renews bool // links of the ring are made anew, so far ends may have other names
+	ends   bool // the lab is no more afterwards
 }
 
 // cases come in the order in which the table shows them. The last ones take
@@ -27,8 +28,11 @@ func cases() []testCase {
 		{name: "connect-provisioned", run: connectProvisioned, needs: 2},
 		{name: "disconnect", run: disconnect, needs: 1},
 		{name: "reconnect", run: reconnect, needs: 1},
+		{name: "reconnect-elsewhere", run: elsewhere, needs: 1},
+		{name: "provision-again", run: provisionAgain, needs: 1},
 		{name: "delete", run: remove, needs: 2},
 		{name: "idempotence", run: idempotence, needs: 2},
+		{name: "cancel-in-the-middle", run: cancelled, needs: 2},
 		{name: "hundred-links-at-once", run: hundred, needs: 100},
 		{name: "jumbo-frames", run: jumbo, needs: 1},
 		{name: "tagged-frames", run: tagged, needs: 1},
@@ -43,6 +47,7 @@ func cases() []testCase {
 		testCase{name: "deleted-behind-our-back", run: behindOurBack, needs: 1},
 		testCase{name: "foreign-interfaces-stay", run: foreign, needs: 2},
 		testCase{name: "restart-keeps-links", run: restart, needs: 1},
+		testCase{name: "node-made-anew", run: anew, renews: true},
 		testCase{name: "cleanup-leaves-nothing", run: cleanup, needs: 2, ends: true},
 	)
 }
@@ -160,6 +165,67 @@ func reconnect(b *bench) {
 	b.device("a", probe.Request{Op: probe.OpTransfer, To: l.B.End.IPv6[0].Addr().String(), Bytes: 1000})
 }
 
+// The cable of a is plugged from b over to c and back.
+func elsewhere(b *bench) {
+	ab := b.addressed(b.cable("a", "b"))
+	ac := b.between(b, ab.A.End.String(), "c:"+b.iface(), nil)
+	ac.A.End.IPv4, ac.A.End.IPv6 = ab.A.End.IPv4, ab.A.End.IPv6
+	b.links = append(b.links, ac)
+	b.connect(ab)
+	b.passes(ab)
+	own := netip.MustParsePrefix("192.0.2.79/32")
+	b.device("a", probe.Request{Op: probe.OpAddress, Iface: ab.A.End.Interface, Text: own.String()})
+	from, to := ab, ac
+	for i := range 4 {
+		if i == 2 {
+			b.disconnect(from) // also one that is cut can be moved
+		}
+		unplug := from
+		unplug.A.Keep = true
+		b.must(b.network.DeleteLink(b.Context(), unplug))
+		b.must(b.network.DeleteLink(b.Context(), unplug))
+		if b.interfaceOf(from.B) != nil {
+			b.Fatalf("%s is still there", from.B.End)
+		}
+		b.carrier(false, ab.A)
+		b.addresses(ab.A, own)
+		token := b.sealed(ab.A)
+		b.connect(to)
+		b.passes(to)
+		b.unseen(token)
+		b.state(to, true, lab.CarrierOn)
+		b.addresses(ab.A, own)
+		token = b.token()
+		b.intact(to.A, to.B, frame(everybody, to.A, typeTest, token, 64), token)
+		from, to = to, from
+	}
+}
+
+// What is connected and then provisioned, because its peer is about to go,
+// reaches nobody and keeps its addresses.
+func provisionAgain(b *bench) {
+	l := b.addressed(b.cable("a", "b"))
+	own := netip.MustParsePrefix("192.0.2.80/32")
+	for range 2 {
+		b.connect(l)
+		b.passes(l)
+		b.device("a", probe.Request{Op: probe.OpAddress, Iface: l.A.End.Interface, Text: own.String()})
+		for range 2 {
+			b.must(b.network.Provision(b.Context(), l.A))
+			b.carrier(false, l.A)
+			b.addresses(l.A, own)
+			b.addresses(l.B)
+		}
+		token := b.sealed(l.A, l.B)
+		b.connect(l)
+		b.passes(l)
+		b.unseen(token)
+		b.addresses(l.A, own)
+		b.addresses(l.B)
+		b.must(b.network.DeleteLink(b.Context(), l))
+	}
+}
+
 func remove(b *bench) {
 	l, spare := b.cable("a", "b"), b.spare("a")
 	b.connect(l)
@@ -216,4 +282,37 @@ func restart(b *bench) {
 	}
 	b.connect(cut)
 	b.passes(cut)
+}
+
+// A node is removed and made anew: meanwhile its peers have interfaces that
+// reach nobody, and the links are the same as before in the end.
+func anew(b *bench) {
+	b.hangUp("c")
+	b.must(b.env.Provider.Remove(b.Context(), b.ref("c")))
+	peers := []backends.Port{b.ring[1].A, b.ring[2].B}
+	for _, p := range peers {
+		b.must(b.network.Provision(b.Context(), p))
+	}
+	b.carrier(false, peers...) // and not only until the kernel has taken away what is left of c
+	for _, p := range peers {
+		b.addresses(p)
+	}
+	b.create(b, "c")
+	for i, l := range b.ring[1:] {
+		if i == 0 {
+			l.B = b.port(b, b.env.Provider, l.B.End.String())
+		} else {
+			l.A = b.port(b, b.env.Provider, l.A.End.String())
+		}
+		l.A.End, l.B.End = b.ring[i+1].A.End, b.ring[i+1].B.End
+		b.ring[i+1] = l
+		b.connect(l)
+	}
+	b.start(b, "c")
+	interfacesBeforeInit(b)
+	for _, l := range b.ring {
+		b.state(l, true, lab.CarrierOn)
+		b.addresses(l.A)
+		b.addresses(l.B)
+	}
 }

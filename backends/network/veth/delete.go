@@ -118,7 +118,11 @@ func (n *Network) park(k *side, gone backends.Port) error {
 	if g.link == nil || g.mine() != nil {
 		return nil // moved already, or a stranger's
 	}
-	if k.link == nil || k.mine() != nil || !joined(k, g) {
+	whole, err := joined(k, g)
+	if err != nil {
+		return err
+	}
+	if !whole || k.mine() != nil {
 		return g.Delete(g.name)
 	}
 	if err := n.panelNS.Delete(parked(k.Port)); err != nil {

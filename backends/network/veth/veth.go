@@ -188,8 +188,9 @@ func pair(a *nsnet.NS, nameA string, portA backends.Port, b *nsnet.NS, nameB str
 
 func parked(p backends.Port) string { return nsnet.Name("p", p.Lab, p.End.String()) }
 
-// Provision makes an interface whose far end waits in the panel.
-func (n *Network) Provision(_ context.Context, p backends.Port) error {
+// Provision makes an interface whose far end waits in the panel. Of a pair
+// both ends stay where both nodes are there: the other one is no less needed.
+func (n *Network) Provision(ctx context.Context, p backends.Port) error {
 	s, err := openSide(p)
 	if err != nil {
 		return err
@@ -206,6 +207,11 @@ func (n *Network) Provision(_ context.Context, p backends.Port) error {
 		}
 		if done, err := n.adopt(s, nsnet.Alias(useHalf, p.Lab, p.End.String())); done || err != nil {
 			return err
+		}
+		if l, ok := n.pairOf(s); ok && s.use() == useCut {
+			return nil // it reaches nobody
+		} else if ok {
+			return n.split(ctx, l)
 		}
 		if had, err = s.Settings(s.name); err != nil { // of a pair: that is given up
 			return err
@@ -230,6 +236,29 @@ func (n *Network) Provision(_ context.Context, p backends.Port) error {
 		return err
 	}
 	return s.RestoreAddresses(s.name, had)
+}
+
+// pairOf returns the link of which an interface is an end, when the other end
+// is there too.
+func (n *Network) pairOf(s *side) (backends.Link, bool) {
+	_, labName, id, _ := nsnet.ParseAlias(s.link.Attrs().Alias)
+	n.mu.Lock()
+	l, ok := n.known[key{labName, id}]
+	n.mu.Unlock()
+	if !ok {
+		return l, false
+	}
+	p := l.A
+	if p.End.Endpoint == s.End.Endpoint {
+		p = l.B
+	}
+	other, err := openSide(p)
+	if err != nil {
+		return l, false // it is gone, or about to
+	}
+	defer other.Close()
+	whole, err := joined(s, other)
+	return l, whole && err == nil
 }
 
 // adopt takes over an interface that another network made: its far end waits
@@ -282,8 +311,12 @@ func (n *Network) connect(ctx context.Context, l backends.Link) error {
 			return fmt.Errorf("%s: %w", s.End, err)
 		}
 	}
+	whole, err := joined(a, b)
+	if err != nil {
+		return err
+	}
 	switch {
-	case a.link != nil && b.link != nil && joined(a, b):
+	case whole:
 	case a.link != nil && a.use() == useHalf:
 		err = n.reach(a, b)
 	case b.link != nil && b.use() == useHalf:
@@ -319,11 +352,14 @@ func (n *Network) connect(ctx context.Context, l backends.Link) error {
 	return nil
 }
 
-// joined reports whether two interfaces are the ends of one pair.
-func joined(a, b *side) bool {
-	return a.link.Type() == "veth" && b.link.Type() == "veth" &&
-		a.link.Attrs().ParentIndex == b.link.Attrs().Index && b.link.Attrs().ParentIndex == a.link.Attrs().Index &&
-		a.use() != useHalf && b.use() != useHalf
+// joined reports whether the two interfaces are there and the ends of one
+// pair, whatever their marks say: a call that was given up may not have set
+// them.
+func joined(a, b *side) (bool, error) {
+	if a.link == nil || b.link == nil {
+		return false, nil
+	}
+	return nsnet.Pair(a.NS, a.link, b.NS, b.link)
 }
 
 // reach brings the far end of a provisioned interface into the other node.
@@ -349,20 +385,7 @@ func (n *Network) reach(have, other *side) error {
 	if err != nil {
 		return err
 	}
-	if err := panel.LinkSetGroup(far, 0); err != nil { // it is the node's now
-		return err
-	}
-	if err := panel.LinkSetHardwareAddr(far, mac); err != nil {
-		return err
-	}
-	if err := panel.LinkSetNsFd(far, int(other.FD())); err != nil {
-		return err
-	}
-	moved, err := other.LinkByName(far.Attrs().Name)
-	if err != nil {
-		return err
-	}
-	if err := other.LinkSetName(moved, other.name); err != nil {
+	if err := panel.Hand(far, other.NS, other.name, mac); err != nil { // it is the node's now
 		return err
 	}
 	if err := other.finish("", other.MTU); err != nil {
@@ -447,7 +470,9 @@ func (n *Network) State(_ context.Context, l backends.Link) (backends.LinkStatus
 	if (a.link == nil || a.mine() != nil) && (b.link == nil || b.mine() != nil) {
 		return st, wrap(l, backends.ErrNotFound)
 	}
-	if a.link == nil || b.link == nil || !joined(a, b) {
+	if whole, err := joined(a, b); err != nil {
+		return st, wrap(l, err)
+	} else if !whole {
 		st.Reason = "an end of the pair is missing"
 		return st, nil
 	}

@@ -1,0 +1,110 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+)
+
+// countdown is a context that ends when it has been asked a number of times:
+// at every point where a backend looks, in turn.
+type countdown struct {
+	context.Context
+	left atomic.Int64
+	once sync.Once
+	done chan struct{}
+}
+
+func newCountdown(ctx context.Context, n int) *countdown {
+	c := &countdown{Context: ctx, done: make(chan struct{})}
+	c.left.Store(int64(n))
+	return c
+}
+
+func (c *countdown) end() { c.once.Do(func() { close(c.done) }) }
+
+func (c *countdown) ask() {
+	if c.left.Add(-1) < 0 {
+		c.end()
+	}
+}
+
+func (c *countdown) Done() <-chan struct{} {
+	c.ask()
+	return c.done
+}
+
+func (c *countdown) Err() error {
+	c.ask()
+	select {
+	case <-c.done:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// A call that is given up at any point, or that comes when another was,
+// leaves nothing that the next one cannot put right.
+func cancelled(b *bench) {
+	l, spare := b.addressed(b.cable("a", "b")), b.spare("a")
+	attempt := func(n int, what string, f func(context.Context) error) (whole bool) {
+		b.Helper()
+		ctx := newCountdown(b.Context(), n)
+		defer ctx.end()
+		if err := f(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			b.Fatalf("%s given up at point %d: %v", what, n, err)
+		} else if err != nil {
+			return false
+		}
+		return ctx.left.Load() >= 0
+	}
+	calls := []struct {
+		what          string
+		prepare, call func(context.Context) error
+		check         func()
+	}{
+		{"provision", func(ctx context.Context) error { return b.network.DeletePort(ctx, spare) },
+			func(ctx context.Context) error { return b.network.Provision(ctx, spare) },
+			func() { b.carrier(false, spare) }},
+		{"connect", func(ctx context.Context) error { return b.network.DeleteLink(ctx, l) },
+			func(ctx context.Context) error { return b.network.Connect(ctx, l) },
+			func() { b.passes(l); b.addresses(l.A); b.addresses(l.B) }},
+		{"connect what is provisioned", func(ctx context.Context) error {
+			return errors.Join(b.network.DeleteLink(ctx, l), b.network.Provision(ctx, l.A), b.network.Provision(ctx, l.B))
+		},
+			func(ctx context.Context) error { return b.network.Connect(ctx, l) },
+			func() { b.passes(l); b.addresses(l.A); b.addresses(l.B) }},
+		{"disconnect", func(ctx context.Context) error { return b.network.Connect(ctx, l) },
+			func(ctx context.Context) error { return b.network.Disconnect(ctx, l) },
+			func() { b.carrier(false, l.A, l.B); b.addresses(l.A) }},
+		{"connect what is cut", func(ctx context.Context) error {
+			return errors.Join(b.network.Connect(ctx, l), b.network.Disconnect(ctx, l))
+		},
+			func(ctx context.Context) error { return b.network.Connect(ctx, l) },
+			func() { b.passes(l); b.addresses(l.A); b.addresses(l.B) }},
+		{"delete", func(ctx context.Context) error { return b.network.Connect(ctx, l) },
+			func(ctx context.Context) error { return b.network.DeleteLink(ctx, l) },
+			func() { b.absent(l) }},
+	}
+	for _, c := range calls {
+		for n := 0; n < 64; n++ {
+			b.must(c.prepare(b.Context()))
+			whole := attempt(n, c.what, c.call)
+			// Whatever was left half done, the call itself puts it right...
+			if err := c.call(b.Context()); err != nil {
+				b.Fatalf("%s, after it was given up at point %d: %v", c.what, n, err)
+			}
+			c.check()
+			// ...and so does taking it away.
+			b.must(c.prepare(b.Context()))
+			attempt(n, c.what, c.call)
+			b.must(b.network.DeleteLink(b.Context(), l))
+			b.absent(l)
+			if whole {
+				break
+			}
+		}
+	}
+}
