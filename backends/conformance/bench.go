@@ -46,9 +46,10 @@ func (b *bench) addressed(l backends.Link) backends.Link {
 	return l
 }
 
-func (b *bench) spare(node string) backends.Port {
+// spare is a new interface of a that no cable needs.
+func (b *bench) spare() backends.Port {
 	b.Helper()
-	p := b.port(b, b.env.Provider, node+":"+b.iface())
+	p := b.port(b, b.env.Provider, "a:"+b.iface())
 	b.ports = append(b.ports, p)
 	return p
 }

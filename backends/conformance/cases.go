@@ -67,7 +67,7 @@ func interfacesBeforeInit(b *bench) {
 
 func isolation(b *bench) {
 	l := b.cable("a", "b")
-	other := b.spare("a") // of the same node: it is no way in either
+	other := b.spare() // of the same node: it is no way in either
 	for _, p := range []backends.Port{l.A, l.B, other} {
 		b.must(b.network.Provision(b.Context(), p))
 		if i := b.interfaceOf(p); i == nil || !i.Up {
@@ -227,7 +227,7 @@ func provisionAgain(b *bench) {
 }
 
 func remove(b *bench) {
-	l, spare := b.cable("a", "b"), b.spare("a")
+	l, spare := b.cable("a", "b"), b.spare()
 	b.connect(l)
 	b.passes(l)
 	b.must(b.network.Provision(b.Context(), spare))
@@ -266,7 +266,7 @@ func restart(b *bench) {
 	cut := b.addressed(b.cable("a", "b"))
 	b.connect(cut)
 	b.disconnect(cut)
-	spare := b.spare("a")
+	spare := b.spare()
 	b.must(b.network.Provision(b.Context(), spare))
 	for _, node := range []string{"a", "b"} {
 		b.stop(b, node)

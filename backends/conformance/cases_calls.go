@@ -13,7 +13,7 @@ import (
 // Every call is made twice, also after its opposite is complete, and from
 // several goroutines at once.
 func idempotence(b *bench) {
-	l, spare := b.addressed(b.cable("a", "b")), b.spare("a")
+	l, spare := b.addressed(b.cable("a", "b")), b.spare()
 	ctx := b.Context()
 	twice := func(what string, f func() error) {
 		b.Helper()

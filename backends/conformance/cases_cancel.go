@@ -48,7 +48,7 @@ func (c *countdown) Err() error {
 // A call that is given up at any point, or that comes when another was,
 // leaves nothing that the next one cannot put right.
 func cancelled(b *bench) {
-	l, spare := b.addressed(b.cable("a", "b")), b.spare("a")
+	l, spare := b.addressed(b.cable("a", "b")), b.spare()
 	attempt := func(n int, what string, f func(context.Context) error) (whole bool) {
 		b.Helper()
 		ctx := newCountdown(b.Context(), n)

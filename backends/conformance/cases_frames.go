@@ -119,13 +119,12 @@ func segment(b *bench) {
 	b.must(switches.Create(b.Context(), c))
 	defer func() { b.must(switches.Remove(b.Context(), c.Ref)) }()
 	var arms []backends.Link
-	arm := func(node string) backends.Link {
+	arm := func(node string) {
 		l := backends.Link{Lab: b.lab, A: b.port(b, b.env.Provider, node+":"+b.iface()),
 			B: b.port(b, switches, fmt.Sprintf("sw:eth%d", len(arms)+1))}
 		b.links = append(b.links, l)
 		arms = append(arms, l)
 		b.connect(l)
-		return l
 	}
 	for _, node := range []string{"a", "b", "c"} {
 		arm(node)

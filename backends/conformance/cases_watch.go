@@ -140,7 +140,7 @@ func cleanup(b *bench) {
 	b.must(b.network.Initialize(b.Context(), other.Lab))
 	b.connect(other)
 	b.passes(other)
-	b.must(b.network.Provision(b.Context(), b.spare("a")))
+	b.must(b.network.Provision(b.Context(), b.spare()))
 	cut := b.cable("b", "c")
 	b.connect(cut)
 	b.disconnect(cut)

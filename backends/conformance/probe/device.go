@@ -36,6 +36,7 @@ func names() ([]string, error) {
 	return out, nil
 }
 
+// serve returns when it cannot go on.
 func (d *device) serve() error {
 	if err := d.capture(); err != nil {
 		return fmt.Errorf("capture: %w", err)

@@ -3,6 +3,7 @@ package probe
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"net"
 	"time"
 	"unsafe"
@@ -51,7 +52,7 @@ func (d *device) receive() {
 	for {
 		n, on, _, from, err := unix.Recvmsg(d.fd, buf, oob, 0)
 		if err != nil {
-			if err == unix.EINTR || err == unix.ENETDOWN || err == unix.ENOBUFS {
+			if errors.Is(err, unix.EINTR) || errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.ENOBUFS) {
 				continue
 			}
 			return
@@ -109,7 +110,7 @@ func (d *device) send(f Frame) error {
 	to := &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: i.Index, Halen: 6}
 	copy(to.Addr[:], f.Data)
 	for range 20 {
-		if err = unix.Sendto(d.fd, f.Data, 0, to); err != unix.ENOBUFS {
+		if err = unix.Sendto(d.fd, f.Data, 0, to); !errors.Is(err, unix.ENOBUFS) {
 			return err
 		}
 		time.Sleep(time.Millisecond)

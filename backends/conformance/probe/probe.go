@@ -112,11 +112,8 @@ func node(want []string) int {
 		return 1
 	}
 	d := &device{first: first, kept: make(chan struct{})}
-	if err := d.serve(); err != nil {
-		fmt.Println("probe:", err)
-		return 1
-	}
-	return 0
+	fmt.Println("probe:", d.serve())
+	return 1
 }
 
 func ask() int {

@@ -100,7 +100,7 @@ func (n *Network) withdraw(gone, kept backends.Port) error {
 	if far == nil || k.link == nil || err != nil || k.link.Attrs().ParentIndex != far.Attrs().Index {
 		return err
 	}
-	return errors.Join(n.panelNS.LinkSetGroup(far, int(nsnet.Group(kept.Lab))), k.NS.Impair(k.link, lab.Impairment{}),
+	return errors.Join(n.panelNS.LinkSetGroup(far, int(nsnet.Group(kept.Lab))), k.Impair(k.link, lab.Impairment{}),
 		k.LinkSetAlias(k.link, nsnet.Alias(useHalf, kept.Lab, kept.End.String())))
 }
 
@@ -128,7 +128,7 @@ func (n *Network) park(k *side, gone backends.Port) error {
 	if err := n.panelNS.Delete(parked(k.Port)); err != nil {
 		return err
 	}
-	return errors.Join(g.NS.Impair(g.link, lab.Impairment{}), g.LinkSetDown(g.link),
+	return errors.Join(g.Impair(g.link, lab.Impairment{}), g.LinkSetDown(g.link),
 		g.LinkSetName(g.link, parked(k.Port)), g.LinkSetNsFd(g.link, int(n.panelNS.FD())))
 }
 

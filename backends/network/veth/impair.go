@@ -26,5 +26,5 @@ func impairSide(p backends.Port) error {
 	if s.link == nil {
 		return backends.ErrNotFound
 	}
-	return s.NS.Impair(s.link, p.End.Impair)
+	return s.Impair(s.link, p.End.Impair)
 }
