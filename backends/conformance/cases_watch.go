@@ -155,6 +155,10 @@ func cleanup(b *bench) {
 	for _, node := range []string{"a", "b", "c"} {
 		b.must(b.env.Provider.Remove(b.Context(), b.ref(node)))
 	}
+	list, err := b.env.Provider.List(b.Context(), b.lab)
+	if err != nil || len(list) > 0 {
+		b.Errorf("nodes that were removed: %+v, %v", list, err)
+	}
 	b.links, b.ports = nil, nil
 	for range 2 {
 		b.must(b.network.Cleanup(b.Context(), other.Lab))

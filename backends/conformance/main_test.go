@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"archetype/backends/conformance"
+	"archetype/backends/provider/docker/dockertest"
 	"archetype/backends/provider/netns/holder"
 	"archetype/backends/provider/netns/nodeinit"
 )
@@ -47,8 +48,15 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	code := m.Run()
+	before := machine()
+	code := dockertest.Main(m)
 	conformance.Clean()
+	for _, thing := range machine() {
+		if !slices.Contains(before, thing) {
+			fmt.Println("left on the machine:", thing)
+			code = max(code, 1)
+		}
+	}
 	os.Exit(code)
 }
 
@@ -111,19 +119,18 @@ func furnish() error {
 
 // machine lists what could be left behind: interfaces, mounts, and processes
 // that come from this one.
-func machine(t *testing.T) []string {
-	t.Helper()
+func machine() []string {
 	var out []string
 	interfaces, err := net.Interfaces()
 	if err != nil {
-		t.Fatal(err)
+		return []string{err.Error()}
 	}
 	for _, i := range interfaces {
 		out = append(out, "interface "+i.Name)
 	}
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
-		t.Fatal(err)
+		return []string{err.Error()}
 	}
 	for m := range strings.Lines(string(mounts)) {
 		out = append(out, "mount "+strings.TrimSpace(m))

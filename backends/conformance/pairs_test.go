@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"archetype/backends/network/ovs"
 	"archetype/backends/network/ovs/ovstest"
 	"archetype/backends/network/veth"
+	"archetype/backends/provider/docker/dockertest"
 	"archetype/backends/provider/netns"
 	"archetype/backends/provider/netns/holder"
 )
@@ -24,6 +24,7 @@ import (
 var (
 	providers = []conformance.Provider{
 		{Name: "netns", New: func(t *testing.T) *conformance.Env { return embedded(t, false) }},
+		{Name: "docker", New: containers},
 		{Name: "netns-rootless", New: func(t *testing.T) *conformance.Env { return embedded(t, true) }},
 	}
 	networks = []conformance.Network{
@@ -34,15 +35,7 @@ var (
 	}
 )
 
-func TestConformance(t *testing.T) {
-	before := machine(t)
-	t.Cleanup(func() { // once all pairs are done
-		if after := machine(t); !slices.Equal(before, after) {
-			t.Errorf("on the machine was\n  %s\nand is now\n  %s", strings.Join(before, "\n  "), strings.Join(after, "\n  "))
-		}
-	})
-	conformance.Run(t, providers, networks)
-}
+func TestConformance(t *testing.T) { conformance.Run(t, providers, networks) }
 
 // in opens a network that lives in the panel.
 func in[N backends.Network](open func(panel string) (N, error)) func(*testing.T, *conformance.Env) backends.Network {
@@ -80,8 +73,8 @@ func (s switched) things() []string {
 	return out
 }
 
-// newHolder starts a holder of the test's own.
-func newHolder(t *testing.T, rootless bool) (*holder.Client, string) {
+// newHolder starts a holder of the test's own, which stays until the test's end.
+func newHolder(t *testing.T, rootless bool) (h *holder.Client, folder string) {
 	t.Helper()
 	if !rootless && os.Geteuid() != 0 {
 		t.Skip("needs root")
@@ -102,25 +95,39 @@ func newHolder(t *testing.T, rootless bool) (*holder.Client, string) {
 			t.Error("the holder did not end: ", err)
 		}
 	})
-	return h, dir
-}
-
-func embedded(t *testing.T, rootless bool) *conformance.Env {
-	h, dir := newHolder(t, rootless)
-	p, err := netns.New(netns.Config{Holder: h, Rootless: rootless, Labs: filepath.Join(dir, "labs")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = p.Close() })
 	stays := backends.NodeRef{Lab: "holder", Node: "stays"} // it ends when it holds nothing
 	if err := h.Create(t.Context(), holder.Node{Ref: stays, Folder: filepath.Join(dir, "labs", stays.Lab, stays.Node), Config: []byte("{}")}); err != nil {
 		t.Fatal(err)
 	}
-	return &conformance.Env{Provider: p, Rootless: rootless, Panel: h.Panel(), Things: func() []string { return left(filepath.Join(dir, "labs")) }}
+	return h, filepath.Join(dir, "labs")
 }
 
-// left lists the folders of nodes.
-func left(dir string) []string {
-	list, _ := filepath.Glob(filepath.Join(dir, "*", "*"))
-	return list
+func newEmbedded(t *testing.T, h *holder.Client, rootless bool, labs string) *netns.Provider {
+	t.Helper()
+	p, err := netns.New(netns.Config{Holder: h, Rootless: rootless, Labs: labs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+// embedded is a place for the provider netns.
+func embedded(t *testing.T, rootless bool) *conformance.Env {
+	h, labs := newHolder(t, rootless)
+	return &conformance.Env{Provider: newEmbedded(t, h, rootless, labs), Rootless: rootless, Panel: h.Panel(), Things: func() []string {
+		list, _ := filepath.Glob(filepath.Join(labs, "*", "*"))
+		return list
+	}}
+}
+
+// containers is a place for the provider docker; as in the program, the
+// holder's namespace is the panel, and switches are embedded nodes.
+func containers(t *testing.T) *conformance.Env {
+	p := dockertest.New(t)
+	h, labs := newHolder(t, false)
+	return &conformance.Env{Provider: p, Panel: h.Panel(), Switches: newEmbedded(t, h, false, labs), Prepare: func(c *backends.NodeConfig) {
+		c.Node.Image = dockertest.Image
+		c.Node.Container.NetworkMode = "none"
+	}}
 }

@@ -47,6 +47,23 @@ type suite struct {
 	talks map[string]*talk // with the devices, by node
 }
 
+// ring are the links that stay over all cases.
+var ring = [][2]string{{"a:eth1", "b:eth1"}, {"b:eth2", "c:eth1"}, {"c:eth2", "a:eth2"}}
+
+// ringEnd is an end of the ring with its address, as a file would say.
+func ringEnd(endpoint string) lab.End {
+	for i, ends := range ring {
+		for j, e := range ends {
+			if e == endpoint {
+				node, iface, _ := strings.Cut(e, ":")
+				return lab.End{Endpoint: lab.Endpoint{Node: node, Interface: iface},
+					IPv4: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 255, byte(i), byte(j + 1)}), 24)}}
+			}
+		}
+	}
+	return lab.End{}
+}
+
 func newSuite(t *testing.T, p Provider, n Network) *suite {
 	t.Helper()
 	s := &suite{env: p.New(t), things: n.Things, device: buildDevice(t), command: inNode, lab: p.Name + "-" + n.Name, talks: map[string]*talk{}}
@@ -88,11 +105,9 @@ func newSuite(t *testing.T, p Provider, n Network) *suite {
 	for _, node := range []string{"a", "b", "c"} {
 		s.create(t, node)
 	}
-	for i, ends := range [][2]string{{"a:eth1", "b:eth1"}, {"b:eth2", "c:eth1"}, {"c:eth2", "a:eth2"}} {
-		l := s.between(t, ends[0], ends[1], func(a, b *backends.Port) {
-			a.End.IPv4 = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 255, byte(i), 1}), 24)}
-			b.End.IPv4 = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 255, byte(i), 2}), 24)}
-		})
+	for _, ends := range ring {
+		l := s.between(t, ends[0], ends[1], nil)
+		l.A.End, l.B.End = ringEnd(ends[0]), ringEnd(ends[1])
 		if err := s.network.Connect(t.Context(), l); err != nil {
 			t.Fatal(err)
 		}
@@ -142,11 +157,15 @@ func (s *suite) create(t testing.TB, node string) {
 		Labels: map[string]string{"conformance": node},
 		Node: lab.Node{Name: node, Kind: "linux", Entrypoint: s.command, Cmd: "node eth1 eth2",
 			Container: lab.Container{Capabilities: []string{"NET_ADMIN", "NET_RAW"}}}}
+	for _, iface := range c.Interfaces {
+		c.Ends = append(c.Ends, ringEnd(node+":"+iface))
+	}
 	if s.env.Device == "" {
 		c.Node.Binds = []string{s.device + ":" + inNode + ":ro"}
 	}
 	for i := 3; i <= s.env.Interfaces; i++ {
-		c.Interfaces = append(c.Interfaces, fmt.Sprintf("eth%d", i))
+		e := lab.Endpoint{Node: node, Interface: fmt.Sprintf("eth%d", i)}
+		c.Interfaces, c.Ends = append(c.Interfaces, e.Interface), append(c.Ends, lab.End{Endpoint: e})
 	}
 	if s.env.Prepare != nil {
 		s.env.Prepare(&c)
