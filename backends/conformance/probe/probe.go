@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -111,6 +113,12 @@ func node(want []string) int {
 		fmt.Println(LineFailed, missing)
 		return 1
 	}
+	term := make(chan os.Signal, 1) // the kernel does not end an init by itself
+	signal.Notify(term, syscall.SIGTERM)
+	go func() {
+		<-term
+		os.Exit(0)
+	}()
 	d := &device{first: first, kept: make(chan struct{})}
 	fmt.Println("probe:", d.serve())
 	return 1
