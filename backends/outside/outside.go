@@ -24,6 +24,8 @@ type Switch interface {
 	// AddPort puts an interface of the machine onto a bridge, marked as the
 	// lab's. One that is on it is left so.
 	AddPort(ctx context.Context, bridge, port, labName string) error
+	// OnBridge reports whether an interface is a port of a bridge.
+	OnBridge(ctx context.Context, bridge, port string) (bool, error)
 	// Whole reports whether frames must come to the bridge with their
 	// checksums in them.
 	Whole(ctx context.Context, bridge string) bool

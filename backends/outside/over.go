@@ -319,6 +319,15 @@ func (o *Outside) apart(ctx context.Context, l backends.Link) string {
 		if err == nil && port != nil && port.Attrs().MasterIndex != br.Attrs().Index {
 			return fmt.Sprintf("%s is no port of %s any more", out.Interface, br.Attrs().Name)
 		}
+	case lab.OutsideOVSBridge:
+		if _, err := o.bridge(ctx, out, nil); err != nil {
+			return err.Error()
+		}
+		if on, err := o.cfg.Switch.OnBridge(ctx, out.Bridge, out.Interface); err != nil {
+			return err.Error()
+		} else if !on {
+			return fmt.Sprintf("%s is no port of %s any more", out.Interface, out.Bridge)
+		}
 	case lab.OutsideVXLANStitch:
 		t, err := o.tunnel(ctx, l.A.End.Endpoint, l.B.End.Endpoint, l.Lab, out, 0)
 		if err != nil {

@@ -60,6 +60,20 @@ func (n *Network) HasBridge(ctx context.Context, bridge string) (has bool, err e
 	return has, err
 }
 
+// OnBridge reports whether an interface is a port of a bridge.
+func (n *Network) OnBridge(ctx context.Context, bridge, port string) (on bool, err error) {
+	s, _, err := n.reach(ctx)
+	if err == nil {
+		s.see(func(v *view) {
+			if p := v.ports[v.byName[port]]; p != nil {
+				b := v.bridgeOf(p)
+				on = b != nil && b.name == bridge
+			}
+		})
+	}
+	return on, err
+}
+
 // Whole reports whether frames must come to a bridge with their checksums in
 // them, because it is served in user space.
 func (n *Network) Whole(ctx context.Context, bridge string) bool {
