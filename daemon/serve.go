@@ -79,7 +79,8 @@ func Serve(s *settings.Settings, version string) error {
 		}
 		reg.AddNetwork(n)
 	}
-	sw, err := ovs.New(ovs.Config{Socket: s.OVS.Socket, Mode: ovs.Mode(s.OVS.Mode), Bridge: s.OVS.Bridge, Instance: s.State})
+	sw, err := ovs.New(ovs.Config{Socket: s.OVS.Socket, Mode: ovs.Mode(s.OVS.Mode), Bridge: s.OVS.Bridge, Instance: s.State,
+		Panel: h.Panel()})
 	if err != nil {
 		return err
 	}

@@ -294,6 +294,10 @@ func (c *controller) observeLink(network string, st backends.LinkStatus) {
 	if l.vlan != st.VLAN {
 		l.vlan, l.moved = st.VLAN, true
 	}
+	if !l.made && st.Connected && !st.Gone && l.actual == lab.LinkError {
+		l.retryAt = time.Time{} // what was in the way has gone: now, not when the next try was due
+		l.touch()
+	}
 	if !l.made || st.Connected && !st.Gone || c.m.leaving(l.a) || c.m.leaving(l.b) || l.remove {
 		return
 	}

@@ -26,58 +26,94 @@ func endOf(p backends.Port) end { return end{p.Lab, p.End.String()} }
 // namespace is everybody's, another Archetype's included.
 func (n *Network) group(labName string) uint32 { return nsnet.Group(n.owner + "/" + labName) }
 
-// attach makes sure that a node's interface is there and returns the name of
-// its far end, where the switch finds it. The far end of a new one is down.
-func (n *Network) attach(panel *nsnet.NS, p backends.Port, plain bool) (far string, err error) {
+// side is one end of a link with its node's namespace open.
+type side struct {
+	backends.Port
+	ns   *nsnet.NS
+	have netlink.Link // the node's interface; nil: not there
+	far  netlink.Link // its far end at the switch; nil: not there
+	had  nsnet.Settings
+}
+
+// open looks at an end. An interface that another network made and released
+// is taken over with its far end; where that is not to be had, its settings
+// are read, because another interface will take its place.
+func (n *Network) open(panel *nsnet.NS, p backends.Port) (*side, error) {
+	s := &side{Port: p}
 	if p.Attachment.Tap != "" {
-		return p.Attachment.Tap, n.tap(panel, p)
+		l, err := panel.Find(p.Attachment.Tap)
+		if err == nil && l == nil {
+			err = fmt.Errorf("tap %s: %w", p.Attachment.Tap, backends.ErrNotFound)
+		}
+		s.far = l
+		return s, err
 	}
 	if p.Attachment.Netns == "" {
-		return "", fmt.Errorf("no place to attach to: %w", backends.ErrUnsupported)
+		return nil, fmt.Errorf("no place to attach to: %w", backends.ErrUnsupported)
 	}
 	ns, err := nsnet.Open(p.Attachment.Netns)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	defer ns.Close()
-	name := p.Attachment.Interface
-	have, err := ns.Find(name)
+	s.ns = ns
+	if err := n.examine(panel, s); err != nil {
+		ns.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (n *Network) examine(panel *nsnet.NS, s *side) (err error) {
+	name := s.Attachment.Interface
+	if s.have, err = s.ns.Find(name); s.have == nil || err != nil {
+		return err
+	}
+	if !nsnet.Ours(s.have, s.Lab, s.End) {
+		return nsnet.Conflict(s.End, s.have)
+	}
+	if s.far, err = n.farEnd(panel, s.have, s.Port); s.far != nil || err != nil {
+		return err
+	}
+	if s.far, err = n.adopt(panel, s); s.far != nil || err != nil {
+		return err
+	}
+	s.had, err = s.ns.Settings(name)
+	return err
+}
+
+func (s *side) close() {
+	if s.ns != nil {
+		s.ns.Close()
+	}
+}
+
+// attach makes sure that a node's interface is there and returns the name of
+// its far end, where the switch finds it. The far end of a new one is down.
+func (n *Network) attach(panel *nsnet.NS, s *side, plain bool) (far string, err error) {
+	if s.ns == nil {
+		return s.Attachment.Tap, resize(s.MTU, map[*nsnet.NS]netlink.Link{panel: s.far})
+	}
+	name := s.Attachment.Interface
+	if s.far != nil {
+		far = s.far.Attrs().Name
+		err = resize(s.MTU, map[*nsnet.NS]netlink.Link{s.ns: s.have, panel: s.far})
+	} else {
+		if err = s.ns.Delete(name); err == nil { // the rest of another network's link
+			far, err = n.pair(panel, s.ns, s.Port)
+		}
+	}
 	if err != nil {
 		return "", err
 	}
-	if have != nil && !nsnet.Ours(have, p.Lab, p.End) {
-		return "", nsnet.Conflict(p.End, have)
-	}
-	if have != nil {
-		l, err := n.farEnd(panel, have, p)
-		switch {
-		case err != nil:
-			return "", err
-		case l != nil:
-			far = l.Attrs().Name
-			err = resize(p.MTU, map[*nsnet.NS]netlink.Link{ns: have, panel: l})
-		default: // the rest of another network's link
-			err = ns.Delete(name)
-			have = nil
-		}
-		if err != nil {
-			return "", err
-		}
-	}
-	if have == nil {
-		if far, err = n.pair(panel, ns, p); err != nil {
-			return "", err
-		}
-	}
 	if plain {
-		if err := ns.Checksums(name); err != nil {
+		if err := s.ns.Checksums(name); err != nil {
 			return "", fmt.Errorf("turn checksum offload off: %w", err)
 		}
 	}
-	if err := ns.Change(name, nsnet.Alias("", p.Lab, p.End.String()), true); err != nil {
+	if err := s.ns.Change(name, nsnet.Alias("", s.Lab, s.End.String()), true); err != nil {
 		return "", err
 	}
-	return far, ns.Address(name, p.End)
+	return far, errors.Join(s.ns.Address(name, s.End), s.ns.RestoreAddresses(name, s.had), s.ns.RestoreRoutes(name, s.had))
 }
 
 // farEnd finds the other end of a node's interface, and nil when it is not
@@ -110,9 +146,7 @@ func (n *Network) pair(panel, ns *nsnet.NS, p backends.Port) (far string, err er
 		PeerNamespace: ns.FD(), PeerMTU: uint32(max(0, p.MTU))}
 	v.MTU, v.Group = p.MTU, n.group(p.Lab)
 	for range 3 {
-		var random [4]byte
-		_, _ = rand.Read(random[:])
-		v.Name = nsnet.Prefix("o", n.owner+"/"+p.Lab) + hex.EncodeToString(random[:])
+		v.Name = n.newName(p.Lab)
 		if err = panel.LinkAdd(v); !errors.Is(err, syscall.EEXIST) {
 			break
 		}
@@ -120,10 +154,13 @@ func (n *Network) pair(panel, ns *nsnet.NS, p backends.Port) (far string, err er
 	if err != nil {
 		return "", err
 	}
-	if err := hush(panel, v); err != nil {
-		return "", err
-	}
-	return v.Name, panel.LinkSetAlias(v, nsnet.Alias(use, p.Lab, p.End.String()))
+	return v.Name, errors.Join(hush(panel, v), panel.LinkSetAlias(v, nsnet.Alias(use, p.Lab, p.End.String())))
+}
+
+func (n *Network) newName(labName string) string {
+	var random [4]byte
+	_, _ = rand.Read(random[:])
+	return nsnet.Prefix("o", n.owner+"/"+labName) + hex.EncodeToString(random[:])
 }
 
 // hush makes a far end only carry frames: the host neither says anything on it
@@ -151,18 +188,6 @@ func setting(name, value string) error {
 		return nil
 	}
 	return err
-}
-
-// tap checks one that a provider made.
-func (n *Network) tap(panel *nsnet.NS, p backends.Port) error {
-	l, err := panel.Find(p.Attachment.Tap)
-	if err != nil {
-		return err
-	}
-	if l == nil {
-		return fmt.Errorf("tap %s: %w", p.Attachment.Tap, backends.ErrNotFound)
-	}
-	return resize(p.MTU, map[*nsnet.NS]netlink.Link{panel: l})
 }
 
 func resize(mtu int, links map[*nsnet.NS]netlink.Link) error {

@@ -78,6 +78,14 @@ func (n *Network) serves(s *session) backends.Availability {
 	})
 	bridge := "a bridge per lab"
 	if n.cfg.Mode == Shared {
+		var err error
+		s.see(func(v *view) { err = n.mine(newPlan(v, n.cfg.Bridge, "")) })
+		if err != nil {
+			return backends.Availability{Reason: "Open vSwitch has a bridge " + n.cfg.Bridge + " that Archetype did not make",
+				Fix: "rename it, or name another in settings.yaml, as in ovs: {bridge: arch1}"}
+		}
+	}
+	if n.cfg.Mode == Shared {
 		bridge = "bridge " + n.cfg.Bridge + " for all labs"
 	}
 	return backends.Availability{OK: true, Detail: strings.Join(append(detail, datapath, bridge), ", ")}

@@ -12,6 +12,7 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/network/nsnet"
+	"archetype/lab"
 )
 
 // Mode says which labs share a bridge.
@@ -30,6 +31,9 @@ type Config struct {
 	Bridge string // name of the shared bridge; empty: arch0
 	// Instance tells one Archetype from another on the same switch.
 	Instance string
+	// Panel is the path of the namespace where other networks leave the far
+	// ends of interfaces to be taken over; empty: there are none.
+	Panel string
 }
 
 // Network implements backends.Network.
@@ -55,8 +59,10 @@ type key struct{ lab, id string }
 func keyOf(l backends.Link) key { return key{l.Lab, l.ID()} }
 
 var (
-	_ backends.Network = (*Network)(nil)
-	_ backends.Tagger  = (*Network)(nil)
+	_ backends.Network  = (*Network)(nil)
+	_ backends.Tagger   = (*Network)(nil)
+	_ backends.Impairer = (*Network)(nil)
+	_ backends.Handover = (*Network)(nil)
 )
 
 // New makes the backend. It does not look for the switch before it is needed.
@@ -159,7 +165,12 @@ func (n *Network) provision(ctx context.Context, p backends.Port) error {
 		return err
 	}
 	bridge, _ := n.bridge(p.Lab)
-	far, err := n.attach(panel, p, n.userspace(s, bridge))
+	x, err := n.open(panel, p)
+	if err != nil {
+		return err
+	}
+	defer x.close()
+	far, err := n.attach(panel, x, n.userspace(s, bridge))
 	if err != nil {
 		return err
 	}
@@ -188,12 +199,22 @@ func (n *Network) connect(ctx context.Context, l backends.Link) error {
 	}
 	bridge, _ := n.bridge(l.Lab)
 	plain := n.userspace(s, bridge)
-	var far [2]string
+	var sides [2]*side // both looked at before one end takes the other along
 	for i, p := range []backends.Port{l.A, l.B} {
-		if far[i], err = n.attach(panel, p, plain); err != nil {
+		if sides[i], err = n.open(panel, p); err != nil {
 			return fmt.Errorf("%s: %w", p.End, err)
 		}
-		if err := n.evict(ctx, s, bridge, endOf(p)); err != nil {
+		defer sides[i].close()
+	}
+	var far [2]string
+	for i, x := range sides {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if far[i], err = n.attach(panel, x, plain); err != nil {
+			return fmt.Errorf("%s: %w", x.End, err)
+		}
+		if err := n.evict(ctx, s, bridge, endOf(x.Port)); err != nil {
 			return err
 		}
 	}
@@ -232,25 +253,33 @@ func (n *Network) Disconnect(ctx context.Context, l backends.Link) error {
 }
 
 func (n *Network) disconnect(ctx context.Context, l backends.Link) error {
+	return n.isolate(ctx, l.Lab, l.ID(), l.A, l.B)
+}
+
+// isolate takes carrier and neighbours from ports, which stay part of a link
+// or, without one, are as provisioned.
+func (n *Network) isolate(ctx context.Context, labName, link string, ps ...backends.Port) error {
 	s, panel, err := n.reach(ctx)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, x := range n.ports(s, l.A, l.B) {
+	for _, x := range n.ports(s, ps...) {
 		errs = append(errs, carrier(panel, false, x.name))
+		if link == "" {
+			errs = append(errs, impair(panel, x.name, lab.Impairment{}))
+		}
 	}
-	errs = append(errs, n.request(ctx, l.Lab, nil, func(p *plan) error {
-		for _, e := range []end{endOf(l.A), endOf(l.B)} {
-			if x := p.ports[e]; x != nil {
-				if err := p.isolate(x, x.link); err != nil {
+	return errors.Join(append(errs, n.request(ctx, labName, nil, func(p *plan) error {
+		for _, port := range ps {
+			if x := p.ports[endOf(port)]; x != nil {
+				if err := p.isolate(x, link); err != nil {
 					return err
 				}
 			}
 		}
 		return nil
-	}))
-	return errors.Join(errs...)
+	}))...)
 }
 
 // ports are those that the switch has of some ends.
@@ -266,10 +295,25 @@ func (n *Network) ports(s *session, ps ...backends.Port) []*portRow {
 	return out
 }
 
-// DeleteLink removes both ports and both interfaces.
+// DeleteLink removes both ports and both interfaces, but for those to be kept.
 func (n *Network) DeleteLink(ctx context.Context, l backends.Link) error {
 	n.forget(func(k key) bool { return k == keyOf(l) })
-	return wrap(l, n.remove(ctx, l.A, l.B))
+	var gone, kept []backends.Port
+	for _, p := range []backends.Port{l.A, l.B} {
+		if p.Keep {
+			kept = append(kept, p)
+		} else {
+			gone = append(gone, p)
+		}
+	}
+	var errs []error
+	if len(gone) > 0 {
+		errs = append(errs, n.remove(ctx, gone...))
+	}
+	if len(kept) > 0 {
+		errs = append(errs, n.isolate(ctx, l.Lab, "", kept...))
+	}
+	return wrap(l, errors.Join(errs...))
 }
 
 // DeletePort removes one.

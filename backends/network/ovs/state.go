@@ -80,6 +80,7 @@ func (n *Network) state(s *session, panel *nsnet.NS, l backends.Link) (backends.
 	if len(names) == 0 {
 		return st, backends.ErrNotFound
 	}
+	st.Cut = len(names) == 2 && down == 2 && trouble == "" && !stopped
 	switch {
 	case stopped:
 		st.Reason = "ovs-vswitchd does not run"
