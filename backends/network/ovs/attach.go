@@ -119,6 +119,9 @@ func (n *Network) attach(panel *nsnet.NS, s *side, plain bool) (far string, err 
 // farEnd finds the other end of a node's interface, and nil when it is not
 // among the switch's.
 func (n *Network) farEnd(panel *nsnet.NS, have netlink.Link, p backends.Port) (netlink.Link, error) {
+	if have.Attrs().ParentIndex == 0 {
+		return nil, nil
+	}
 	l, err := panel.LinkByIndex(have.Attrs().ParentIndex)
 	var missing netlink.LinkNotFoundError
 	if errors.As(err, &missing) {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"archetype/backends"
 	"archetype/backends/network/nsnet"
@@ -224,7 +225,30 @@ func (n *Network) connect(ctx context.Context, l backends.Link) error {
 	if err != nil {
 		return err
 	}
-	return carrier(panel, true, far[0], far[1])
+	if err := carrier(panel, true, far[0], far[1]); err != nil || sides[0].ns == nil || sides[1].ns == nil {
+		return err // a virtual machine gives its tap carrier when it wants to
+	}
+	return n.noticed(ctx, s, a, b)
+}
+
+// noticed waits for the switch to have seen the carrier of ports: it drops
+// what is for them until then. That somebody may set an interface down in its
+// node just now is no error.
+func (n *Network) noticed(ctx context.Context, s *session, ends ...end) error {
+	short, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	err := s.until(short, func(v *view) bool {
+		for _, e := range ends {
+			if p := v.port(e); p != nil && !v.forwards(p) {
+				return false
+			}
+		}
+		return true
+	})
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
 }
 
 // evict removes the port of an end from another bridge than it should be on:

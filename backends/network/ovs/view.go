@@ -37,6 +37,7 @@ type ifaceRow struct {
 	name   string
 	ofport int // 0: not wired by the switch (yet); negative: it could not
 	err    string
+	up     bool // the switch has seen carrier, and forwards to it
 }
 
 // end is one interface of a node of a lab.
@@ -68,7 +69,7 @@ var monitored = map[string]ovsdb.MonitorRequest{
 	"Open_vSwitch": columns("cur_cfg", "ovs_version", "other_config"),
 	"Bridge":       columns("name", "datapath_type", "ports", "external_ids"),
 	"Port":         columns("name", "tag", "interfaces", "external_ids"),
-	"Interface":    columns("name", "ofport", "error"),
+	"Interface":    columns("name", "ofport", "error", "link_state"),
 }
 
 func columns(names ...string) ovsdb.MonitorRequest {
@@ -90,7 +91,7 @@ func (v *view) apply(updates ovsdb.TableUpdates) map[end]bool {
 			continue
 		}
 		row := *u.New
-		i := &ifaceRow{name: text(row["name"]), ofport: number(row["ofport"]), err: text(row["error"])}
+		i := &ifaceRow{name: text(row["name"]), ofport: number(row["ofport"]), err: text(row["error"]), up: text(row["link_state"]) == "up"}
 		v.ifaces[id] = i
 		if p := v.ports[v.byName[i.name]]; p != nil {
 			v.note(p, about)
@@ -169,6 +170,16 @@ func (v *view) trouble(p *portRow) string {
 		}
 	}
 	return ""
+}
+
+// forwards reports whether the switch sends what is for a port there.
+func (v *view) forwards(p *portRow) bool {
+	for _, id := range p.ifaces {
+		if i := v.ifaces[id]; i == nil || !i.up {
+			return false
+		}
+	}
+	return true
 }
 
 func (v *view) bridge(name string) *bridgeRow {

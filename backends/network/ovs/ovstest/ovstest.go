@@ -38,8 +38,12 @@ type daemon struct {
 }
 
 // Network starts a private switch and returns a network on it, in shared
-// mode. Where that cannot be done, the test is skipped.
-func Network(t testing.TB) *ovs.Network { return Start(t).Network(ovs.Config{}) }
+// mode, with the panel that it shares with other networks. Where that cannot
+// be done, the test is skipped.
+func Network(t testing.TB, panel string) *ovs.Network {
+	t.Helper()
+	return Start(t).Network(ovs.Config{Panel: panel})
+}
 
 // Start starts a private switch; the end of the test ends it. Where that
 // cannot be done, the test is skipped.
