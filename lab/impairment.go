@@ -119,3 +119,58 @@ func ParsePercent(s string) (float64, error) {
 	}
 	return v, nil
 }
+
+// Words writes an impairment so that ParseImpairment reads it.
+func (i Impairment) Words() string {
+	var parts []string
+	if i.Delay > 0 {
+		parts = append(parts, "delay "+i.Delay.String())
+	}
+	if i.Jitter > 0 {
+		parts = append(parts, "jitter "+i.Jitter.String())
+	}
+	if i.Loss > 0 {
+		parts = append(parts, "loss "+formatPercent(i.Loss))
+	}
+	if i.Corruption > 0 {
+		parts = append(parts, "corrupt "+formatPercent(i.Corruption))
+	}
+	if i.Rate > 0 {
+		parts = append(parts, "rate "+FormatRate(i.Rate))
+	}
+	return strings.Join(parts, " ")
+}
+
+// ParseImpairment reads pairs such as "delay 20ms jitter 5ms loss 1% corrupt
+// 0.1% rate 10mbit"; nothing, or "clear", is a perfect cable.
+func ParseImpairment(s string) (Impairment, error) {
+	var i Impairment
+	words := strings.Fields(s)
+	if len(words) == 1 && words[0] == "clear" {
+		return i, nil
+	}
+	for at := 0; at < len(words); at += 2 {
+		if at+1 == len(words) {
+			return i, fmt.Errorf("%s: how much? Write it as delay 20ms jitter 5ms loss 1%% corrupt 0.1%% rate 10mbit", words[at])
+		}
+		var err error
+		switch v := words[at+1]; words[at] {
+		case "delay":
+			i.Delay, err = time.ParseDuration(v)
+		case "jitter":
+			i.Jitter, err = time.ParseDuration(v)
+		case "loss":
+			i.Loss, err = ParsePercent(v)
+		case "corrupt", "corruption":
+			i.Corruption, err = ParsePercent(v)
+		case "rate":
+			i.Rate, err = ParseRate(v)
+		default:
+			err = fmt.Errorf("%q is no impairment: there are delay, jitter, loss, corrupt and rate", words[at])
+		}
+		if err != nil {
+			return Impairment{}, err
+		}
+	}
+	return i, i.Check()
+}

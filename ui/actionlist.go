@@ -18,6 +18,7 @@ const (
 
 func init() {
 	actions = append(actions, nodeActions()...)
+	actions = append(actions, wiringActions()...)
 	actions = append(actions, paneActions()...)
 	actions = append(actions, labActions()...)
 	actions = append(actions, programActions()...)

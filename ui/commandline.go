@@ -14,6 +14,7 @@ import (
 // one are in command itself.
 var verbs = map[string]string{
 	"cancel": "cancel job", "connect": "join", "console": "console", "deploy": "", "destroy": "", "disconnect": "cut",
+	"add": "add a node", "cable": "new cable", "network": "network", "remove": "remove", "worsen": "worsen a link",
 	"exec": "run a command", "help": "help", "info": "about the node", "jobs": "jobs", "lab": "", "labs": "labs", "logs": "logs",
 	"quit": "quit", "restart": "", "start": "", "stop": "", "theme": "theme",
 }
@@ -114,6 +115,18 @@ func (m *Model) command(words []string) tea.Cmd {
 		if len(names) > 0 {
 			m.useTheme(names[0])
 			return nil
+		}
+	case "add", "cable", "network":
+		if len(names) == 0 || m.lab() == nil {
+			break
+		}
+		switch verb {
+		case "add":
+			return m.addNode(names)
+		case "cable":
+			return m.newCable(names)
+		default:
+			return m.useNetwork(m.labName, names[0])
 		}
 	}
 	if m.screen == screenMain && m.focus != paneTopology && m.focus != paneNodes {

@@ -21,7 +21,8 @@ type resultMsg struct {
 	say   string   // for the last line
 	text  []string // for a window
 	title string
-	open  string // lab to show
+	open  string       // lab to show
+	pick  func(*Model) // asks further
 }
 
 // ask runs f with the engine, off the screen's thread.
@@ -62,6 +63,9 @@ func (m *Model) result(r resultMsg) {
 	}
 	if r.say != "" {
 		m.say(true, r.say)
+	}
+	if r.pick != nil {
+		r.pick(m)
 	}
 	if r.text != nil {
 		m.push(&message{title: r.title, text: r.text})
@@ -158,7 +162,7 @@ func (m *Model) link() *api.Link {
 func (m *Model) cables(n *api.Node, wish lab.LinkWish) []*api.Link {
 	var out []*api.Link
 	for _, k := range m.lab().Links {
-		if (strings.HasPrefix(k.A, n.Name+":") || strings.HasPrefix(k.B, n.Name+":")) && k.Desired != wish {
+		if (strings.HasPrefix(k.A, n.Name+":") || strings.HasPrefix(k.B, n.Name+":")) && k.Desired != wish { // no wish: all
 			out = append(out, k)
 		}
 	}

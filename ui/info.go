@@ -100,7 +100,7 @@ func (m *Model) linkInfo() {
 		mtu = fmt.Sprint(k.MTU)
 	}
 	m.push(&message{title: "link", text: append(facts("ends", k.A+" -- "+k.B, "state", string(k.Actual), "should be", string(k.Desired),
-		"carrier", string(k.Carrier), "VLAN", vlan, "MTU", mtu, "error", k.Error), "", "x cuts it, c joins it.")})
+		"carrier", string(k.Carrier), "worsened by", impairText(k), "made by", k.Network, "VLAN", vlan, "MTU", mtu, "error", k.Error), "", "x cuts it, c joins it, w worsens it, R removes it.")})
 }
 
 func (m *Model) readEvent() {

@@ -90,6 +90,9 @@ func (m *Model) linkRows(w, h int, focused bool) []string {
 			role = themes.LinkBusy
 		}
 		line := m.paint(role, m.glyphs.Link(k.Actual)) + " " + m.fit(k.A, ends) + " " + m.fit(k.B, ends) + " " + m.paint(role, m.linkState(k))
+		if k.ImpairA != (lab.Impairment{}) || k.ImpairB != (lab.Impairment{}) {
+			line += " " + m.paint(themes.LinkBusy, impairText(k))
+		}
 		if k.VLAN != 0 && w >= 2*ends+30 {
 			line += m.paint(themes.Dim, fmt.Sprintf(" vlan %d", k.VLAN))
 		}
