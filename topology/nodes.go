@@ -95,6 +95,9 @@ func (r *reader) node(name string, f field, base *sections) (lab.Node, levels, b
 	replace := func(s string) string { return r.magic(s, name, base.lab) }
 	n.Stages = r.stagePlans(ls, replace)
 	n.Container = r.container(ls)
+	for i, v := range n.Container.Volumes {
+		n.Container.Volumes[i] = replace(v)
+	}
 	n.Env = r.environment(ls, what, replace)
 	for _, line := range ls.texts("exec") {
 		n.Exec = append(n.Exec, replace(line))
