@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,8 +22,11 @@ func (a *app) exec() *cobra.Command {
 		Use:   "exec LAB NODE -- CMD...",
 		Short: "Run a command in a node; its exit code becomes ours",
 		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 2 && args[2] != "--" && strings.HasPrefix(args[2], "-") {
+				return usagef("%s after the node is taken for the command: write flags before LAB, as in archetype exec %s %s %s -- COMMAND", args[2], args[2], args[0], args[1])
+			}
 			if len(command(args)) == 0 {
-				return usagef("write: archetype exec LAB NODE -- COMMAND [ARGUMENT...]")
+				return usagef("exec takes LAB, NODE and a command: archetype exec LAB NODE -- COMMAND [ARGUMENT...]")
 			}
 			return nil
 		},

@@ -35,7 +35,8 @@ func (a *app) inspect() *cobra.Command {
 				if asJSON {
 					return a.json(labJSON(l))
 				}
-				a.showLab(l)
+				stats, _ := e.Stats(cmd.Context(), l.Name) // without them the rest is still worth showing
+				a.showLab(l, stats)
 				return nil
 			})
 		},
@@ -140,10 +141,14 @@ func counts(l *api.Lab) (nodes, links string) {
 	return fmt.Sprintf("%d/%d", running, len(l.Nodes)), fmt.Sprintf("%d/%d", up, len(l.Links))
 }
 
-func (a *app) showLab(l *api.Lab) {
+func (a *app) showLab(l *api.Lab, stats []api.NodeStats) {
+	figures := map[string]api.NodeStats{}
+	for _, s := range stats {
+		figures[s.Node] = s
+	}
 	nodes, links := counts(l)
 	fmt.Fprintf(a.out, "%s  %s  %s nodes running  %s links up  %s, %s\n%s\n\n", l.Name, l.State, nodes, links, l.Provider, l.Network, l.File)
-	rows := [][]string{{"NODE", "KIND", "STATE", "WANTED", "PID", "ABOUT"}}
+	rows := [][]string{{"NODE", "KIND", "STATE", "WANTED", "PID", "CPU", "MEMORY", "ABOUT"}}
 	for _, n := range l.Nodes {
 		state := string(n.Actual)
 		if n.Actual == lab.NodeStarting {
@@ -153,7 +158,11 @@ func (a *app) showLab(l *api.Lab) {
 		if n.PID > 0 {
 			pid = strconv.Itoa(n.PID)
 		}
-		rows = append(rows, []string{n.Name, n.Kind, state, string(n.Desired), pid, firstOf(n.Error, n.ProgressText)})
+		cpu, memory := "", ""
+		if s, ok := figures[n.Name]; ok {
+			cpu, memory = fmt.Sprintf("%.1fs", s.CPU.Seconds()), fmt.Sprintf("%.1fMB", float64(s.Memory)/1e6)
+		}
+		rows = append(rows, []string{n.Name, n.Kind, state, string(n.Desired), pid, cpu, memory, firstOf(n.Error, n.ProgressText)})
 	}
 	a.table(rows)
 	if len(l.Links) == 0 {

@@ -112,8 +112,11 @@ func (p *Provider) Logs(ctx context.Context, ref backends.NodeRef, opt backends.
 		_ = l.Close()
 		return nil, err
 	}
-	if opt.Boot {
-		l.at = st.LogAt
+	if opt.Boot && l.f != nil {
+		// A node may cut its own log short: then all of it is of this boot.
+		if info, err := l.f.Stat(); err == nil && info.Size() >= st.LogAt {
+			l.at = st.LogAt
+		}
 	}
 	if opt.Lines > 0 {
 		if l.at, err = lastLines(l.f, l.at, opt.Lines); err != nil {

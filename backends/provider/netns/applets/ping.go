@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"time"
 
 	"golang.org/x/net/icmp"
@@ -43,7 +44,8 @@ func pingMain(args []string, out, errOut io.Writer) int {
 	fs.BoolVar(&p.v4, "4", false, "IPv4")
 	fs.BoolVar(&p.v6, "6", false, "IPv6")
 	fs.Bool("n", false, "numbers only, as always here")
-	if err := fs.Parse(args); err != nil || fs.NArg() != 1 {
+	fs.Usage = func() {}
+	if err := fs.Parse(apart(args, "ciWs")); err != nil || fs.NArg() != 1 {
 		printf(errOut, "Usage: ping [-c N] [-i SECONDS] [-W SECONDS] [-s BYTES] [-q] [-4|-6] HOST\n")
 		return 2
 	}
@@ -57,6 +59,31 @@ func pingMain(args []string, out, errOut io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// apart writes flags as package flag wants them: "-c1" as "-c 1" where the
+// letter takes a value, and "-nq" as "-n -q".
+func apart(args []string, valued string) []string {
+	var out []string
+	for i, a := range args {
+		if a == "--" {
+			return append(out, args[i:]...)
+		}
+		if len(a) < 3 || a[0] != '-' || a[1] == '-' {
+			out = append(out, a)
+			continue
+		}
+		for a = a[1:]; a != ""; a = a[1:] {
+			out = append(out, "-"+a[:1])
+			if strings.Contains(valued, a[:1]) {
+				if a[1:] != "" {
+					out = append(out, a[1:])
+				}
+				break
+			}
+		}
+	}
+	return out
 }
 
 func (p *pinger) run(ctx context.Context, host string) error {
