@@ -63,7 +63,8 @@ func Main(args []string) int {
 		fmt.Fprintln(os.Stderr, "the holder is started by the program itself")
 		return 2
 	}
-	signal.Ignore(unix.SIGHUP, unix.SIGPIPE, unix.SIGINT)
+	// Caught and not ignored: what is ignored stays so in all that is started.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGPIPE, unix.SIGINT)
 	s, err := newServer(Config{Dir: args[0], Rootless: args[1] == "rootless"})
 	if err != nil {
 		return fail(err)

@@ -58,7 +58,8 @@ func Main() int {
 	n := &node{cfg: &cfg, reaper: reap.New(), built: make(chan struct{}), ending: make(chan struct{})}
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, unix.SIGTERM, unix.SIGINT)
-	signal.Ignore(unix.SIGHUP, unix.SIGPIPE)
+	// Caught and not ignored: what is ignored stays so in all that is started.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGPIPE)
 	go n.serve(l)
 	booted := make(chan error, 1)
 	go func() { booted <- n.boot() }()

@@ -121,7 +121,9 @@ func (v *view) scratch() error {
 		return err
 	}
 	v.writable = append(v.writable, "/root")
-	for dir, mode := range map[string]string{"/tmp": "1777", "/run": "755", "/dev/shm": "1777"} {
+	// A rootless node cannot change a folder of the machine's root below one
+	// that is overlaid, so those for everybody are its own.
+	for dir, mode := range map[string]string{"/tmp": "1777", "/var/tmp": "1777", "/run": "755", "/dev/shm": "1777"} {
 		if st, err := os.Stat(dir); err != nil || !st.IsDir() {
 			continue
 		}

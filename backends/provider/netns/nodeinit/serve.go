@@ -16,7 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
 	"archetype/internal/reap"
@@ -196,14 +195,19 @@ func copyStream(w io.Writer, r *os.File) {
 
 // runTTY runs a command on a terminal of its own.
 func (n *node) runTTY(argv, env []string, dir string, attr *syscall.SysProcAttr, size Size, in io.Reader, out *FrameWriter) error {
-	ptm, tty, err := pty.Open()
+	ptm, tty, err := openTerminal()
 	if err != nil {
 		return fmt.Errorf("terminal: %w", err)
 	}
 	defer func() { _ = ptm.Close() }()
 	resize := func(s Size) {
-		if s.Cols > 0 && s.Rows > 0 {
-			_ = pty.Setsize(ptm, &pty.Winsize{Rows: uint16(min(s.Rows, 4096)), Cols: uint16(min(s.Cols, 4096))})
+		if s.Cols <= 0 || s.Rows <= 0 {
+			return
+		}
+		if c, err := ptm.SyscallConn(); err == nil {
+			_ = c.Control(func(fd uintptr) {
+				_ = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: uint16(min(s.Rows, 4096)), Col: uint16(min(s.Cols, 4096))})
+			})
 		}
 	}
 	resize(size)
@@ -216,14 +220,15 @@ func (n *node) runTTY(argv, env []string, dir string, attr *syscall.SysProcAttr,
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = io.Copy(out.Stream(FrameStdout), ptm) // ends with EIO when the last process closed it
+		copyStream(out.Stream(FrameStdout), ptm) // ends with EIO when the last process closed it
 	}()
+	over := make(chan struct{})
 	go func() {
 		for {
 			sort, data, err := ReadFrame(in)
 			if err != nil {
-				_ = unix.Kill(-pid, unix.SIGHUP)
 				_ = ptm.Close()
+				hangUp(pid, over)
 				return
 			}
 			switch sort {
@@ -238,6 +243,8 @@ func (n *node) runTTY(argv, env []string, dir string, attr *syscall.SysProcAttr,
 		}
 	}()
 	ws := <-end
+	close(over)
+	_ = ptm.SetReadDeadline(time.Now().Add(leftovers))
 	<-done
 	return out.Frame(FrameExit, []byte(strconv.Itoa(reap.ExitCode(ws))))
 }
