@@ -3,12 +3,14 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 )
@@ -65,7 +67,7 @@ func TestNodeIsAMachineOfItsOwn(t *testing.T) {
 		}
 		// Processes: its own, counted from 1, and nobody else's.
 		w.sh("two", "b", "sleep 4321 &")
-		is(`tr '\0' ' ' </proc/1/cmdline`, "archetype init two/a ")
+		is(`tr '\0' ' ' </proc/1/cmdline`, "archetype init two/a")
 		if got := w.sh("two", "a", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"); strings.Contains(got, "4321") || strings.Contains(got, "two/b") {
 			w.Errorf("a sees b's processes: %s", got)
 		}
@@ -102,7 +104,6 @@ func TestWhatTheFileSaysOfANode(t *testing.T) {
 			{"a", "cat /root/made", "made of deep blue"},
 			{"a", "ip addr show lo | grep -o 192.0.2.9/32", "192.0.2.9/32"},
 			{"a", "cat /proc/sys/net/ipv4/ip_forward", "1"},
-			{"b", "cat /proc/sys/net/ipv4/ip_forward", "0"},
 			{"a", "cat /etc/startup-config", "hostname a\n! the end"},
 			{"a", "cat /mnt/files/given", "from the machine"},
 			{"a", "(echo x >/mnt/files/new) 2>/dev/null || echo read-only", "read-only"},
@@ -164,6 +165,10 @@ topology:
 func TestExec(t *testing.T) {
 	everyMode(t, func(w *world) {
 		twoNodes(w)
+		// No signal is ignored or blocked that a program does not expect so.
+		if got := w.sh("two", "a", "grep -E 'Sig(Ign|Blk)' /proc/self/status | tr -d '\t\n'"); got != "SigBlk:0000000000000000SigIgn:0000000000000000" {
+			w.Errorf("a program starts with %s", got)
+		}
 		r := w.code(3, "exec", "two", "a", "--", "sh", "-c", "echo out; echo err >&2; exit 3")
 		if r.out != "out\n" || r.err != "err\n" {
 			w.Errorf("streams: %q and %q", r.out, r.err)
@@ -196,7 +201,7 @@ func TestExec(t *testing.T) {
 		w.await("the command to run", running)
 		w.kill(b.pid)
 		w.await("the command to end with its caller", func() bool { return !running() })
-		w.code(0, "exec", "two", "a", "-w", "/etc", "--", "sh", "-c", "test $PWD = /etc")
+		w.code(0, "exec", "-w", "/etc", "two", "a", "--", "sh", "-c", "test $PWD = /etc")
 	})
 }
 
@@ -246,14 +251,34 @@ func (t *terminal) say(text string) {
 func (t *terminal) until(pattern string) {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
-	for b := range t.in {
-		t.buf.WriteByte(b)
-		if re.Match(t.buf.Bytes()) {
+	late := time.After(patience)
+	for open := true; open; {
+		var b byte
+		select {
+		case b, open = <-t.in:
+		case <-late:
+			open = false
+		}
+		if open {
+			t.buf.WriteByte(b)
+		}
+		if open && re.Match(t.buf.Bytes()) {
 			t.buf.Reset()
 			return
 		}
 	}
 	t.Fatalf("the terminal never showed %q; it showed %q", pattern, t.buf.String())
+}
+
+// rest reads to the end and returns how the program ended.
+func (t *terminal) rest() error {
+	t.Helper()
+	select {
+	case err := <-t.end:
+		return err
+	case <-time.After(patience):
+		return fmt.Errorf("it goes on; it showed %q", t.buf.String())
+	}
 }
 
 func TestConsole(t *testing.T) {
@@ -270,25 +295,24 @@ func TestConsole(t *testing.T) {
 		// The size arrives on its own way; the shell says when it has.
 		c.say("until [ \"$(stty size)\" = '31 97' ]; do sleep 0.02; done; echo resized-$((1+1))\r")
 		c.until(`resized-2\r`)
-		c.say("sleep 100\r")
-		c.say("\x03echo interrupted-$((2+2))\r")
+		c.say("sh -c 'echo sleeping-$((2+1)); exec sleep 1000'\r")
+		c.until(`sleeping-3\r`)
+		c.say("\x03")
+		c.until(`\^C(?s:.*)[#$] `) // the prompt
+		c.say("echo interrupted-$((2+2))\r")
 		c.until(`interrupted-4\r`)
-		c.say("tty; ps >/dev/null; exit 0\r")
-		for range c.in { // to its end
-		}
-		if err := <-c.end; err != nil {
+		c.say("sleep 8765 & exit 0\r") // what holds the terminal does not hold us
+		if err := c.rest(); err != nil {
 			w.Errorf("a console that was exited from: %v", err)
 		}
 
 		c = w.terminal(24, 80, "console", "two", "b")
 		c.until(`leaves it`)
-		c.say("echo at-$(hostname); sleep 7654\r")
+		c.say("sh -c 'echo at-$(hostname); exec sleep 7654'\r")
 		c.until(`at-b\r`)
 		c.say("\x1d")
 		c.until(`left the console of b`)
-		for range c.in {
-		}
-		if err := <-c.end; err != nil {
+		if err := c.rest(); err != nil {
 			w.Errorf("a console that was left: %v", err)
 		}
 		w.await("what ran in the console to end", func() bool {
@@ -332,7 +356,7 @@ func TestLogs(t *testing.T) {
 		if err := cmd.Wait(); err != nil {
 			w.Errorf("logs -f interrupted: %v", err)
 		}
-		w.sh("two", "a", "echo from a process >/proc/1/fd/1 2>/dev/null || true")
+		w.sh("two", "a", "echo from a process >>/proc/1/fd/1 2>/dev/null || true")
 		if out := w.ok("logs", "two", "a", "--boot"); strings.Count(out, "namespaces ready") != 1 {
 			w.Errorf("since its latest start: %q", out)
 		}
