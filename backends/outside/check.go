@@ -122,7 +122,7 @@ func (o *Outside) bridge(ctx context.Context, out *lab.Outside, m *lab.Managemen
 		}
 		ok, err := o.cfg.Switch.HasBridge(ctx, name)
 		if err == nil && !ok {
-			err = fmt.Errorf("Open vSwitch has no bridge %s: make it with: ovs-vsctl add-br %s (%w)", name, name, backends.ErrUnavailable)
+			err = fmt.Errorf("no bridge %s on Open vSwitch: make it with: ovs-vsctl add-br %s (%w)", name, name, backends.ErrUnavailable)
 		}
 		return nil, err
 	case lab.OutsideManagement:

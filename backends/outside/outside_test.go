@@ -452,6 +452,6 @@ func TestEvents(t *testing.T) {
 	b.ok(b.node.Delete("eth2"))
 	heard("the interface gone", lan.ID(), func(st backends.LinkStatus) bool { return st.Gone })
 	cancel()
-	for range events { //nolint:revive // until it is closed
+	for range events { // until it is closed
 	}
 }

@@ -206,7 +206,7 @@ func (n *over) DeleteLink(ctx context.Context, l backends.Link) error {
 	out := l.B.Outside
 	remove := n.Network.DeleteLink
 	if l.A.Attachment == (backends.Attachment{}) { // the node has gone, and its interface with it
-		remove = func(ctx context.Context, l backends.Link) error { return n.Network.DeletePort(ctx, l.B) }
+		remove = func(ctx context.Context, l backends.Link) error { return n.DeletePort(ctx, l.B) }
 	}
 	if direct(out.Type) {
 		return linkError(l, n.o.deleteDirect(l))
@@ -223,7 +223,7 @@ func (n *over) DeleteLink(ctx context.Context, l backends.Link) error {
 		if l.A.Attachment == (backends.Attachment{}) {
 			return nil
 		}
-		return n.Network.DeletePort(ctx, l.A) // what stands at the far end is not ours
+		return n.DeletePort(ctx, l.A) // what stands at the far end is not ours
 	}
 	var first error
 	if out.Type == lab.OutsideOVSBridge && n.o.cfg.Switch != nil {

@@ -165,6 +165,35 @@ func TestStatesShow(t *testing.T) {
 	}
 }
 
+// A link that leaves the lab has no line: its node says that it has one, and
+// how it is.
+func TestLinksThatLeaveShow(t *testing.T) {
+	l := labOf("a-b")
+	for _, level := range []Level{Detail, Normal} {
+		m := canvasOf(t, l, 80, 24)
+		m.level = level
+		if text := plainText(m); strings.Contains(text, "↥") {
+			t.Errorf("a mark without such a link:\n%s", text)
+		}
+	}
+	l.Links = append(l.Links, &api.Link{A: "a:eth9", B: "host:eth9", Actual: lab.LinkUp, Carrier: lab.CarrierOn, Outside: lab.OutsideHost})
+	for _, level := range []Level{Detail, Normal, Compact, Overview} {
+		m := canvasOf(t, l, 80, 24)
+		m.level = level
+		if text := plainText(m); (level == Detail || level == Normal) != (strings.Count(text, "↥") == 1) {
+			t.Errorf("level %v:\n%s", level, text)
+		}
+		if role, ok := m.outsideRole("a"); !ok || role != themes.Good {
+			t.Errorf("%v, %v", role, ok)
+		}
+	}
+	m := canvasOf(t, l, 80, 24)
+	l.Links[1].Actual = lab.LinkError
+	if role, _ := m.outsideRole("a"); role != themes.Bad {
+		t.Errorf("in error: %v", role)
+	}
+}
+
 // A change of state does not lay out anew.
 func TestLayoutStays(t *testing.T) {
 	l := clos(2, 4, 2)

@@ -246,6 +246,9 @@ func (m *Model) drawBoxes(s *scene) {
 			label += " " + strconv.Itoa(n.Progress) + "%"
 		}
 		m.inside(b, 1, label, role)
+		if role, ok := m.outsideRole(n.Name); ok {
+			m.text(b.x+b.w-2, b.y+b.h-2, m.glyphs.Outside, role)
+		}
 		if s.level == Detail {
 			about := n.Kind
 			if n.Actual != lab.NodeRunning {
@@ -254,6 +257,26 @@ func (m *Model) drawBoxes(s *scene) {
 			m.inside(b, 2, about, themes.Dim)
 		}
 	}
+}
+
+// outsideRole reports whether a node has links that leave the lab, which have
+// no line, and how they are.
+func (m *Model) outsideRole(node string) (role themes.Role, ok bool) {
+	role = themes.Good
+	for _, i := range m.links[node] {
+		k := m.lab.Links[i]
+		if k.Outside == "" {
+			continue
+		}
+		ok = true
+		switch {
+		case k.Actual == lab.LinkError:
+			return themes.Bad, true
+		case k.Actual != lab.LinkUp || k.Carrier == lab.CarrierOff:
+			role = themes.Dim
+		}
+	}
+	return role, ok
 }
 
 // frame draws a box's frame over the ends of links, which become part of it.

@@ -98,11 +98,11 @@ func (n *Network) AddPort(ctx context.Context, bridge, port, labName string) err
 	})
 	switch {
 	case to == nil:
-		return fmt.Errorf("Open vSwitch has no bridge %s (%w)", bridge, backends.ErrUnavailable)
+		return fmt.Errorf("no bridge %s on Open vSwitch (%w)", bridge, backends.ErrUnavailable)
 	case on == to:
 		return nil
 	case have != nil && have.ids[idLab] != labName:
-		return fmt.Errorf("Open vSwitch has a port %s already, on bridge %s (%w)", port, on.name, backends.ErrConflict)
+		return fmt.Errorf("port %s is on bridge %s of Open vSwitch already (%w)", port, on.name, backends.ErrConflict)
 	}
 	var ops []ovsdb.Operation
 	if on != nil {

@@ -37,7 +37,7 @@ func newMachine(t *testing.T, name, address string, network func(string) (backen
 	if m.Overlay, err = vxlan.New(m.host.Path, m.panel.Path); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = m.Overlay.Close() })
+	t.Cleanup(func() { _ = m.Close() })
 	if a := m.Available(t.Context()); !a.OK {
 		t.Skip(a.Reason)
 	}
