@@ -66,6 +66,14 @@ type Mover interface {
 	MovesInterfaces()
 }
 
+// ManagementBridger is implemented by providers whose management network is a
+// bridge on this machine.
+type ManagementBridger interface {
+	// ManagementBridge names the bridge. Before the first node that is in the
+	// network it does not exist, which is an ErrNotFound.
+	ManagementBridge(ctx context.Context, m *lab.Management) (string, error)
+}
+
 // KindAdapter is implemented by providers under which kinds behave in a way of
 // their own, as the kind's data says.
 type KindAdapter interface {

@@ -119,6 +119,10 @@ func (c *controller) attached(ctx context.Context, l *link) (backends.Link, erro
 	bl := backends.Link{Lab: c.m.info.Name, A: c.port(l, l.spec.A, l.a), B: c.port(l, l.spec.B, l.b)}
 	for n, port := range map[*node]*backends.Port{l.a: &bl.A, l.b: &bl.B} {
 		if n.place {
+			p, _ := c.provider(l.a)
+			if err := managementBridge(ctx, port, p); err != nil {
+				return bl, err
+			}
 			continue
 		}
 		p, err := c.provider(n)

@@ -84,8 +84,8 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 	refA, refB := c.ref(l.a), c.ref(l.b)
 	pa, pb := providers[l.a], providers[l.b]
 	attach := func(ctx context.Context, port *backends.Port, ref backends.NodeRef, p backends.Provider) error {
-		if port.Outside != nil {
-			return nil // what makes such links finds it
+		if port.Outside != nil { // what makes such links finds the rest
+			return managementBridge(ctx, port, pa)
 		}
 		if p == nil {
 			return fmt.Errorf("%s: %w", ref.Node, backends.ErrUnavailable)
@@ -170,6 +170,23 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 			}
 		}
 	}
+}
+
+// managementBridge names the bridge of the management network for an end that
+// is a port of it, where the node's provider knows it.
+func managementBridge(ctx context.Context, port *backends.Port, p backends.Provider) error {
+	m, ok := p.(backends.ManagementBridger)
+	if !ok || port.Outside.Type != lab.OutsideManagement {
+		return nil
+	}
+	name, err := m.ManagementBridge(ctx, port.Management)
+	if err != nil {
+		return err
+	}
+	o := *port.Outside
+	o.Bridge = name
+	port.Outside, port.Management = &o, nil
+	return nil
 }
 
 // networkOf is the network of that name as the link sees it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -298,6 +299,9 @@ func (e *Engine) checkOutside(ctx context.Context, w *wanted) error {
 		return api.Errorf(api.CodeUnavailable, "this program makes no links that leave the lab, as %s does", linkName(w.top.Outside[0]))
 	}
 	for _, l := range w.top.Outside {
+		if l.Outside.Type == lab.OutsideManagement && e.makesManagement(w, l.A.Node) {
+			continue // it comes with the first node
+		}
 		notes, err := o.Check(ctx, l, w.top.Management)
 		if err != nil {
 			return api.Errorf(api.CodeUnavailable, "%s", reason(err))
@@ -307,6 +311,19 @@ func (e *Engine) checkOutside(ctx context.Context, w *wanted) error {
 		}
 	}
 	return nil
+}
+
+// makesManagement reports whether a node's provider makes the management
+// network and its bridge.
+func (e *Engine) makesManagement(w *wanted, name string) bool {
+	spec, _ := w.top.Node(name)
+	chosen := either(spec.Provider, either(w.provider, e.opt.DefaultProvider))
+	if k, ok := e.opt.Vendors.Kind(spec.Kind); ok && spec.Provider == "" && len(k.Providers) > 0 && !slices.Contains(k.Providers, chosen) {
+		chosen = k.Providers[0]
+	}
+	p, _ := e.opt.Backends.Provider(chosen)
+	_, ok := p.(backends.ManagementBridger)
+	return ok
 }
 
 func unknownBackend(what, name string, have []string) error {

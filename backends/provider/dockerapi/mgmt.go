@@ -77,6 +77,29 @@ func (p *Provider) management(ctx context.Context, c backends.NodeConfig) (strin
 	return m.Network, err
 }
 
+// ManagementBridge implements backends.ManagementBridger.
+func (p *Provider) ManagementBridge(ctx context.Context, m *lab.Management) (string, error) {
+	name := managementName
+	if m != nil {
+		name = or(m.Network, name)
+	}
+	cli, err := p.Client()
+	if err != nil {
+		return "", err
+	}
+	have, err := p.networks(ctx, cli, name)
+	if err != nil {
+		return "", err
+	}
+	if len(have) == 0 {
+		return "", fmt.Errorf("management network %s: %w", name, backends.ErrNotFound)
+	}
+	if bridge := have[0].Options["com.docker.network.bridge.name"]; bridge != "" {
+		return bridge, nil
+	}
+	return "br-" + have[0].ID[:min(12, len(have[0].ID))], nil // as the engine names those that nobody named
+}
+
 // networks are those of exactly that name.
 func (p *Provider) networks(ctx context.Context, cli *client.Client, name string) ([]network.Summary, error) {
 	list, err := cli.NetworkList(ctx, client.NetworkListOptions{Filters: client.Filters{}.Add("name", name)})
