@@ -135,6 +135,9 @@ func (m *Model) eventRows(w, h int, focused bool) []string {
 		if about == "" {
 			about = e.Link
 		}
+		if strings.HasPrefix(e.Text, about) {
+			about = "" // the text begins with it
+		}
 		line := m.paint(themes.Dim, e.Time.Local().Format("15:04:05")) + " " + m.paint(role, clean(strings.TrimSpace(about+"  "+e.Text)))
 		out = m.row(out, paneEvents, i, line, w, i == m.events.at && focused, focused)
 	}
