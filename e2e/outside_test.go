@@ -181,3 +181,46 @@ func leaveTheLab(t *testing.T, network string) {
 		t.Errorf("interfaces after it all %q\nand before %q", got, before)
 	}
 }
+
+// TestLinksThatLeaveTheLabWithoutRoot: an ordinary user's machine is the user
+// namespace around the labs. What is not in it is refused before anything is
+// made, with the reason; what can be made there is, with a word about where.
+func TestLinksThatLeaveTheLabWithoutRoot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, asUser)
+	for what, link := range map[string]string{
+		"bridge":  `{endpoints: ["n1:eth1", "br9:p1"]}`,
+		"macvlan": `{endpoints: ["n1:eth1", "macvlan:eth0"]}`,
+		"vxlan":   `{type: vxlan, endpoint: {node: n1, interface: eth1}, remote: 192.0.2.2, vni: 5}`,
+	} {
+		file := w.file(what+".clab.yml", "name: "+what+"\ntopology:\n  nodes:\n    n1: {kind: linux}\n    br9: {kind: bridge, network-mode: host}\n  links:\n    - "+link+"\n")
+		r := w.run("deploy", file)
+		if r.code == 0 || !strings.Contains(r.err, "run as root") {
+			t.Errorf("%s: %s", what, r)
+		}
+		if r := w.run("inspect", what, "--json"); r.code == 0 {
+			t.Errorf("%s: something of it was made: %s", what, r)
+		}
+	}
+	file := w.file("own.clab.yml", `
+name: own
+topology:
+  nodes:
+    n1: {kind: linux}
+  links:
+    - endpoints: ["n1:eth1", "host:own1"]
+    - endpoints: ["n1:eth2", "dummy"]
+`)
+	r := w.code(0, "deploy", file)
+	if !strings.Contains(r.out+r.err, "user namespace around the lab") {
+		t.Errorf("not a word about where own1 is: %s", r)
+	}
+	if l := w.awaitWhole("own"); len(l.Links) != 2 {
+		t.Errorf("%+v", l.Links)
+	}
+	w.ok("link", "disconnect", "own", "n1:eth1", "host:own1")
+	if k := w.inspect("own").link("n1:eth1", "host:own1"); k.Actual != "down" || k.Carrier != "off" {
+		t.Errorf("cut: %+v", k)
+	}
+	w.ok("destroy", "own", "--yes")
+}
