@@ -14,6 +14,9 @@ type Outside interface {
 	// here, and in its notes what will be otherwise than a person might
 	// expect.
 	Check(ctx context.Context, l lab.Link, m *lab.Management) (notes []string, err error)
+	// Offers says of every sort of link that leaves a lab whether this machine
+	// can have it.
+	Offers(ctx context.Context) []Offer
 	// Over is a network as links that leave the lab see it: it does what is
 	// to be done at the far end before and after the network does its part,
 	// and by itself what no network has a part in. It has every optional
@@ -25,4 +28,10 @@ type Outside interface {
 	// Events reports changes that the network of a link does not see. The
 	// channel is closed when ctx ends or the source is lost.
 	Events(ctx context.Context) (<-chan LinkStatus, error)
+}
+
+// Offer is a sort of link that leaves a lab, and whether it can be had.
+type Offer struct {
+	Type lab.OutsideType
+	Availability
 }

@@ -122,6 +122,9 @@ func (a *app) networks(ctx context.Context) []finding {
 		return []finding{{Name: "networks", Required: true, Reason: err.Error()}}
 	}
 	for _, i := range infos {
+		if i.Type == "outside" {
+			out = append(out, finding{Name: "links " + i.Name, OK: i.OK, Detail: i.Detail, Reason: i.Reason, Fix: i.Fix})
+		}
 		if i.Type == "network" {
 			out = append(out, finding{Name: "network " + i.Name, OK: i.OK, Detail: i.Detail, Reason: i.Reason, Fix: i.Fix})
 		}

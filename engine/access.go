@@ -242,6 +242,11 @@ func (e *Engine) Backends(ctx context.Context) ([]api.BackendInfo, error) {
 	}
 	mu.Unlock()
 	wg.Wait()
+	if o := e.opt.Backends.Outside(); o != nil {
+		for _, offer := range o.Offers(ctx) {
+			out = append(out, api.BackendInfo{Name: string(offer.Type), Type: "outside", Availability: offer.Availability})
+		}
+	}
 	return out, nil
 }
 

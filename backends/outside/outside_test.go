@@ -455,3 +455,29 @@ func TestEvents(t *testing.T) {
 	for range events { // until it is closed
 	}
 }
+
+// Every sort of link is spoken of, and one that the machine cannot have comes
+// with the reason and what would help. Trying leaves nothing behind.
+func TestOffers(t *testing.T) {
+	nstest.Both(t, func(t *testing.T) {
+		b := newBench(t, "veth")
+		var types []lab.OutsideType
+		for range 2 {
+			types = nil
+			for _, offer := range b.out.Offers(t.Context()) {
+				types = append(types, offer.Type)
+				if offer.OK == (offer.Reason != "") || !offer.OK && offer.Fix == "" {
+					t.Errorf("%+v", offer)
+				}
+			}
+		}
+		for _, want := range lab.OutsideTypes() {
+			if !slices.Contains(types, want) {
+				t.Errorf("not a word of %s", want)
+			}
+		}
+		if left := append(b.host.Names(), b.panel.Names()...); len(left) != 0 {
+			t.Errorf("left behind: %q", left)
+		}
+	})
+}
