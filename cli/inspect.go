@@ -72,6 +72,9 @@ type (
 		ProgressText string        `json:"progress_text"`
 		Error        string        `json:"error"`
 		PID          int           `json:"pid"`
+
+		ManagementIPv4 string `json:"mgmt_ipv4,omitempty"`
+		ManagementIPv6 string `json:"mgmt_ipv6,omitempty"`
 	}
 	linkOut struct {
 		A       string        `json:"a"`
@@ -90,7 +93,8 @@ type (
 )
 
 func nodeJSON(n *api.Node) nodeOut {
-	return nodeOut{n.Name, n.Kind, n.Provider, n.Identifier, n.Desired, n.Actual, n.Progress, n.ProgressText, n.Error, n.PID}
+	return nodeOut{n.Name, n.Kind, n.Provider, n.Identifier, n.Desired, n.Actual, n.Progress, n.ProgressText, n.Error, n.PID,
+		n.ManagementIPv4, n.ManagementIPv6}
 }
 
 func linkJSON(k *api.Link) linkOut {

@@ -116,7 +116,14 @@ func (c *controller) mayDeploy(w *wanted) error {
 
 // attached is the link with the attachments of both its ends.
 func (c *controller) attached(ctx context.Context, l *link) (backends.Link, error) {
+	return c.attaching(l)(ctx)
+}
+
+// attaching gathers, on the controller's goroutine, what is needed to attach
+// both ends of a link, and returns what does so anywhere.
+func (c *controller) attaching(l *link) func(context.Context) (backends.Link, error) {
 	bl := backends.Link{Lab: c.m.info.Name, A: c.port(l, l.spec.A, l.a), B: c.port(l, l.spec.B, l.b)}
+	var attach []func(context.Context) error
 	for n, port := range map[*node]*backends.Port{l.a: &bl.A, l.b: &bl.B} {
 		if n.place {
 			p, _ := c.provider(l.a)
@@ -126,14 +133,24 @@ func (c *controller) attached(ctx context.Context, l *link) (backends.Link, erro
 			continue
 		}
 		p, err := c.provider(n)
-		if err != nil {
-			return bl, err
-		}
-		if port.Attachment, err = p.Attachment(ctx, c.ref(n), port.End.Interface); err != nil {
-			return bl, err
-		}
+		ref := c.ref(n)
+		attach = append(attach, func(ctx context.Context) error {
+			if err != nil {
+				return err
+			}
+			var aerr error
+			port.Attachment, aerr = p.Attachment(ctx, ref, port.End.Interface)
+			return aerr
+		})
 	}
-	return bl, nil
+	return func(ctx context.Context) (backends.Link, error) {
+		for _, f := range attach {
+			if err := f(ctx); err != nil {
+				return bl, err
+			}
+		}
+		return bl, nil
+	}
 }
 
 // reach finds the provider that runs a node.

@@ -98,11 +98,26 @@ func (c *controller) settleBoot(n *node) {
 	if !c.runCommands(n) || c.holds(n, lab.StageConfigure) || c.holds(n, lab.StageHealthy) {
 		return
 	}
+	if n.expectsHealth() {
+		if n.text != unchecked {
+			n.text, n.moved = unchecked, true
+		}
+		return
+	}
 	took := c.e.now().Sub(n.since)
 	n.retryAt, n.permanent = time.Time{}, false
 	c.moveNode(n, lab.NodeRunning)
 	c.infof(n, "running after %s", took.Round(10*time.Millisecond))
 	n.touch()
+}
+
+const unchecked = "its health check has not succeeded yet"
+
+// expectsHealth reports whether a check will say when the node is ready.
+func (n *node) expectsHealth() bool {
+	h := n.spec.Container.Healthcheck
+	asked := h != nil && len(h.Test) > 0 && h.Test[0] != "NONE" && n.image
+	return n.health == backends.HealthStarting || n.health == backends.HealthUnhealthy || n.health == "" && asked
 }
 
 // bootWatch is one watch over one boot.

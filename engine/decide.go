@@ -34,6 +34,8 @@ type effect struct {
 	node   *node // for effects on nodes, and the end of a provision
 	link   *link
 	cancel func()
+	more   func()   // gives it its time again
+	boot   uint64   // the node's, before a start
 	vlan   int      // of the link, once it is connected
 	impair impaired // what doImpair gives
 	moved  moved    // how doSwap went
@@ -133,13 +135,16 @@ func (c *controller) decideRunning(n *node) *effect {
 		if !n.exists || n.stale {
 			return c.decideCreate(n)
 		}
-		if !n.interfacesReady() || c.holds(n, lab.StageCreateLinks) {
+		if !n.interfacesReady() || c.holds(n, lab.StageCreateLinks) || !c.mayMove(n) {
 			return nil
 		}
 		c.moveNode(n, lab.NodeStarting)
 		return &effect{verb: doStart, node: n}
 	case lab.NodeStarting:
 		if !n.inited {
+			if !c.mayMove(n) {
+				return nil
+			}
 			return &effect{verb: doStart, node: n}
 		}
 		if n.stage.booted {
@@ -162,7 +167,7 @@ func (c *controller) decideCreate(n *node) *effect {
 
 // decideLink does for a link what decideNode does for a node.
 func (c *controller) decideLink(l *link) *effect {
-	if l.busy != nil {
+	if l.busy != nil || c.moving(l) {
 		return nil
 	}
 	if c.m.destroying {

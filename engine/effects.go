@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"archetype/backends"
@@ -19,14 +20,37 @@ const effectTimeout = 2 * time.Minute
 
 // carryOut does what was decided, elsewhere, and brings the result back.
 func (c *controller) carryOut(ef *effect) {
-	ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
+	ctx, cancel := context.WithCancel(c.ctx)
 	ef.cancel = cancel
+	var late atomic.Bool
+	t := time.AfterFunc(effectTimeout, func() {
+		late.Store(true)
+		cancel()
+	})
+	ef.more = func() { t.Reset(effectTimeout) }
 	run := c.prepare(ef)
 	go func() {
 		defer cancel()
 		err := c.e.limit(ctx, func() error { return run(ctx) })
+		t.Stop()
+		if err != nil && late.Load() { // not withdrawn: it took too long
+			err = fmt.Errorf("%s took longer than %s: %s", ef.verb, effectTimeout, err)
+		}
 		c.post(func(c *controller) { c.ended(ef, err) })
 	}()
+}
+
+// making shows how far the making of a node has come; what tells is no stall.
+func (c *controller) making(n *node, ef *effect, percent int, text string) {
+	if n.busy != ef || n.actual != lab.NodePending {
+		return
+	}
+	n.progress, n.text, n.moved = min(percent, 99), text, true
+	for _, j := range c.jobs {
+		if _, ok := j.waitNodes[n]; ok && !j.State.Ended() {
+			j.Deadline = c.e.now().Add(j.patience)
+		}
+	}
 }
 
 // prepare gathers, on the controller's goroutine, everything the effect needs
@@ -50,9 +74,15 @@ func (c *controller) prepareNode(ef *effect) func(context.Context) error {
 	switch ef.verb {
 	case doCreate:
 		cfg := c.nodeConfig(n)
+		cfg.Progress = func(percent int, text string) {
+			ef.more()
+			c.post(func(c *controller) { c.making(n, ef, percent, text) })
+		}
+		_, n.image = p.(backends.ImageManager)
 		n.stale = false // what changes from here on makes it stale again
 		return func(ctx context.Context) error { return p.Create(ctx, cfg) }
 	case doStart:
+		ef.boot = n.boot
 		return func(ctx context.Context) error { return p.Start(ctx, ref) }
 	case doStop:
 		grace := time.Duration(n.kind.StopGrace)
@@ -278,6 +308,8 @@ func (c *controller) nodeEnded(ef *effect, err error) {
 			c.fail(n, err)
 			return
 		}
+		n.fresh = n.boot == ef.boot
+		c.arrived(n)
 		// It may have ended meanwhile, and that news may have been faster.
 		n.inited = n.actual == lab.NodeStarting
 	case doStop:
@@ -347,6 +379,7 @@ func (c *controller) vanished(n *node) {
 	c.bootOver(n)
 	n.exists, n.unsure, n.inited, n.pid, n.boot = false, false, false, 0, 0
 	n.health, n.stage = "", staged{}
+	n.mgmt4, n.mgmt6 = "", ""
 	n.err = ""
 	c.moveNode(n, lab.NodeUndeployed)
 	for _, l := range n.links {

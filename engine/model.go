@@ -55,6 +55,11 @@ type node struct {
 	identifier string
 	pid        int
 	boot       uint64
+	fresh      bool // we started it, and its new boot has not been heard of yet
+	image      bool // made from an image
+	health     backends.Health
+	mgmt4      string
+	mgmt6      string
 	progress   int
 	text       string
 	err        string
@@ -63,8 +68,7 @@ type node struct {
 	watch     context.CancelFunc // of the boot watch
 	watchBoot int                // tells a boot watch's messages from an older one's
 
-	health backends.Health
-	stage  staged
+	stage staged
 
 	retries   int
 	retryAt   time.Time
@@ -94,9 +98,10 @@ type link struct {
 	net     string         // the network that made what there is of it; empty: none did
 	impair  impairing
 
-	busy    *effect
-	retries int
-	retryAt time.Time
+	verifying bool // its state is being asked for
+	busy      *effect
+	retries   int
+	retryAt   time.Time
 
 	dirty bool
 	moved bool

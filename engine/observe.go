@@ -20,8 +20,10 @@ const (
 	// healthy is how long a node must have run for its earlier failures to
 	// be forgotten.
 	healthy = time.Minute
-	// resubscribe is the pause after a lost stream of events.
-	resubscribe = time.Second
+	// resubscribe is the pause after a lost stream of events, resubscribeMax
+	// after many.
+	resubscribe    = time.Second
+	resubscribeMax = 10 * time.Second
 )
 
 // follow keeps subscribed to a provider's events and looks at everything
@@ -29,16 +31,19 @@ const (
 func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus) {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
+	wait := resubscribe
 	for {
 		if events == nil {
 			var err error
 			if events, err = p.Events(e.ctx); err != nil {
 				events = nil
-				if !pause(e.ctx, resubscribe) {
+				if !pause(e.ctx, wait) {
 					return
 				}
+				wait = min(2*wait, resubscribeMax) // it may not be here at all
 				continue
 			}
+			wait = resubscribe
 			e.look(p)
 		}
 		select {
@@ -97,7 +102,7 @@ func (c *controller) observeAll(p backends.Provider, found map[string]backends.N
 		}
 		if st, ok := found[n.spec.Name]; ok {
 			c.observeNode(p.Name(), st)
-		} else if n.exists {
+		} else if n.exists || n.actual == lab.NodeRunning {
 			c.observeNode(p.Name(), backends.NodeStatus{Ref: c.ref(n), Gone: true})
 		}
 	}
@@ -140,24 +145,28 @@ func (c *controller) observeNode(provider string, st backends.NodeStatus) {
 }
 
 func (c *controller) observeGone(n *node) {
-	if n.busy != nil || !n.exists {
+	if n.busy != nil || !n.exists && n.actual != lab.NodeRunning {
 		return // our own doing, or known
 	}
 	if !c.m.leaving(n) {
 		c.warnf(n, "was removed behind our back")
 	}
 	c.vanished(n)
+	n.unsure = true // what belongs to it beside itself may be there still
 }
 
 func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 	n.exists = true
-	if n.health != st.Health {
-		n.health = st.Health
-		n.dirty = true
-		c.wakeWaiting()
+	c.observeHealth(n, st.Health)
+	if n.mgmt4 != st.ManagementIPv4 || n.mgmt6 != st.ManagementIPv6 {
+		n.mgmt4, n.mgmt6, n.moved = st.ManagementIPv4, st.ManagementIPv6, true
 	}
 	if n.pid != st.PID || n.boot != st.Boot {
-		n.pid, n.boot = st.PID, st.Boot
+		again := n.boot != 0 && n.boot != st.Boot && n.inited && !n.fresh && n.busy == nil
+		n.pid, n.boot, n.fresh = st.PID, st.Boot, false
+		if again {
+			c.restarted(n)
+		}
 		if st.Identifier != "" {
 			n.identifier = st.Identifier
 		}
@@ -178,6 +187,35 @@ func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 	n.touch()
 }
 
+// restarted deals with a node that was started again behind our back: it
+// boots, and its links moved with it.
+func (c *controller) restarted(n *node) {
+	c.warnf(n, "was started again behind our back")
+	c.bootOver(n)
+	c.moveNode(n, lab.NodeStopped)
+	c.moveNode(n, lab.NodePending)
+	c.moveNode(n, lab.NodeStarting)
+	c.arrived(n)
+	n.touch()
+}
+
+// observeHealth takes in what a check inside the node found.
+func (c *controller) observeHealth(n *node, h backends.Health) {
+	if n.health == h {
+		return
+	}
+	was := n.health
+	n.health, n.moved = h, true
+	switch {
+	case h == backends.HealthUnhealthy:
+		c.warnf(n, "its health check fails")
+	case h == backends.HealthHealthy && was == backends.HealthUnhealthy:
+		c.infof(n, "its health check succeeds again")
+	}
+	n.dirty = true
+	c.wakeWaiting()
+}
+
 // observeEnded deals with a node whose init is not running: as asked, or not.
 func (c *controller) observeEnded(n *node, st backends.NodeStatus) {
 	n.exists = true
@@ -185,7 +223,8 @@ func (c *controller) observeEnded(n *node, st backends.NodeStatus) {
 	if n.busy != nil && n.busy.verb != doStart {
 		return // our own doing
 	}
-	if !n.inited && (n.busy == nil || st.ExitReason == "") {
+	// One that an earlier engine left running, its provider away since, is news.
+	if !n.inited && n.actual != lab.NodeRunning && (n.busy == nil || st.ExitReason == "") {
 		return // known
 	}
 	was := n.actual
@@ -281,7 +320,20 @@ func (e *Engine) followLinks(network string, subscribe func(context.Context) (<-
 // observeLink takes in what a network says of a link.
 func (c *controller) observeLink(network string, st backends.LinkStatus) {
 	l := c.m.links[st.ID]
-	if l == nil || network != "" && l.network(c) != network || l.busy != nil || c.m.destroying {
+	if l == nil || network != "" && l.network(c) != network || l.busy != nil || c.m.destroying || c.moving(l) {
+		return
+	}
+	if l.made && (!st.Connected || st.Gone) && (c.mover(l.a) || c.mover(l.b)) {
+		c.verify(l) // an end may be on its way, as its node was started behind our back
+		return
+	}
+	c.settle(network, st)
+}
+
+// settle takes in what is true of a link.
+func (c *controller) settle(network string, st backends.LinkStatus) {
+	l := c.m.links[st.ID]
+	if l == nil || network != "" && l.network(c) != network || l.busy != nil || c.m.destroying || c.moving(l) {
 		return
 	}
 	if st.Carrier != "" && st.Carrier != l.carrier && l.made {

@@ -82,6 +82,7 @@ func (e *Engine) recover(s *saved) {
 	for _, name := range e.opt.Backends.Providers() {
 		p, _ := e.opt.Backends.Provider(name)
 		if !p.Available(e.ctx).OK {
+			e.spawn(func() { e.follow(p, nil) }) // it may be there later
 			continue
 		}
 		// Subscribed before listing, so that nothing falls in between.
@@ -219,6 +220,7 @@ func (c *controller) endLost(provider string, found map[string]backends.NodeStat
 				c.warnf(n, "is gone: it ended while no engine ran")
 			}
 			c.vanished(n)
+			n.unsure = true // what belongs to it beside itself may be there still
 		case ok && !st.Running && n.actual.Alive():
 			c.warnf(n, "ended while no engine ran")
 			c.moveNode(n, lab.NodeStopped)

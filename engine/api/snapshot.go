@@ -62,6 +62,11 @@ type Node struct {
 	Retries int       `json:"retries,omitzero"` // of enforcement, since it was last healthy
 	RetryAt time.Time `json:"retry_at,omitzero"`
 	Console bool      `json:"console,omitempty"` // a console can be opened now
+
+	// ManagementIPv4 and ManagementIPv6 are its addresses in the management
+	// network, where the provider has one.
+	ManagementIPv4 string `json:"mgmt_ipv4,omitempty"`
+	ManagementIPv6 string `json:"mgmt_ipv6,omitempty"`
 }
 
 // Link is one link of a lab. The JSON names are part of what scripts rely on.

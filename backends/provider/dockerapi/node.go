@@ -249,10 +249,11 @@ func (n *node) expected() {
 // are at the moment.
 func (p *Provider) Attachment(_ context.Context, ref backends.NodeRef, iface string) (backends.Attachment, error) {
 	n := p.node(ref)
-	if !n.place.Exists() {
+	path, ok := n.place.Settled()
+	if !ok {
 		return backends.Attachment{}, fmt.Errorf("node %s: %w", ref, backends.ErrNotFound)
 	}
-	return backends.Attachment{Netns: n.place.Path(), Interface: iface}, nil
+	return backends.Attachment{Netns: path, Interface: iface}, nil
 }
 
 // cleanup removes what is kept of a node beside its container.

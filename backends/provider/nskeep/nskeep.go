@@ -45,6 +45,14 @@ func mounted(path string) bool {
 	return unix.Statfs(path, &st) == nil && st.Type == unix.NSFS_MAGIC
 }
 
+// Settled is the path once no move is under way, and false when there is no
+// namespace.
+func (p *Place) Settled() (string, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.Path(), p.Exists()
+}
+
 // Make makes an empty namespace unless there is one.
 func (p *Place) Make() error {
 	p.mu.Lock()

@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"archetype/backends"
+	"archetype/lab"
+)
+
+// Some providers' nodes take their interfaces along into another namespace
+// whenever they start. Until they have arrived nothing is done to their links,
+// what a network says of them meanwhile is not believed, and afterwards the
+// network looks at them where they are now.
+
+// mover reports whether the node's interfaces move when it starts.
+func (c *controller) mover(n *node) bool {
+	p, ok := c.e.opt.Backends.Provider(n.provider)
+	if !ok {
+		return false
+	}
+	_, ok = p.(backends.Mover)
+	return ok
+}
+
+// moving reports whether an end of the link is on its way right now.
+func (c *controller) moving(l *link) bool {
+	for _, n := range []*node{l.a, l.b} {
+		if n.busy != nil && n.busy.verb == doStart && c.mover(n) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayMove reports whether nothing is being done to the node's links.
+func (c *controller) mayMove(n *node) bool {
+	if !c.mover(n) {
+		return true
+	}
+	for _, l := range n.links {
+		if l.busy != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// arrived has the node's links looked at where they are now.
+func (c *controller) arrived(n *node) {
+	if !c.mover(n) || c.m.destroying {
+		return
+	}
+	for _, l := range n.links {
+		if l.made {
+			l.impair.rewired(impairedOf(l.spec)) // the way took them from its own end
+			l.dirty = true
+			c.verify(l)
+		}
+	}
+}
+
+// verify asks the network for the truth about a link, once its ends have
+// arrived where they go.
+func (c *controller) verify(l *link) {
+	name := l.network(c)
+	network, ok := c.networkOf(l, name)
+	if !ok || l.verifying {
+		return
+	}
+	l.verifying = true
+	attached := c.attaching(l)
+	c.e.spawn(func() {
+		ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
+		defer cancel()
+		bl, err := attached(ctx)
+		var st backends.LinkStatus
+		if err == nil {
+			st, err = network.State(ctx, bl)
+		}
+		c.post(func(c *controller) {
+			l.verifying = false
+			switch {
+			case errors.Is(err, backends.ErrNotFound):
+				st = backends.LinkStatus{Lab: c.m.info.Name, ID: l.id, Carrier: lab.CarrierOff, Gone: true}
+			case err != nil:
+				return
+			}
+			c.settle(name, st)
+		})
+	})
+}
