@@ -127,9 +127,7 @@ func (c *controller) attaching(l *link) func(context.Context) (backends.Link, er
 	for n, port := range map[*node]*backends.Port{l.a: &bl.A, l.b: &bl.B} {
 		if n.place {
 			p, _ := c.provider(l.a)
-			if err := managementBridge(ctx, port, p); err != nil {
-				return bl, err
-			}
+			attach = append(attach, func(ctx context.Context) error { return managementBridge(ctx, port, p) })
 			continue
 		}
 		p, err := c.provider(n)
