@@ -11,6 +11,7 @@ import (
 type expanded struct {
 	text     string
 	in       string // the text before
+	inVain   int    // bytes looked at for references that were none
 	unset    []unset
 	segments []segment // by out
 	outLines []int     // offset of each line's beginning in text
@@ -60,7 +61,7 @@ func expand(in string, env func(string) (string, bool)) *expanded {
 			i++
 			continue
 		}
-		name, value, n, ok := variable(in[i:], env, 0)
+		name, value, n, ok, _ := e.variable(in[i:], env, 0)
 		if !ok {
 			if name != "" && strings.HasPrefix(in[i:], "${") {
 				e.unset = append(e.unset, unset{name, out.Len()})
@@ -98,13 +99,17 @@ func escaped(s string) int {
 	return n
 }
 
-const maxNesting = 20
+// Limits on references: how deep defaults nest, how long one is, and how many
+// bytes are looked at in vain for all of them.
+const maxNesting, maxReference, maxInVain = 20, 4096, 32 << 20
 
 // variable reads one reference at the beginning of s and returns its value
-// and the length of what it was written as. With ok false nothing is replaced.
-func variable(s string, env func(string) (string, bool), depth int) (name, value string, n int, ok bool) {
-	if len(s) < 2 || depth > maxNesting {
-		return "", "", 0, false
+// and the length of what it was written as. With ok false nothing is replaced;
+// broken says that a closing bracket is missing, for every reference around
+// it, too.
+func (e *expanded) variable(s string, env func(string) (string, bool), depth int) (name, value string, n int, ok, broken bool) {
+	if len(s) < 2 {
+		return "", "", 0, false, false
 	}
 	if s[1] != '{' {
 		n = 1
@@ -113,22 +118,26 @@ func variable(s string, env func(string) (string, bool), depth int) (name, value
 		}
 		name = s[1:n]
 		if name == "" {
-			return "", "", 0, false
+			return "", "", 0, false, false
 		}
 		value, ok = env(name)
-		return name, value, n, ok
+		return name, value, n, ok, false
 	}
+	if depth > maxNesting || e.inVain > maxInVain {
+		return "", "", 0, false, true
+	}
+	s = s[:min(len(s), maxReference)]
 	i := 2
 	for i < len(s) && nameByte(s[i], i == 2) {
 		i++
 	}
 	name = s[2:i]
 	if name == "" || i >= len(s) {
-		return "", "", 0, false
+		return "", "", 0, false, false
 	}
 	if s[i] == '}' {
 		value, ok = env(name)
-		return name, value, i + 1, ok
+		return name, value, i + 1, ok, false
 	}
 	emptyCounts := true // as unset
 	if s[i] == ':' {
@@ -137,22 +146,23 @@ func variable(s string, env func(string) (string, bool), depth int) (name, value
 		emptyCounts = false
 	}
 	if i >= len(s) || (s[i] != '-' && s[i] != '=' && s[i] != '+') {
-		return "", "", 0, false
+		return "", "", 0, false, false
 	}
 	other := s[i] == '+' // the value counts where the variable is set
 	i++
 	var def strings.Builder
-	for i < len(s) && s[i] != '}' {
-		if s[i] == '\n' {
-			return "", "", 0, false
-		}
+	for i < len(s) && s[i] != '}' && s[i] != '\n' {
 		if s[i] == '$' {
 			if n := escaped(s[i:]); n > 0 {
 				def.WriteString(s[i+1 : i+n])
 				i += n
 				continue
 			}
-			if _, v, k, ok := variable(s[i:], env, depth+1); ok {
+			_, v, k, ok, broken := e.variable(s[i:], env, depth+1)
+			if broken {
+				return "", "", 0, false, true
+			}
+			if ok {
 				def.WriteString(v)
 				i += k
 				continue
@@ -161,8 +171,9 @@ func variable(s string, env func(string) (string, bool), depth int) (name, value
 		def.WriteByte(s[i])
 		i++
 	}
-	if i >= len(s) {
-		return "", "", 0, false
+	if i >= len(s) || s[i] == '\n' {
+		e.inVain += i
+		return "", "", 0, false, true
 	}
 	value, ok = env(name)
 	switch set := ok && (!emptyCounts || value != ""); {
@@ -171,7 +182,7 @@ func variable(s string, env func(string) (string, bool), depth int) (name, value
 	case other, !set:
 		value = def.String()
 	}
-	return name, value, i + 1, true
+	return name, value, i + 1, true, false
 }
 
 func nameByte(c byte, first bool) bool {

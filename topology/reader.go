@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -201,6 +202,10 @@ func (r *reader) tree(text string) *value {
 		r.warnAt(line, column, fmt.Sprintf("set it, or give a default: ${%s:=value}", u.name),
 			"the variable %s is not set: left as it is written", u.name)
 	}
+	if r.src.inVain > maxInVain {
+		r.errorAt(1, 1, "write } after each ${", "too many variables without an end")
+		return nil
+	}
 	if len(r.src.text) > 2*maxFile {
 		r.errorAt(1, 1, "", "the file has more than %d bytes once its variables are replaced", 2*maxFile)
 		return nil
@@ -237,7 +242,9 @@ func (r *reader) tree(text string) *value {
 func (r *reader) bounded() bool {
 	text := r.src.text
 	line, column, depth, tokens, props, chain := 1, 0, 0, 0, 0, 0
-	begins := true // a value may begin here
+	begins := true        // a value may begin here
+	keys := map[int]int{} // of the block map at an indentation
+	indent, inIndent := 0, true
 	refuse := func(format string, a ...any) bool {
 		r.errorAt(line, column, "", format, a...)
 		return false
@@ -246,9 +253,18 @@ func (r *reader) bounded() bool {
 		column++
 		c := text[i]
 		blankNext := i+1 == len(text) || text[i+1] == ' ' || text[i+1] == '\n'
+		if inIndent && c != ' ' && c != '\n' {
+			inIndent = false
+			if column-1 < indent { // the maps further in are over
+				maps.DeleteFunc(keys, func(in, _ int) bool { return in >= column })
+			}
+			if indent = column - 1; depth == 0 && c != '-' && c != '#' {
+				keys[indent]++
+			}
+		}
 		switch {
 		case c == '\n':
-			line, column, chain = line+1, 0, 0
+			line, column, chain, inIndent = line+1, 0, 0, true
 			tokens++
 		case c == '[' || c == '{':
 			depth++
@@ -268,6 +284,8 @@ func (r *reader) bounded() bool {
 		}
 		begins = c == '\n' || c == ' ' || c == '[' || c == '{' || c == ',' || begins && chain > 0 && c == '-'
 		switch {
+		case keys[indent] > maxLines && mapLine(text[i-column+1:]):
+			return refuse("more than %d keys in one map", maxLines)
 		case depth > 1000:
 			return refuse("brackets nested deeper than %d levels", maxDepth)
 		case chain > maxChain:
@@ -279,6 +297,13 @@ func (r *reader) bounded() bool {
 		}
 	}
 	return true
+}
+
+// mapLine reports whether a line has the form of a key and its value.
+func mapLine(s string) bool {
+	line, _, _ := strings.Cut(s, "\n")
+	line = strings.TrimSpace(line)
+	return !strings.HasPrefix(line, "- ") && !strings.HasPrefix(line, "#") && (strings.Contains(line, ": ") || strings.HasSuffix(line, ":"))
 }
 
 func (r *reader) yamlError(err error) {

@@ -154,7 +154,7 @@ func TestVariablesOfTheEnvironment(t *testing.T) {
 		"$SET ${SET}": "s s", "${SET:-d}${SET-d}${SET:=d}${SET=d}": "ssss", "${NO:-d}${NO-d}${NO:=d}${NO=d}": "dddd",
 		"${EMPTY:-d}${EMPTY-d}.": "d.", "${SET:+o}${SET+o}${NO:+o}${NO+o}${EMPTY:+o}${EMPTY+o}.": "ooo.",
 		"$NO ${NO}": "$NO ${NO}", "${NO:-${SET}x}": "sx", "$$SET $${SET} $$ $1 $": "$SET ${SET} $$ $1 $", "# $SET": "# $SET", "a#$SET": "a#s",
-		"${NO:-a b}": "a b", "${NO:-$$SET}": "$SET", "${NO:-": "${NO:-", "${}": "${}", "${NO:?x}": "${NO:?x}",
+		"${NO:-a b}": "a b", "${NO:-$$SET}": "$SET", "${NO:-": "${NO:-", strings.Repeat("${NO:-", 40): strings.Repeat("${NO:-", 40), "${NO:- ${SET}": "${NO:- s", "${}": "${}", "${NO:?x}": "${NO:?x}",
 	} {
 		if got := expand(in, look).text; got != want {
 			t.Errorf("%q becomes %q, want %q", in, got, want)

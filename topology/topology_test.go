@@ -90,6 +90,8 @@ func TestMistakes(t *testing.T) {
 		"a chain of anchors":     {"name: " + strings.Repeat("&a ", 500000), "error: more than 20000 anchors, aliases and tags"},
 		"deep block":             {deepBlock(500), "nested deeper than 64 levels"},
 		"a list without end":     {"name: l\nx: [" + strings.Repeat("a,", 1000000) + "]\n", "t.yml:2:1599998: error: more than 800000 values"},
+		"very many keys":         {"name: l\n" + manyKeys(20000), "t.yml:12001:"},
+		"variables without end":  {"name: " + strings.Repeat("${A:-", 600000), "error"},
 		"binary":                 {"\x7fELF\x02\x00\x00", "t.yml:1:1: error: the file is not text"},
 		"a NUL in line 2":        {"name: l\nx: \x00\n", "t.yml:2:1: error: the file is not text"},
 	} {
@@ -111,6 +113,14 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+func manyKeys(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "k%d: 1\n", i)
+	}
+	return b.String()
+}
+
 func deepBlock(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -129,6 +139,15 @@ func TestManyNodes(t *testing.T) {
 	}
 	top, _, err := Parse("t.yml", []byte(b.String()), Options{Kinds: kinds(t)})
 	if err != nil || len(top.Nodes) != maxNodes {
+		t.Error(err)
+	}
+	var links strings.Builder
+	links.WriteString(two)
+	for i := range 15000 { // a list as far in as its key, and maps in it
+		fmt.Fprintf(&links, "  - endpoints: [\"a:e%d\", \"b:e%d\"]\n    mtu: 1400\n", i, i)
+	}
+	links.WriteString("  groups: {}\n")
+	if top, _, err := Parse("t.yml", []byte(links.String()), Options{Kinds: kinds(t)}); err != nil || len(top.Links) != 15000 {
 		t.Error(err)
 	}
 	b.WriteString("    more: {kind: linux}\n")

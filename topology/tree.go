@@ -86,6 +86,7 @@ func (v *value) add(f field) {
 const (
 	maxFile   = 4 << 20 // bytes
 	maxTokens = 800_000 // values, keys and signs, roughly: each costs the YAML library hundreds of bytes
+	maxLines  = 12_000  // keys of one block map: the YAML library's time grows with their square
 	maxProps  = 20_000  // anchors and tags
 	maxChain  = 64      // "- - - -" in one line
 	maxValues = 1_000_000
