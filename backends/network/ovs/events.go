@@ -56,22 +56,28 @@ func (n *Network) forget(which func(key) bool) {
 	}
 }
 
-// observe looks at a link now, and returns nil when that cannot be done: a
-// connection that is lost says nothing of the links.
+// observe looks at a link now, and returns nil when that cannot be done: to
+// have lost the switch's records says nothing of the links, except where the
+// switch does nothing without them.
 func (n *Network) observe(l backends.Link) *backends.LinkStatus {
+	st := backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Carrier: lab.CarrierOff}
 	s, panel := n.current(), n.panel()
-	if s == nil || panel == nil {
+	if s != nil && panel != nil {
+		seen, err := n.state(s, panel, l)
+		select {
+		case <-s.lost:
+		default:
+			if err != nil {
+				st.Gone, st.Reason = true, "its ports are gone from the switch"
+				return &st
+			}
+			return &seen
+		}
+	}
+	if panel == nil || n.datapath() != "netdev" || n.ctx.Err() != nil {
 		return nil
 	}
-	st, err := n.state(s, panel, l)
-	select {
-	case <-s.lost:
-		return nil
-	default:
-	}
-	if err != nil {
-		st = backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Carrier: lab.CarrierOff, Gone: true, Reason: "its ports are gone from the switch"}
-	}
+	st.Reason = "ovsdb-server does not run, and a switch in user space stands still without it"
 	return &st
 }
 

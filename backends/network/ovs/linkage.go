@@ -122,6 +122,7 @@ func (n *Network) keep(s *session) {
 	n.link.mu.Lock()
 	n.link.session = nil
 	n.link.mu.Unlock()
+	n.stirAll()
 	for n.ctx.Err() == nil {
 		ctx, cancel := context.WithTimeout(n.ctx, patience)
 		_, err := n.session(ctx)

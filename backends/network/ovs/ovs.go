@@ -8,6 +8,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -53,6 +56,46 @@ type Network struct {
 	last    map[key]backends.LinkStatus
 	calls   map[key]int // under way: what they cause is no news
 	waiters map[*pending]bool
+	locks   map[end]*endLock
+}
+
+// endLock is held by whoever works on an end.
+type endLock struct {
+	sync.Mutex
+	users int
+}
+
+// lock keeps others from the ends of some ports: what is asked for twice at
+// the same time is done one after the other.
+func (n *Network) lock(ps ...backends.Port) (unlock func()) {
+	ends := make([]end, len(ps))
+	for i, p := range ps {
+		ends[i] = endOf(p)
+	}
+	slices.SortFunc(ends, func(a, b end) int { return strings.Compare(a.lab+" "+a.end, b.lab+" "+b.end) })
+	ends = slices.Compact(ends) // one order, so that nobody waits in a circle
+	for _, e := range ends {
+		n.mu.Lock()
+		l := n.locks[e]
+		if l == nil {
+			l = &endLock{}
+			n.locks[e] = l
+		}
+		l.users++
+		n.mu.Unlock()
+		l.Lock()
+	}
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		for _, e := range ends {
+			l := n.locks[e]
+			l.Unlock()
+			if l.users--; l.users == 0 {
+				delete(n.locks, e)
+			}
+		}
+	}
 }
 
 type key struct{ lab, id string }
@@ -86,7 +129,7 @@ func New(cfg Config) (*Network, error) {
 	}
 	sum := sha256.Sum256([]byte(cfg.Instance))
 	n := &Network{cfg: cfg, owner: hex.EncodeToString(sum[:4]), known: map[key]backends.Link{}, at: map[end]key{},
-		last: map[key]backends.LinkStatus{}, calls: map[key]int{}, waiters: map[*pending]bool{}}
+		last: map[key]backends.LinkStatus{}, calls: map[key]int{}, waiters: map[*pending]bool{}, locks: map[end]*endLock{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.writer = writer{n: n, joined: make(chan struct{}, 1)}
 	n.link.located = make(chan struct{})
@@ -129,7 +172,7 @@ func (n *Network) mine(p *plan) error {
 	if o == "shared" || o == n.owner {
 		return nil
 	}
-	return fmt.Errorf("Open vSwitch has a bridge %s that Archetype did not make: rename it, or name another in settings.yaml, as in ovs: {bridge: arch1} (%w)",
+	return fmt.Errorf("there is a bridge %s on Open vSwitch that Archetype did not make: rename it, or name another in settings.yaml, as in ovs: {bridge: arch1} (%w)",
 		p.name, backends.ErrConflict)
 }
 
@@ -152,6 +195,7 @@ func (n *Network) request(ctx context.Context, labName string, ends []end, plan 
 
 // Provision makes an interface without carrier on a tag of its own.
 func (n *Network) Provision(ctx context.Context, p backends.Port) error {
+	defer n.lock(p)()
 	if err := n.provision(ctx, p); err != nil {
 		return fmt.Errorf("%s: %w", p.End, err)
 	}
@@ -187,6 +231,7 @@ func (n *Network) provision(ctx context.Context, p backends.Port) error {
 
 // Connect gives both ends one tag, and carrier.
 func (n *Network) Connect(ctx context.Context, l backends.Link) error {
+	defer n.lock(l.A, l.B)()
 	defer n.calling(l)()
 	return wrap(l, n.connect(ctx, l))
 }
@@ -219,36 +264,40 @@ func (n *Network) connect(ctx context.Context, l backends.Link) error {
 			return err
 		}
 	}
-	ready()
 	a, b := endOf(l.A), endOf(l.B)
+	ready()
 	err = n.request(ctx, l.Lab, []end{a, b}, func(p *plan) error { return p.join(p.port(a, far[0]), p.port(b, far[1]), l.ID()) })
 	if err != nil {
 		return err
 	}
-	if err := carrier(panel, true, far[0], far[1]); err != nil || sides[0].ns == nil || sides[1].ns == nil {
-		return err // a virtual machine gives its tap carrier when it wants to
+	for i, e := range []end{a, b} {
+		if sides[i].far != nil && sides[i].far.Attrs().Flags&net.FlagUp == 0 {
+			n.noticed(ctx, s, false, e) // else old news of its being up is taken for new
+		}
 	}
-	return n.noticed(ctx, s, a, b)
+	if err := carrier(panel, true, far[0], far[1]); err != nil {
+		return err
+	}
+	if sides[0].ns != nil && sides[1].ns != nil { // a virtual machine gives its tap carrier when it wants to
+		n.noticed(ctx, s, true, a, b)
+	}
+	return ctx.Err()
 }
 
 // noticed waits for the switch to have seen the carrier of ports: it drops
-// what is for them until then. That somebody may set an interface down in its
-// node just now is no error.
-func (n *Network) noticed(ctx context.Context, s *session, ends ...end) error {
-	short, cancel := context.WithTimeout(ctx, 2*time.Second)
+// what is for them until then. It does not wait for long, because somebody
+// may have changed it again.
+func (n *Network) noticed(ctx context.Context, s *session, up bool, ends ...end) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	err := s.until(short, func(v *view) bool {
+	_ = s.until(ctx, func(v *view) bool {
 		for _, e := range ends {
-			if p := v.port(e); p != nil && !v.forwards(p) {
+			if p := v.port(e); p != nil && v.forwards(p) != up {
 				return false
 			}
 		}
 		return true
 	})
-	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		return nil
-	}
-	return err
 }
 
 // evict removes the port of an end from another bridge than it should be on:
@@ -272,6 +321,7 @@ func (n *Network) evict(ctx context.Context, s *session, bridge string, e end) e
 
 // Disconnect takes the carrier from both interfaces and parts their tags.
 func (n *Network) Disconnect(ctx context.Context, l backends.Link) error {
+	defer n.lock(l.A, l.B)()
 	defer n.calling(l)()
 	return wrap(l, n.disconnect(ctx, l))
 }
@@ -297,7 +347,12 @@ func (n *Network) isolate(ctx context.Context, labName, link string, ps ...backe
 	return errors.Join(append(errs, n.request(ctx, labName, nil, func(p *plan) error {
 		for _, port := range ps {
 			if x := p.ports[endOf(port)]; x != nil {
-				if err := p.isolate(x, link); err != nil {
+				err := p.isolate(x, link)
+				var exhausted *ExhaustedError
+				if errors.As(err, &exhausted) && link != "" {
+					err = nil // a cable can always be cut: both ends are down
+				}
+				if err != nil {
 					return err
 				}
 			}
@@ -321,6 +376,7 @@ func (n *Network) ports(s *session, ps ...backends.Port) []*portRow {
 
 // DeleteLink removes both ports and both interfaces, but for those to be kept.
 func (n *Network) DeleteLink(ctx context.Context, l backends.Link) error {
+	defer n.lock(l.A, l.B)()
 	n.forget(func(k key) bool { return k == keyOf(l) })
 	var gone, kept []backends.Port
 	for _, p := range []backends.Port{l.A, l.B} {
@@ -342,6 +398,7 @@ func (n *Network) DeleteLink(ctx context.Context, l backends.Link) error {
 
 // DeletePort removes one.
 func (n *Network) DeletePort(ctx context.Context, p backends.Port) error {
+	defer n.lock(p)()
 	if err := n.remove(ctx, p); err != nil {
 		return fmt.Errorf("%s: %w", p.End, err)
 	}

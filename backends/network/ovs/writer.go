@@ -142,6 +142,10 @@ func (w *writer) commit(ctx context.Context, bridge string, rs []*request) error
 	if err != nil {
 		return err
 	}
+	// What others did until now is in the view once the server has answered.
+	if err := s.call(ctx, "echo", ovsdb.NewEchoArgs(), &[]any{}); err != nil {
+		return err
+	}
 	for {
 		failed, wanted, err := w.try(ctx, s, bridge, rs)
 		if err == errStale { //nolint:errorlint // never wrapped
@@ -207,7 +211,7 @@ func (w *writer) try(ctx context.Context, s *session, bridge string, rs []*reque
 	if rows := results[len(ops)-1].Rows; len(rows) == 1 {
 		wanted = number(rows[0]["next_cfg"])
 	}
-	if changes && !(p.drop && p.empty()) {
+	if changes && (!p.drop || !p.empty()) {
 		err = s.until(ctx, func(v *view) bool { b := v.bridge(bridge); return b == nil || b.epoch() >= epoch })
 	}
 	return failed, wanted, err
