@@ -29,6 +29,9 @@ func (a *app) check() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if _, err := absolute(args[0]); err != nil {
+				return err
+			}
 			top, diags, err := topology.Load(args[0], topology.Options{Kinds: kinds, Vars: vars})
 			var bad *lab.FileError
 			switch {

@@ -103,8 +103,11 @@ func root() *cobra.Command {
 		Long: "Without a verb, archetype opens the workbench: on FILE, a topology file,\n" +
 			"or on the labs of this machine. Labs go on running when it is left.",
 		Example: "archetype examples/quickstart.clab.yml\narchetype deploy lab.clab.yml\narchetype inspect mylab --json",
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
+				if near := nearVerb(cmd, args[0]); near != "" {
+					return usagef("%s is not a verb; did you mean %s?", args[0], near)
+				}
 				return usagef("one topology file at most; got %s", strings.Join(args, " "))
 			}
 			return nil
@@ -136,27 +139,56 @@ func root() *cobra.Command {
 	cmd.PersistentFlags().BoolVar(&rootless, "rootless", false, "as root: run nodes in a user namespace, as for an ordinary user")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.AddCommand(a.deploy(), a.destroy(), a.inspect(), a.nodes(lab.JobStart), a.nodes(lab.JobStop), a.nodes(lab.JobRestart),
-		a.exec(), a.console(), a.logs(), a.link(), a.node(), a.network(), a.check(), a.vendors(), a.doctor(), a.engine())
+		a.exec(), a.console(), a.logs(), group(a.link()), group(a.node()), group(a.network()), a.check(), a.vendors(), a.doctor(), a.engine())
 	return cmd
 }
 
 // noSuchFile takes a file that is not there for what it more likely is.
 func noSuchFile(cmd *cobra.Command, name string) error {
-	var verbs []string
-	for _, c := range cmd.Commands() {
-		verbs = append(verbs, c.Name())
-	}
-	if near := lab.Closest(name, verbs); near != "" && !strings.ContainsAny(name, "./") {
+	if near := nearVerb(cmd, name); near != "" {
 		return usagef("%s is neither a verb nor a topology file; did you mean %s?", name, near)
 	}
 	return usagef("no topology file %s", name)
+}
+
+// nearVerb finds the verb of a command that a word may have been meant for.
+func nearVerb(cmd *cobra.Command, word string) string {
+	var verbs []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			verbs = append(verbs, c.Name())
+		}
+	}
+	if strings.ContainsAny(word, "./") {
+		return ""
+	}
+	return lab.Closest(word, verbs)
+}
+
+// group makes a command that only has verbs of its own say so when it is
+// called without one of them.
+func group(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			if near := nearVerb(cmd, args[0]); near != "" {
+				return usagef("%s has no verb %s; did you mean %s?", cmd.Name(), args[0], near)
+			}
+		}
+		var verbs []string
+		for _, c := range cmd.Commands() {
+			verbs = append(verbs, c.Name())
+		}
+		return usagef("%s takes one of %s; %s --help says more", cmd.Name(), strings.Join(verbs, ", "), cmd.CommandPath())
+	}
+	return cmd
 }
 
 // args checks how many arguments there are and says what they should be.
 func args(min, max int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < min || (max >= 0 && len(args) > max) {
-			return usagef("write: archetype %s", strings.TrimPrefix(cmd.UseLine(), "archetype "))
+			return usagef("write: %s%s", cmd.CommandPath(), strings.TrimPrefix(cmd.Use, cmd.Name()))
 		}
 		return nil
 	}

@@ -55,6 +55,8 @@ func noLab(snap *api.Snapshot, name string) error {
 		err.Hint = "did you mean " + near + "?"
 	} else if len(names) > 0 {
 		err.Hint = "there is " + strings.Join(names, ", ")
+	} else {
+		err.Hint = "no lab is deployed at all"
 	}
 	return err
 }
