@@ -137,15 +137,17 @@ func (v *view) scratch() error {
 
 func (v *view) overlay(dir string) error {
 	base := filepath.Join(v.cfg.Folder, "fs")
+	// One inside another's folder has its layers beside that one's.
+	layer := strings.ReplaceAll(strings.Trim(dir, "/"), "/", "_")
 	if empty(dir) { // an overlay of nothing is a folder, and costs more
-		up := filepath.Join(base, "up", dir)
+		up := filepath.Join(base, "up", layer)
 		if err := os.MkdirAll(up, 0o755); err != nil {
 			return err
 		}
 		return mount(up, dir, "", unix.MS_BIND, "")
 	}
 	layers := func() error {
-		up, work := filepath.Join(base, "up", dir), filepath.Join(base, "work", dir)
+		up, work := filepath.Join(base, "up", layer), filepath.Join(base, "work", layer)
 		if err := errors.Join(os.MkdirAll(up, 0o755), os.MkdirAll(work, 0o755)); err != nil {
 			return err
 		}
@@ -357,29 +359,74 @@ func (v *view) files() error {
 	for name, text := range v.cfg.Files {
 		files[name] = text
 	}
+	var there []string
 	for _, dir := range v.cfg.Folders {
+		if _, err := os.Stat(dir); err == nil {
+			there = append(there, dir)
+		} else if err := v.folder(dir); err != nil {
+			return err
+		}
+	}
+	for _, dir := range there { // later: the above may cover what is above them
 		if err := v.own(dir); err != nil {
 			return err
 		}
 	}
 	for name, text := range files {
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			return err
-		}
-		_ = os.Remove(name) // it may be a link to somewhere read-only
-		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		if err := v.file(name, text); err != nil {
 			return err
 		}
 	}
 	return v.groups()
 }
 
-// own gives the node an empty folder of its own at a path. One of the
-// machine's is covered: it may belong to a user that a rootless node lacks.
-func (v *view) own(dir string) error {
-	if _, err := os.Stat(dir); err != nil {
-		return os.MkdirAll(dir, 0o755)
+// folder makes a folder that is not there. A rootless node cannot make one in
+// a folder of the machine whose owner it does not have: that one is overlaid,
+// for the overlay's root is the node's own.
+func (v *view) folder(dir string) error {
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil || !v.cfg.Rootless {
+		return err
 	}
+	above := filepath.Dir(dir)
+	for {
+		if _, serr := os.Stat(above); serr == nil {
+			break
+		}
+		above = filepath.Dir(above)
+	}
+	return v.take(above, err, func() error { return os.MkdirAll(dir, 0o755) })
+}
+
+// take overlays a folder in which something has failed, and tries it again.
+func (v *view) take(dir string, err error, again func() error) error {
+	if !v.cfg.Rootless || dir == "/" || slices.Contains(v.writable, dir) {
+		return err
+	}
+	if oerr := v.overlay(dir); oerr != nil {
+		return errors.Join(err, oerr)
+	}
+	v.writable = append(v.writable, dir)
+	return again()
+}
+
+func (v *view) file(name, text string) error {
+	if err := v.folder(filepath.Dir(name)); err != nil {
+		return err
+	}
+	write := func() error {
+		_ = os.Remove(name) // it may be a link to somewhere read-only
+		return os.WriteFile(name, []byte(text), 0o644)
+	}
+	if err := write(); err != nil {
+		return v.take(filepath.Dir(name), err, write)
+	}
+	return nil
+}
+
+// own covers a folder of the machine's with an empty one of the node's own:
+// it may belong to a user that a rootless node lacks.
+func (v *view) own(dir string) error {
 	own := filepath.Join(v.cfg.Folder, "fs", "own", dir)
 	if err := os.MkdirAll(own, 0o755); err != nil {
 		return err
@@ -412,12 +459,12 @@ func (v *view) groups() error {
 	for _, g := range v.cfg.Groups {
 		b.WriteString(g + ":x:0:root\n")
 	}
-	return os.WriteFile("/etc/group", []byte(b.String()), 0o644)
+	return v.file("/etc/group", b.String())
 }
 
 func (v *view) bind(m Mount, source *os.File) error {
 	if source == nil {
-		if err := os.MkdirAll(m.Target, 0o755); err != nil {
+		if err := v.folder(m.Target); err != nil {
 			return err
 		}
 		v.writable = append(v.writable, m.Target)
@@ -429,9 +476,9 @@ func (v *view) bind(m Mount, source *os.File) error {
 	}
 	if _, err := os.Stat(m.Target); err != nil {
 		if st.IsDir() {
-			err = os.MkdirAll(m.Target, 0o755)
+			err = v.folder(m.Target)
 		} else {
-			err = errors.Join(os.MkdirAll(filepath.Dir(m.Target), 0o755), os.WriteFile(m.Target, nil, 0o644))
+			err = v.file(m.Target, "")
 		}
 		if err != nil {
 			return fmt.Errorf("bind: %s cannot be made in the node (use a path below /root, /mnt, /opt, /srv, /etc or /var): %w", m.Target, err)
