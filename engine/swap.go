@@ -138,6 +138,9 @@ func (c *controller) prepareSwap(ef *effect, old backends.Network, both func(con
 			return errors.Join(err, wire(old))
 		}
 		ef.moved.gap = time.Since(begin)
+		if t, ok := next.(backends.Tagger); ok {
+			ef.vlan = t.Tag(bl)
+		}
 		return nil
 	}
 }
@@ -159,7 +162,7 @@ func (c *controller) swapEnded(ef *effect, err error) {
 		}
 		return
 	}
-	l.net, l.retries = ef.moved.to, 0
+	l.net, l.vlan, l.retries = ef.moved.to, ef.vlan, 0
 	l.impair.rewired(impairedOf(l.spec))
 	c.m.swap.gaps = append(c.m.swap.gaps, ef.moved.gap)
 	c.saveLink(l)
