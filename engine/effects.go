@@ -34,7 +34,7 @@ func (c *controller) carryOut(ef *effect) {
 		err := c.e.limit(ctx, func() error { return run(ctx) })
 		t.Stop()
 		if err != nil && late.Load() { // not withdrawn: it took too long
-			err = fmt.Errorf("%s took longer than %s: %s", ef.verb, effectTimeout, err)
+			err = fmt.Errorf("%s took longer than %s: %s", ef.verb, effectTimeout, err) //nolint:errorlint // that its context ended is not to be told from a withdrawal
 		}
 		c.post(func(c *controller) { c.ended(ef, err) })
 	}()

@@ -248,7 +248,7 @@ func (c *controller) runCommands(n *node) (done bool) {
 			}
 			c.post(func(c *controller) { c.tellCommand(n, "exec", line, out, err) })
 		}
-		c.post(func(c *controller) {
+		c.post(func(*controller) {
 			if n.watchBoot == boot && n.stage.commands == commandsRunning {
 				n.stage.commands = commandsDone
 				n.touch()

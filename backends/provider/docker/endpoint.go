@@ -59,7 +59,7 @@ func contextEndpoint(name string) (endpoint, error) {
 		Endpoints map[string]struct{ Host string }
 	}
 	if err := json.Unmarshal(b, &meta); err != nil {
-		return endpoint{}, fmt.Errorf("Docker context %s: %w", name, err)
+		return endpoint{}, fmt.Errorf("context %s: %w", name, err)
 	}
 	host := meta.Endpoints["docker"].Host
 	if host == "" {

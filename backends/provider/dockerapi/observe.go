@@ -208,7 +208,7 @@ func (p *Provider) Events(ctx context.Context) (<-chan backends.NodeStatus, erro
 				case <-ctx.Done():
 					return
 				}
-			case <-in.Err:
+			case <-in.Err: //nolint:errcheck // why it ended does not matter: it is followed again
 				return
 			}
 		}

@@ -90,7 +90,7 @@ func look(name, path string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, executable(name)
 	}
-	var last error = fs.ErrNotExist
+	last := fs.ErrNotExist
 	for _, dir := range filepath.SplitList(path) {
 		if dir == "" {
 			dir = "."

@@ -38,7 +38,7 @@ func Install(program, folder string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.Remove(out.Name()) //nolint:errcheck // it has its name by then
+	defer os.Remove(out.Name()) // it has its name by then
 	_, err = io.Copy(out, in)
 	if err == nil {
 		err = out.Chmod(0o755)

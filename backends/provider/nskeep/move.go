@@ -94,7 +94,7 @@ func (p *Place) Await(wanted []Interface, stop <-chan struct{}) (bool, error) {
 	defer func() {
 		close(done)
 		go func() { // the sender must not block for ever
-			for range updates { //nolint:revive // only drained
+			for range updates { // only drained
 			}
 		}()
 	}()
@@ -139,7 +139,7 @@ func open(path string) (*ns, error) {
 }
 
 func (n *ns) close() {
-	n.Handle.Close()
+	n.Close()
 	_ = n.fd.Close()
 }
 

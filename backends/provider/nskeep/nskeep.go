@@ -95,7 +95,7 @@ func (p *Place) hold(mount func(target string) error) error {
 		return fmt.Errorf("hold a network namespace: %w", err)
 	}
 	link := f.Name() + ".new"
-	if err := os.Symlink(filepath.Base(f.Name()), link); err == nil {
+	if err = os.Symlink(filepath.Base(f.Name()), link); err == nil {
 		err = os.Rename(link, p.Path()) // in one step: who opens it meets the old or the new
 	}
 	if err != nil {

@@ -71,7 +71,7 @@ func DropCapabilities() error {
 		unix.CAP_MAC_ADMIN, unix.CAP_MAC_OVERRIDE, unix.CAP_WAKE_ALARM, unix.CAP_BLOCK_SUSPEND,
 		unix.CAP_LINUX_IMMUTABLE, unix.CAP_PERFMON, unix.CAP_BPF, unix.CAP_CHECKPOINT_RESTORE} {
 		err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
-		if err != nil && err != unix.EINVAL { //nolint:errorlint // a bare number; EINVAL: this kernel has no such capability
+		if err != nil && err != unix.EINVAL { // EINVAL: this kernel has no such capability
 			return err
 		}
 	}
