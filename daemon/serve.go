@@ -20,6 +20,7 @@ import (
 	"archetype/backends/provider/docker"
 	"archetype/backends/provider/netns"
 	"archetype/backends/provider/netns/holder"
+	"archetype/backends/provider/podman"
 	"archetype/engine"
 	"archetype/engine/wire"
 	"archetype/internal/unixsock"
@@ -69,6 +70,9 @@ func Serve(s *settings.Settings, version string) error {
 	dp := docker.New(docker.Config{Host: s.Docker.Host, Run: filepath.Join(s.Run(), "docker"), Labs: s.Labs(), Rootless: s.Rootless})
 	defer func() { _ = dp.Close() }()
 	reg.AddProvider(dp)
+	pp := podman.New(podman.Config{Host: s.Podman.Host, Run: filepath.Join(s.Run(), "podman"), Labs: s.Labs(), Rootless: s.Rootless})
+	defer func() { _ = pp.Close() }()
+	reg.AddProvider(pp)
 	for _, make := range []func(panel string) (backends.Network, error){
 		func(panel string) (backends.Network, error) { return veth.New(panel) },
 		func(panel string) (backends.Network, error) { return linuxbridge.New(panel) },

@@ -43,6 +43,7 @@ type Choices struct {
 	BootTimeout time.Duration `yaml:"boot_timeout"` // for kinds that name none
 	OVS         OVS           `yaml:"ovs"`
 	Docker      Endpoint      `yaml:"docker"`
+	Podman      Endpoint      `yaml:"podman"`
 }
 
 // OVS says how Open vSwitch is used.

@@ -43,8 +43,12 @@ func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) e
 	if err != nil {
 		return err
 	}
+	req.Config.Image = image.name
 	hash := identity(req, c, image.id)
 	req.Config.Labels[labelHash] = hash
+	if p.cfg.Amend != nil {
+		p.cfg.Amend(&req)
+	}
 	if err := p.serve(n); err != nil {
 		return err
 	}
@@ -86,7 +90,7 @@ func (p *Provider) ensure(ctx context.Context, cli *client.Client, req client.Co
 		if err == nil {
 			return res.ID, true, nil
 		}
-		if !cerrdefs.IsConflict(err) {
+		if !cerrdefs.IsConflict(err) && (p.cfg.NameTaken == nil || !p.cfg.NameTaken(err)) {
 			return "", false, err
 		}
 		have, ierr := cli.ContainerInspect(ctx, req.Name, client.ContainerInspectOptions{})

@@ -28,6 +28,7 @@ import (
 // image is what a node's container is made from.
 type image struct {
 	id     string
+	name   string // the engine's
 	config *container.Config
 }
 
@@ -59,10 +60,18 @@ func (p *Provider) inspectImage(ctx context.Context, name string) (*image, error
 		return nil, err
 	}
 	res, err := cli.ImageInspect(ctx, name)
+	if p.cfg.LocalNames != nil && cerrdefs.IsNotFound(err) {
+		for _, other := range p.cfg.LocalNames(name) {
+			if have, oerr := cli.ImageInspect(ctx, other); oerr == nil {
+				res, err, name = have, nil, other
+				break
+			}
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	im := &image{id: res.ID, config: &container.Config{}}
+	im := &image{id: res.ID, name: name, config: &container.Config{}}
 	if res.Config != nil {
 		im.config.Entrypoint, im.config.Cmd = res.Config.Entrypoint, res.Config.Cmd
 	}

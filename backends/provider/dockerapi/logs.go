@@ -83,6 +83,9 @@ func (f *follower) listen(ctx context.Context) error {
 	}
 	filter := f.p.filter(f.ref).Add("type", string(events.ContainerEventType)).
 		Add("event", string(events.ActionStart)).Add("event", string(events.ActionDestroy))
+	for a := range f.p.cfg.Actions {
+		filter.Add("event", string(a))
+	}
 	f.events = f.cli.Events(ctx, client.EventsListOptions{Filters: filter})
 	return nil
 }
@@ -119,7 +122,11 @@ func (f *follower) next(ctx context.Context) (string, error) {
 	for {
 		select {
 		case m := <-f.events.Messages:
-			switch m.Action {
+			// Not every engine wants all labels of a filter to be there.
+			if a := m.Actor.Attributes; a[labelLab] != f.ref.Lab || a[labelNode] != f.ref.Node {
+				continue
+			}
+			switch f.p.action(m) {
 			case events.ActionStart:
 				return m.Actor.ID, nil
 			case events.ActionDestroy:

@@ -190,6 +190,9 @@ func (p *Provider) Events(ctx context.Context) (<-chan backends.NodeStatus, erro
 	for _, a := range []events.Action{events.ActionStart, events.ActionDie, events.ActionDestroy, events.ActionHealthStatus} {
 		f.Add("event", string(a))
 	}
+	for a := range p.cfg.Actions {
+		f.Add("event", string(a))
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	in := cli.Events(ctx, client.EventsListOptions{Filters: f})
 	out := make(chan backends.NodeStatus)
@@ -216,6 +219,14 @@ func (p *Provider) Events(ctx context.Context) (<-chan backends.NodeStatus, erro
 	return out, nil
 }
 
+// action is Docker's name of what happened.
+func (p *Provider) action(m events.Message) events.Action {
+	if a, ok := p.cfg.Actions[m.Action]; ok {
+		return a
+	}
+	return m.Action
+}
+
 // news looks at what an event speaks of: what is true now counts, not what
 // was when it was sent.
 func (p *Provider) news(ctx context.Context, cli *client.Client, m events.Message) (backends.NodeStatus, bool) {
@@ -224,7 +235,7 @@ func (p *Provider) news(ctx context.Context, cli *client.Client, m events.Messag
 		return backends.NodeStatus{}, false
 	}
 	n := p.peek(ref)
-	if n == nil && m.Action == events.ActionDestroy {
+	if n == nil && p.action(m) == events.ActionDestroy {
 		return backends.NodeStatus{Ref: ref, Gone: true, Boot: uint64(max(0, m.TimeNano))}, true
 	}
 	if n == nil {

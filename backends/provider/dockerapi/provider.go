@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/client"
 
 	"archetype/backends"
@@ -30,6 +31,17 @@ type Config struct {
 	Program string
 	// Explain, where not nil, adds advice to what the engine says.
 	Explain func(error) error
+	// LocalNames, where not nil, gives other names under which an image may be
+	// on this machine.
+	LocalNames func(name string) []string
+	// NameTaken, where not nil, recognizes that a container of that name exists
+	// in an error that does not say so by its kind.
+	NameTaken func(error) bool
+	// Amend, where not nil, adds to a request what the engine needs and what
+	// makes no other node.
+	Amend func(*client.ContainerCreateOptions)
+	// Actions are the engine's own names of events, where they are not Docker's.
+	Actions map[events.Action]events.Action
 }
 
 // Provider makes nodes of containers. It implements backends.Provider, but for

@@ -122,7 +122,7 @@ func missing() string {
 		return "needs root"
 	case !installed("dockerd"):
 		return "needs dockerd (package docker.io)"
-	case staticBusybox() == "":
+	case StaticBusybox() == "":
 		return "needs a static busybox (package busybox-static)"
 	}
 	return ""
@@ -136,8 +136,8 @@ func installed(name string) bool {
 	return err == nil
 }
 
-// staticBusybox is a busybox that needs no libraries.
-func staticBusybox() string {
+// StaticBusybox is the path of a busybox that needs no libraries, or empty.
+func StaticBusybox() string {
 	for _, p := range []string{"/bin/busybox", "/usr/bin/busybox", "/bin/busybox.static"} {
 		out, err := exec.Command("ldd", p).CombinedOutput()
 		if _, serr := os.Stat(p); serr == nil && err != nil && strings.Contains(string(out), "not a dynamic") {
@@ -242,7 +242,7 @@ func (d *Daemon) stop() {
 // Import makes an image of busybox and the files given; a text that begins
 // with #! becomes a program. Changes are lines of a Dockerfile.
 func (d *Daemon) Import(ctx context.Context, name string, files map[string]string, changes ...string) error {
-	root, err := root(files)
+	root, err := Root(files)
 	if err != nil {
 		return err
 	}
@@ -261,9 +261,9 @@ func (d *Daemon) Import(ctx context.Context, name string, files map[string]strin
 	return err
 }
 
-// root is a root file system of busybox and the files given, as tar.
-func root(files map[string]string) (io.Reader, error) {
-	box := staticBusybox()
+// Root is a root file system of busybox and the files given, as tar.
+func Root(files map[string]string) (io.Reader, error) {
+	box := StaticBusybox()
 	program, err := os.ReadFile(box)
 	if err != nil {
 		return nil, err
