@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -231,6 +233,15 @@ func (s *Service) stop() {
 		case <-time.After(time.Minute):
 			_ = s.cmd.Process.Kill()
 			<-s.end
+		}
+	}
+	// Beside every command that was run Podman leaves a process for minutes.
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		line, err := os.ReadFile(f)
+		pid, perr := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+		if err == nil && perr == nil && pid != os.Getpid() && strings.Contains(string(line), s.dir+"/root") {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
 	_ = os.RemoveAll(s.dir)
