@@ -72,10 +72,7 @@ func (a *app) examine(ctx context.Context) []finding {
 		av := holder.Probe(true)
 		out = append(out, finding{Name: "netns, rootless", OK: av.OK, Detail: av.Detail, Reason: av.Reason, Fix: av.Fix})
 	}
-	for _, p := range []string{"docker", "podman", "libvirt"} {
-		out = append(out, finding{Name: "provider " + p, Reason: "this version does not drive it yet"})
-	}
-	out = append(out, a.networks(ctx)...)
+	out = append(out, a.backends(ctx)...)
 	if kinds, _, err := vendors.Load(a.s.Vendors()); err == nil {
 		for _, k := range kinds.Kinds() {
 			if len(k.Embedded.Needs) == 0 {
@@ -105,12 +102,13 @@ func (a *app) examine(ctx context.Context) []finding {
 	return append(out, finding{Name: "terminal", OK: true, Detail: detail})
 }
 
-// networks asks the running engine; without one it tells what is built in.
-func (a *app) networks(ctx context.Context) []finding {
+// backends asks the engine for all but the embedded provider, which was tried
+// already.
+func (a *app) backends(ctx context.Context) []finding {
 	var out []finding
 	c, err := daemon.Connect(ctx, a.s)
 	if err != nil {
-		return []finding{{Name: "networks", Required: true, Reason: err.Error()}}
+		return []finding{{Name: "engine", Required: true, Reason: err.Error()}}
 	}
 	infos, err := c.Backends(ctx)
 	snap, serr := c.Snapshot(ctx)
@@ -119,11 +117,14 @@ func (a *app) networks(ctx context.Context) []finding {
 		c.Settle(ctx)
 	}
 	if err != nil {
-		return []finding{{Name: "networks", Required: true, Reason: err.Error()}}
+		return []finding{{Name: "engine", Required: true, Reason: err.Error()}}
 	}
 	for _, i := range infos {
 		if i.Type == "outside" {
 			out = append(out, finding{Name: "links " + i.Name, OK: i.OK, Detail: i.Detail, Reason: i.Reason, Fix: i.Fix})
+		}
+		if i.Type == "provider" && i.Name != "netns" {
+			out = append(out, finding{Name: "provider " + i.Name, OK: i.OK, Detail: i.Detail, Reason: i.Reason, Fix: i.Fix})
 		}
 		if i.Type == "network" {
 			out = append(out, finding{Name: "network " + i.Name, OK: i.OK, Detail: i.Detail, Reason: i.Reason, Fix: i.Fix})
