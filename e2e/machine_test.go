@@ -24,14 +24,15 @@ const envSandbox = "E2E_SANDBOX"
 // and after its end. The machine is a sandbox, so that nobody else's doing
 // shows in it.
 func TestMachineIsAsItWas(t *testing.T) {
-	if program = os.Getenv(envSandbox); program != "" {
+	if given := os.Getenv(envSandbox); given != "" {
+		program = given
 		inSandbox(t)
 		return
 	}
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to make a machine of its own")
 	}
-	built := os.Getenv("E2E_PROGRAM")
+	built := program
 	for _, m := range modes {
 		for _, network := range networks {
 			t.Run(string(m)+"/"+network, func(t *testing.T) {

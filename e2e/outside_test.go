@@ -41,14 +41,15 @@ topology:
 // an engine that is killed and a store that is lost on the way. The machine
 // is a sandbox with a network card and a bridge of its own.
 func TestLinksThatLeaveTheLab(t *testing.T) {
-	if program = os.Getenv(envSandbox); program != "" {
+	if given := os.Getenv(envSandbox); given != "" {
+		program = given
 		leaveTheLab(t, os.Getenv("E2E_NETWORK"))
 		return
 	}
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to make a machine of its own")
 	}
-	built := os.Getenv("E2E_PROGRAM")
+	built := program
 	for _, network := range networks {
 		t.Run(network, func(t *testing.T) {
 			t.Parallel()

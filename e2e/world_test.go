@@ -41,7 +41,6 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "build the program:", err)
 		os.Exit(1)
 	}
-	_ = os.Setenv("E2E_PROGRAM", program)
 	if err := atOnce(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
