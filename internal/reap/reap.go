@@ -67,6 +67,21 @@ func (r *Reaper) Start(path string, argv []string, attr *os.ProcAttr) (int, <-ch
 	return pid, ch, nil
 }
 
+// Signal sends a signal to a process that Start started, or with group to all
+// of the process group that it leads. One that has been reaped gets none: its
+// number may be another's by now.
+func (r *Reaper) Signal(pid int, sig unix.Signal, group bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiters[pid] == nil {
+		return
+	}
+	if group {
+		pid = -pid
+	}
+	_ = unix.Kill(pid, sig)
+}
+
 // ExitCode is the code a shell would give.
 func ExitCode(ws unix.WaitStatus) int {
 	if ws.Signaled() {

@@ -151,7 +151,7 @@ func (s *server) halt(n *node, grace time.Duration) {
 		return
 	}
 	if grace > 0 {
-		_ = unix.Kill(pid, unix.SIGTERM)
+		s.reaper.Signal(pid, unix.SIGTERM, false)
 		t := time.NewTimer(grace)
 		defer t.Stop()
 		select {
@@ -160,7 +160,7 @@ func (s *server) halt(n *node, grace time.Duration) {
 		case <-t.C:
 		}
 	}
-	_ = unix.Kill(pid, unix.SIGKILL)
+	s.reaper.Signal(pid, unix.SIGKILL, false)
 	<-ended
 }
 

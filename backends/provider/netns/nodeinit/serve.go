@@ -12,7 +12,6 @@ import (
 	"os/user"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -141,16 +140,13 @@ func (n *node) runPipes(argv, env []string, dir string, attr *syscall.SysProcAtt
 		copies.Wait()
 		return startError(argv, err)
 	}
-	var over atomic.Bool
 	go func() {
 		// The other side hanging up ends the command, but not what it has
 		// left in the background once it has ended.
 		for {
 			sort, data, err := ReadFrame(in)
 			if err != nil {
-				if !over.Load() {
-					_ = unix.Kill(-pid, unix.SIGKILL)
-				}
+				n.reaper.Signal(pid, unix.SIGKILL, true)
 				break
 			}
 			if sort == FrameStdin && stdinW != nil {
@@ -167,7 +163,6 @@ func (n *node) runPipes(argv, env []string, dir string, attr *syscall.SysProcAtt
 		}
 	}()
 	ws := <-end
-	over.Store(true)
 	for _, r := range mine {
 		_ = r.SetReadDeadline(time.Now().Add(leftovers))
 	}
@@ -228,7 +223,7 @@ func (n *node) runTTY(argv, env []string, dir string, attr *syscall.SysProcAttr,
 			sort, data, err := ReadFrame(in)
 			if err != nil {
 				_ = ptm.Close()
-				hangUp(pid, over)
+				n.hangUp(pid, over)
 				return
 			}
 			switch sort {

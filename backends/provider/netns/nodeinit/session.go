@@ -32,7 +32,7 @@ func openTerminal() (master, tty *os.File, err error) {
 // hangUp tells all of a session that its terminal is gone. A shell passes that
 // on to its jobs, but not to one that it is just starting: so all are told
 // until the shell has ended. What is to outlive its terminal ignores it.
-func hangUp(leader int, over <-chan struct{}) {
+func (n *node) hangUp(leader int, over <-chan struct{}) {
 	t := time.NewTicker(50 * time.Millisecond)
 	defer t.Stop()
 	for range 60 {
@@ -45,7 +45,7 @@ func hangUp(leader int, over <-chan struct{}) {
 		case <-t.C:
 		}
 	}
-	_ = unix.Kill(leader, unix.SIGKILL)
+	n.reaper.Signal(leader, unix.SIGKILL, false)
 }
 
 // session lists the processes of a session, its leader among them.
