@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // ring is a lab of nodes in a circle.
@@ -150,7 +148,7 @@ func TestKilledInADeploy(t *testing.T) {
 					return ended || len(w.inits("ring")) > moment
 				})
 				if pid := c.victim(w, deploy); pid != 0 {
-					_ = unix.Kill(pid, unix.SIGKILL)
+					w.strike(pid)
 				}
 				if err := <-deploy.end; err != nil && c.name != "verb" {
 					t.Logf("deploy after the kill at %d: %v\n%s", moment, err, tailOf(deploy.out.String()))

@@ -172,7 +172,7 @@ func restartOne(w *world) {
 			w.Errorf("restart of pc3: %s had PID %d and has %d", n.Name, n.PID, after.node(n.Name).PID)
 		}
 	}
-	if _, alive := readProcess(background[0].pid); alive {
+	if w.has(background[0].pid) {
 		w.Error("a process of the node has outlived its restart")
 	}
 	if now := w.sh("quickstart", "pc3", "cat /sys/class/net/eth1/ifindex 2>/dev/null; ip link show eth1"); now != index {

@@ -16,8 +16,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // program is the binary under test.
@@ -151,7 +149,7 @@ func (w *world) end() {
 		w.Errorf("processes are left: %v", w.processes())
 	}
 	for _, p := range w.processes() {
-		_ = unix.Kill(p.pid, unix.SIGKILL)
+		w.strike(p.pid)
 	}
 	if mounts, err := os.ReadFile("/proc/self/mounts"); err == nil && bytes.Contains(mounts, []byte(w.dir)) {
 		w.Errorf("mounts are left:\n%s", mounts)
@@ -477,8 +475,23 @@ func (w *world) kill(pid int) {
 	if pid == 0 {
 		w.Fatal("the process to kill does not run")
 	}
-	if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-		w.Fatal(err)
+	w.strike(pid)
+	w.await("the killed process to end", func() bool { return !w.has(pid) })
+}
+
+// strike kills a process of this world, and none that has got its number
+// since: the handle is to the very process that is looked at.
+func (w *world) strike(pid int) {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return
 	}
-	w.await("the killed process to end", func() bool { _, alive := readProcess(pid); return !alive })
+	defer func() { _ = p.Release() }()
+	if w.has(pid) {
+		_ = p.Kill()
+	}
+}
+
+func (w *world) has(pid int) bool {
+	return slices.ContainsFunc(w.processes(), func(p process) bool { return p.pid == pid })
 }
