@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,10 +18,8 @@ import (
 
 // writable folders of the machine that a node sees through an overlay: it may
 // change what it likes and touches nothing outside its own folder.
-// Overlays cost: the second list's folders are the machine's, read-only, until
-// something of the node's is to be put into them; where the machine has
-// nothing in them, the node's own folder takes their place.
-var overlaid, overlaidOnDemand = []string{"/etc", "/var"}, []string{"/home", "/opt", "/srv", "/mnt"}
+// Where the machine has nothing in one, the node's own takes its place.
+var overlaid = []string{"/etc", "/var", "/home", "/opt", "/srv", "/mnt"}
 
 // view builds the node's view of the file system: the machine's, read-only,
 // with writable scratch of the node's own. It happens in the node's own mount
@@ -99,11 +96,8 @@ func (v *view) build() error {
 
 // scratch puts the node's own folders over the machine's.
 func (v *view) scratch() error {
-	for _, dir := range slices.Concat(overlaid, overlaidOnDemand) {
+	for _, dir := range overlaid {
 		if st, err := os.Lstat(dir); err != nil || !st.IsDir() {
-			continue
-		}
-		if slices.Contains(overlaidOnDemand, dir) && !empty(dir) && !v.receives(dir) {
 			continue
 		}
 		if err := v.overlay(dir); errors.Is(err, errKeep) {
@@ -191,14 +185,6 @@ func (v *view) overlay(dir string) error {
 		return nil
 	}
 	return v.replace(dir, filepath.Join(base, "own", dir))
-}
-
-// receives reports whether something is to be put into a folder.
-func (v *view) receives(dir string) bool {
-	inside := func(p string) bool { return strings.HasPrefix(filepath.Clean(p)+"/", dir+"/") }
-	return slices.ContainsFunc(v.cfg.Mounts, func(m Mount) bool { return inside(m.Target) }) ||
-		slices.ContainsFunc(v.cfg.Folders, inside) ||
-		slices.ContainsFunc(slices.Collect(maps.Keys(v.cfg.Files)), inside)
 }
 
 func empty(dir string) bool {
