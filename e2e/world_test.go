@@ -132,6 +132,13 @@ func (w *world) needUserNamespaces() {
 // end ends all that runs in the world, and fails the test if the program's
 // own clean-up has left something.
 func (w *world) end() {
+	// Whatever happens on the way there.
+	defer func() {
+		for _, p := range w.processes() {
+			w.strike(p.pid)
+		}
+		_ = os.RemoveAll(w.dir)
+	}()
 	if w.Failed() {
 		if log, err := os.ReadFile(filepath.Join(w.state(), "engine.log")); err == nil && len(log) > 0 {
 			w.Logf("engine.log:\n%s", log)
@@ -148,13 +155,9 @@ func (w *world) end() {
 	if !became(func() bool { return len(w.processes()) == 0 }) {
 		w.Errorf("processes are left: %v", w.processes())
 	}
-	for _, p := range w.processes() {
-		w.strike(p.pid)
-	}
 	if mounts, err := os.ReadFile("/proc/self/mounts"); err == nil && bytes.Contains(mounts, []byte(w.dir)) {
 		w.Errorf("mounts are left:\n%s", mounts)
 	}
-	_ = os.RemoveAll(w.dir)
 }
 
 func (w *world) state() string {
