@@ -222,6 +222,11 @@ func TestStoreIsLost(t *testing.T) {
 				}
 				after = &inspectJSON{}
 				w.decode(r.out, after)
+				for i, n := range before.Nodes { // what runs is seen to be ready anew
+					if i >= len(after.Nodes) || after.Nodes[i].Actual != n.Actual {
+						return false
+					}
+				}
 				return after.link("n1:eth1", "n2:eth2").Actual == "up"
 			})
 			if after.Lab.Name != before.Lab.Name || after.Lab.File != before.Lab.File || after.Lab.Network != before.Lab.Network {
