@@ -3,6 +3,7 @@ package ovs
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,9 @@ const (
 	gather = 20 * time.Millisecond
 	// patience bounds one transaction and the switch's carrying it out.
 	patience = time.Minute
+	// withdrawal is how long one that was given up is still awaited: who comes
+	// next for the same ports must not find it under way.
+	withdrawal = 5 * time.Second
 )
 
 // writer turns requests that come one by one, many at once, into few
@@ -61,7 +65,8 @@ func (w *writer) wake() {
 	}
 }
 
-// do has a request carried out. Withdrawn requests may be carried out or not.
+// do has a request carried out. One that is withdrawn is not begun; if it was,
+// its end is awaited, so that nothing of it happens after the call.
 func (w *writer) do(r *request) error {
 	r.result = make(chan error, 1)
 	w.mu.Lock()
@@ -77,8 +82,27 @@ func (w *writer) do(r *request) error {
 	case err := <-r.result:
 		return err
 	case <-r.ctx.Done():
-		return r.ctx.Err()
 	}
+	if !w.withdraw(r) {
+		late := time.NewTimer(withdrawal)
+		defer late.Stop()
+		select {
+		case <-r.result:
+		case <-late.C: // the switch hangs
+		}
+	}
+	return r.ctx.Err()
+}
+
+// withdraw takes a request back that nobody has begun.
+func (w *writer) withdraw(r *request) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.Index(w.queue, r)
+	if i >= 0 {
+		w.queue = slices.Delete(w.queue, i, i+1)
+	}
+	return i >= 0
 }
 
 // run works until nothing is left to do.
