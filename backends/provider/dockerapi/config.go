@@ -227,6 +227,9 @@ func (p *Provider) environment(c backends.NodeConfig) []string {
 	if w := c.Kind.InterfaceWait.EnvVar; w != "" {
 		env[w] = strconv.Itoa(len(c.Interfaces))
 	}
+	if name, value, ok := c.Kind.Interfaces.Env.Variable(c.Interfaces); ok {
+		env[name] = value
+	}
 	maps.Copy(env, c.Node.Env)
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(env)) {

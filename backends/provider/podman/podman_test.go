@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -276,6 +277,25 @@ func TestMissingImage(t *testing.T) {
 		err := b.Create(b.Context(), c)
 		if !errors.Is(err, backends.ErrUnavailable) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "127.0.0.1:1/none:1") {
 			t.Errorf("policy %q: %v", policy, err)
+		}
+	}
+}
+
+func TestKindsAreToldOfTheirInterfaces(t *testing.T) {
+	b := newBench(t)
+	change := func(c *backends.NodeConfig) { cmd("exec sleep 1000")(c) }
+	xrd := b.create(b.kindConfig("cisco_xrd", "x", change, "Gi0-0-0-0", "Gi0-0-0-1"))
+	ceos := b.create(b.kindConfig("ceos", "c", change, "eth1", "eth2"))
+	for ref, want := range map[backends.NodeRef]string{
+		xrd:  "XR_INTERFACES=linux:Gi0-0-0-0,xr_name=Gi0/0/0/0;linux:Gi0-0-0-1,xr_name=Gi0/0/0/1",
+		ceos: "CLAB_INTFS=2",
+	} {
+		res, err := b.cli.ContainerInspect(b.Context(), named(ref), client.ContainerInspectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(res.Container.Config.Env, want) {
+			t.Errorf("%s lacks %s in %q", ref, want, res.Container.Config.Env)
 		}
 	}
 }
