@@ -44,6 +44,7 @@ type Registry struct {
 	providers map[string]Provider
 	networks  map[string]Network
 	outside   Outside
+	needs     Needs
 }
 
 // SetOutside says what makes links that leave the lab.

@@ -10,9 +10,11 @@ import (
 	"github.com/charmbracelet/colorprofile"
 	"github.com/spf13/cobra"
 
-	"archetype/backends/provider/netns"
+	"archetype/backends"
 	"archetype/backends/provider/netns/holder"
 	"archetype/daemon"
+	"archetype/engine/api"
+	"archetype/internal/installed"
 	"archetype/vendors"
 )
 
@@ -24,6 +26,31 @@ type finding struct {
 	Detail   string `json:"detail,omitempty"`
 	Reason   string `json:"reason,omitempty"`
 	Fix      string `json:"fix,omitempty"`
+	// Needs is all that it needs of the machine, there or not.
+	Needs []backends.Need `json:"needs,omitempty"`
+	pair  bool
+}
+
+// text is the line about it. Of a pair it is what it needs and which of that
+// is missing: why, and what to do, is said with its two halves.
+func (f finding) text() string {
+	if !f.pair {
+		return firstOf(f.Detail, f.Reason)
+	}
+	var need, miss []string
+	for _, n := range f.Needs {
+		switch {
+		case n.Optional:
+		case n.OK:
+			need = append(need, n.Name)
+		default:
+			miss = append(miss, n.Name)
+		}
+	}
+	if len(miss) > 0 {
+		return "without " + strings.Join(miss, ", ")
+	}
+	return "needs " + strings.Join(need, ", ")
 }
 
 func (a *app) doctor() *cobra.Command {
@@ -48,9 +75,9 @@ func (a *app) doctor() *cobra.Command {
 					if !f.OK {
 						mark = "missing"
 					}
-					fmt.Fprintf(a.out, "%s  %-22s %s\n", mark, f.Name, firstOf(f.Detail, f.Reason))
-					if !f.OK && f.Fix != "" {
-						fmt.Fprintf(a.out, "%32s%s\n", "to do: ", f.Fix)
+					fmt.Fprintf(a.out, "%s  %-23s %s\n", mark, f.Name, f.text())
+					if !f.OK && f.Fix != "" && !f.pair {
+						fmt.Fprintf(a.out, "%33s%s\n", "to do: ", f.Fix)
 					}
 				}
 			}
@@ -67,12 +94,14 @@ func (a *app) doctor() *cobra.Command {
 func (a *app) examine(ctx context.Context) []finding {
 	out := []finding{{Name: "archetype", OK: true, Detail: fmt.Sprintf("%s, %s/%s", Version, runtime.GOOS, runtime.GOARCH)}}
 	av := holder.Probe(a.s.Rootless)
-	out = append(out, finding{Name: "provider netns", OK: av.OK, Required: true, Detail: av.Detail, Reason: av.Reason, Fix: av.Fix})
+	embedded := finding{Name: "provider netns", OK: av.OK, Required: true, Detail: av.Detail, Reason: av.Reason, Fix: av.Fix}
+	asked := a.backends(ctx, &embedded)
+	out = append(out, embedded)
 	if !a.s.Rootless {
 		av := holder.Probe(true)
 		out = append(out, finding{Name: "netns, rootless", OK: av.OK, Detail: av.Detail, Reason: av.Reason, Fix: av.Fix})
 	}
-	out = append(out, a.backends(ctx)...)
+	out = append(out, asked...)
 	if kinds, _, err := vendors.Load(a.s.Vendors()); err == nil {
 		for _, k := range kinds.Kinds() {
 			if len(k.Embedded.Needs) == 0 {
@@ -80,7 +109,7 @@ func (a *app) examine(ctx context.Context) []finding {
 			}
 			f := finding{Name: "kind " + k.Name, OK: true, Detail: "installed"}
 			for _, n := range k.Embedded.Needs {
-				if !netns.Installed(n.Path) {
+				if !installed.Program(n.Path) {
 					f.OK, f.Detail, f.Reason, f.Fix = false, "", n.Path+" is not installed", "install the package "+n.Package
 				}
 			}
@@ -103,8 +132,8 @@ func (a *app) examine(ctx context.Context) []finding {
 }
 
 // backends asks the engine for all but the embedded provider, which was tried
-// already.
-func (a *app) backends(ctx context.Context) []finding {
+// already: of that, only what it needs.
+func (a *app) backends(ctx context.Context, embedded *finding) []finding {
 	var out []finding
 	c, err := daemon.Connect(ctx, a.s)
 	if err != nil {
@@ -120,17 +149,35 @@ func (a *app) backends(ctx context.Context) []finding {
 		return []finding{{Name: "engine", Required: true, Reason: err.Error()}}
 	}
 	for _, i := range infos {
-		if i.Type == "outside" {
-			out = append(out, finding{Name: "links " + i.Name, OK: i.OK, Detail: i.Detail, Reason: i.Reason, Fix: i.Fix})
+		name := map[string]string{api.TypeOutside: "links "}[i.Type]
+		if name == "" {
+			name = i.Type + " "
 		}
-		if i.Type == "provider" && i.Name != "netns" {
-			out = append(out, finding{Name: "provider " + i.Name, OK: i.OK, Detail: i.Detail, Reason: i.Reason, Fix: i.Fix})
+		f := finding{Name: name + i.Name, OK: i.OK, Detail: i.Detail, Reason: i.Reason, Fix: i.Fix, Needs: i.Needs}
+		switch {
+		case i.Type == api.TypeProvider && i.Name == "netns":
+			embedded.Needs = i.Needs
+			embedded.Detail += lacking(i.Needs)
+			continue
+		case i.Type == api.TypePair:
+			f.pair = true
+		case i.OK:
+			f.Detail += lacking(i.Needs)
 		}
-		if i.Type == "network" {
-			out = append(out, finding{Name: "network " + i.Name, OK: i.OK, Detail: i.Detail, Reason: i.Reason, Fix: i.Fix})
-		}
+		out = append(out, f)
 	}
 	return out
+}
+
+// lacking names what only parts of a backend need and is not there.
+func lacking(needs []backends.Need) string {
+	var b strings.Builder
+	for _, n := range needs {
+		if n.Optional && !n.OK && n.Sort != backends.NeedPackage {
+			fmt.Fprintf(&b, "; without %s: %s", n.Name, n.Why)
+		}
+	}
+	return b.String()
 }
 
 func charset() string {

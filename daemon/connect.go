@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"archetype/backends"
+	"archetype/backends/privilege"
 	"archetype/backends/provider/netns/holder"
 	"archetype/engine/api"
 	"archetype/engine/wire"
@@ -58,6 +59,9 @@ func start(ctx context.Context, s *settings.Settings, cfg holder.Config) error {
 	if err := os.MkdirAll(s.Run(), 0o700); err != nil {
 		return err
 	}
+	if err := permitted(s); err != nil {
+		return err
+	}
 	h, err := holder.Ensure(ctx, cfg)
 	if err != nil {
 		if errors.Is(err, backends.ErrUnavailable) {
@@ -96,6 +100,19 @@ func start(ctx context.Context, s *settings.Settings, cfg holder.Config) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// permitted checks that the machine lets this user hold labs at all, which
+// without root only the holder's own start can tell.
+func permitted(s *settings.Settings) error {
+	if s.Rootless {
+		return nil
+	}
+	needs := privilege.Table{}.Of(backends.RoleProvider, "netns", backends.Availability{OK: true}, false)
+	if a := backends.Allowed(backends.Availability{OK: true}, needs); !a.OK {
+		return &api.Error{Code: api.CodeUnavailable, Message: "labs cannot be held here: " + a.Reason, Hint: a.Fix}
+	}
+	return nil
 }
 
 // ended explains an engine that ended at its start by what it said.

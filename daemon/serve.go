@@ -17,6 +17,7 @@ import (
 	"archetype/backends/network/linuxbridge"
 	"archetype/backends/network/ovs"
 	"archetype/backends/network/veth"
+	"archetype/backends/privilege"
 	"archetype/backends/provider/docker"
 	"archetype/backends/provider/netns"
 	"archetype/backends/provider/netns/holder"
@@ -66,6 +67,7 @@ func Serve(s *settings.Settings, version string) error {
 	}
 	defer func() { _ = provider.Close() }()
 	reg := &backends.Registry{}
+	reg.SetNeeds(privilege.Table{Rootless: s.Rootless})
 	reg.AddProvider(provider)
 	dp := docker.New(docker.Config{Host: s.Docker.Host, Run: filepath.Join(s.Run(), "docker"), Labs: s.Labs(), Rootless: s.Rootless})
 	defer func() { _ = dp.Close() }()

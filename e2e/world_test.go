@@ -82,6 +82,8 @@ type world struct {
 	dir  string // for topology files
 	home string
 	env  []string
+	// prefix is what the program is run by, such as setpriv.
+	prefix []string
 }
 
 func newWorld(t *testing.T, m mode) *world {
@@ -180,7 +182,8 @@ func (r result) String() string {
 
 // command prepares a run of the program.
 func (w *world) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, program, args...)
+	argv := slices.Concat(w.prefix, []string{program}, args)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env = w.dir, w.env
 	cmd.SysProcAttr = w.credential()
 	return cmd

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 
 	"archetype/backends"
 	"archetype/engine/api"
@@ -224,42 +223,6 @@ func (e *Engine) Stats(ctx context.Context, labName string) ([]api.NodeStats, er
 		}
 		for _, s := range list {
 			out = append(out, api.NodeStats{Node: s.Ref.Node, CPU: s.CPU, Memory: s.Memory, Processes: s.Processes})
-		}
-	}
-	return out, nil
-}
-
-// Backends implements api.Engine.
-func (e *Engine) Backends(ctx context.Context) ([]api.BackendInfo, error) {
-	var out []api.BackendInfo
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	ask := func(what, name string, available func(context.Context) backends.Availability) {
-		wg.Add(1)
-		at := len(out)
-		out = append(out, api.BackendInfo{Name: name, Type: what})
-		go func() {
-			defer wg.Done()
-			a := available(ctx)
-			mu.Lock()
-			out[at].Availability = a
-			mu.Unlock()
-		}()
-	}
-	mu.Lock()
-	for _, name := range e.opt.Backends.Providers() {
-		p, _ := e.opt.Backends.Provider(name)
-		ask("provider", name, p.Available)
-	}
-	for _, name := range e.opt.Backends.Networks() {
-		n, _ := e.opt.Backends.Network(name)
-		ask("network", name, n.Available)
-	}
-	mu.Unlock()
-	wg.Wait()
-	if o := e.opt.Backends.Outside(); o != nil {
-		for _, offer := range o.Offers(ctx) {
-			out = append(out, api.BackendInfo{Name: string(offer.Type), Type: "outside", Availability: offer.Availability})
 		}
 	}
 	return out, nil

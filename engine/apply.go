@@ -10,7 +10,6 @@ import (
 	"archetype/engine/api"
 	"archetype/lab"
 	"archetype/store"
-	"archetype/vendors"
 )
 
 // apply makes what is wanted the lab's desired state and returns the job that
@@ -104,7 +103,7 @@ func (c *controller) removeUnwanted(top *lab.Topology) {
 func (c *controller) wantNode(i int, spec lab.Node, config string) {
 	kind := c.e.kind(spec.Kind)
 	hash := hashNode(spec, config)
-	provider := c.chooseProvider(spec, kind)
+	provider := c.e.providerFor(spec, c.m.info.Provider)
 	n := c.m.nodes[spec.Name]
 	if n == nil {
 		n = &node{actual: lab.NodeUndeployed, desired: lab.WishRunning, since: c.e.now()}
@@ -175,19 +174,6 @@ func (c *controller) reorder(top *lab.Topology) {
 	slices.SortStableFunc(c.m.nodeOrder, func(a, b *node) int { return nodeAt(a) - nodeAt(b) })
 	slices.SortStableFunc(c.m.linkOrder, func(a, b *link) int { return linkAt(a) - linkAt(b) })
 	c.relist = true
-}
-
-// chooseProvider picks the node's own wish, else the lab's where the kind can
-// run there, else the kind's favourite.
-func (c *controller) chooseProvider(spec lab.Node, kind *vendors.Kind) string {
-	switch {
-	case spec.Provider != "":
-		return spec.Provider
-	case kind == nil || len(kind.Providers) == 0 || slices.Contains(kind.Providers, c.m.info.Provider):
-		return c.m.info.Provider
-	default:
-		return kind.Providers[0]
-	}
 }
 
 func (c *controller) dropLink(l *link) {

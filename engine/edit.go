@@ -12,7 +12,26 @@ import (
 
 // Edit implements api.Engine.
 func (e *Engine) Edit(ctx context.Context, req api.EditRequest) (*api.Job, error) {
+	if err := e.checkEdit(ctx, req); err != nil {
+		return nil, err
+	}
 	return e.ask(ctx, req.Lab, func(c *controller) (*job, error) { return c.edit(req) })
+}
+
+// checkEdit checks, before anything is touched, that new nodes could be made.
+func (e *Engine) checkEdit(ctx context.Context, req api.EditRequest) error {
+	if len(req.AddNodes) == 0 {
+		return nil
+	}
+	c, err := e.controller(req.Lab)
+	if err != nil {
+		return err
+	}
+	var provider string
+	if err := c.call(ctx, func(c *controller) error { provider = c.m.info.Provider; return nil }); err != nil {
+		return err
+	}
+	return e.usableProviders(ctx, req.AddNodes, provider)
 }
 
 // edit changes the lab's topology in place. Everything is checked before
@@ -122,11 +141,6 @@ func (c *controller) withNodes(top *lab.Topology, req api.EditRequest) error {
 			return err
 		}
 		spec.Kind = kind
-		if spec.Provider != "" {
-			if _, ok := c.e.opt.Backends.Provider(spec.Provider); !ok {
-				return unknownBackend("provider", spec.Provider, c.e.opt.Backends.Providers())
-			}
-		}
 		top.Nodes = append(top.Nodes, spec)
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -213,10 +212,13 @@ func (e *Engine) Deploy(ctx context.Context, req api.DeployRequest) (*api.Deploy
 	if err != nil {
 		return nil, err
 	}
+	if err := e.checkBackends(ctx, w); err != nil {
+		return nil, err
+	}
 	if err := e.checkOutside(ctx, w); err != nil {
 		return nil, err
 	}
-	c, err := e.obtain(ctx, w)
+	c, err := e.obtain(w)
 	if err != nil {
 		return nil, err
 	}
@@ -237,7 +239,7 @@ func (e *Engine) Deploy(ctx context.Context, req api.DeployRequest) (*api.Deploy
 }
 
 // obtain returns the lab's controller, made now if the lab is new.
-func (e *Engine) obtain(ctx context.Context, w *wanted) (*controller, error) {
+func (e *Engine) obtain(w *wanted) (*controller, error) {
 	e.mu.Lock()
 	c := e.labs[w.top.Name]
 	e.mu.Unlock()
@@ -245,9 +247,6 @@ func (e *Engine) obtain(ctx context.Context, w *wanted) (*controller, error) {
 		return c, nil
 	}
 	network := either(w.network, e.opt.DefaultNetwork)
-	if err := e.usable(ctx, network, either(w.provider, e.opt.DefaultProvider)); err != nil {
-		return nil, err
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if c := e.labs[w.top.Name]; c != nil {
@@ -266,27 +265,6 @@ func either(a, b string) string {
 		return a
 	}
 	return b
-}
-
-// usable checks, before anything is touched, that a lab could be run at all.
-func (e *Engine) usable(ctx context.Context, network, provider string) error {
-	p, ok := e.opt.Backends.Provider(provider)
-	if !ok {
-		return unknownBackend("provider", provider, e.opt.Backends.Providers())
-	}
-	n, ok := e.opt.Backends.Network(network)
-	if !ok {
-		return unknownBackend("network", network, e.opt.Backends.Networks())
-	}
-	for what, a := range map[string]backends.Availability{
-		"provider " + provider: p.Available(ctx), "network " + network: n.Available(ctx)} {
-		if !a.OK {
-			err := api.Errorf(api.CodeUnavailable, "%s cannot be used here: %s", what, a.Reason)
-			err.Hint = a.Fix
-			return err
-		}
-	}
-	return nil
 }
 
 // checkOutside does so for the links that leave the lab.
@@ -317,16 +295,12 @@ func (e *Engine) checkOutside(ctx context.Context, w *wanted) error {
 // network and its bridge.
 func (e *Engine) makesManagement(w *wanted, name string) bool {
 	spec, _ := w.top.Node(name)
-	chosen := either(spec.Provider, either(w.provider, e.opt.DefaultProvider))
-	if k, ok := e.opt.Vendors.Kind(spec.Kind); ok && spec.Provider == "" && len(k.Providers) > 0 && !slices.Contains(k.Providers, chosen) {
-		chosen = k.Providers[0]
-	}
-	p, _ := e.opt.Backends.Provider(chosen)
+	p, _ := e.opt.Backends.Provider(e.providerFor(spec, either(w.provider, e.opt.DefaultProvider)))
 	_, ok := p.(backends.ManagementBridger)
 	return ok
 }
 
-func unknownBackend(what, name string, have []string) error {
+func unknownBackend(what, name string, have []string) *api.Error {
 	err := api.Errorf(api.CodeUsage, "this program has no %s named %q", what, name)
 	err.Hint = "it has " + joinOr(have)
 	return err

@@ -36,13 +36,7 @@ func (l *link) network(c *controller) string {
 
 // SetNetwork implements api.Engine.
 func (e *Engine) SetNetwork(ctx context.Context, req api.NetworkRequest) (*api.Job, error) {
-	n, ok := e.opt.Backends.Network(req.Network)
-	if !ok {
-		return nil, unknownBackend("network", req.Network, e.opt.Backends.Networks())
-	}
-	if a := n.Available(ctx); !a.OK {
-		err := api.Errorf(api.CodeUnavailable, "network %s cannot be used here: %s", req.Network, a.Reason)
-		err.Hint = a.Fix
+	if err := e.usableNetwork(ctx, req.Network); err != nil {
 		return nil, err
 	}
 	return e.ask(ctx, req.Lab, func(c *controller) (*job, error) { return c.setNetwork(req.Network) })

@@ -50,8 +50,8 @@ type Engine interface {
 	Console(ctx context.Context, labName, node string, size backends.Size) (backends.Console, error)
 	Logs(ctx context.Context, labName, node string, opt backends.LogOptions) (io.ReadCloser, error)
 	Stats(ctx context.Context, labName string) ([]NodeStats, error)
-	// Backends says which providers and networks there are and whether they
-	// are available.
+	// Backends says which providers and networks there are, what each and
+	// each pair needs, and whether they are available.
 	Backends(ctx context.Context) ([]BackendInfo, error)
 	// Close ends this use of the engine. Labs go on running.
 	Close() error
@@ -142,11 +142,22 @@ type NetworkRequest struct {
 // Diagnostic is something to say about a file, at a place in it.
 type Diagnostic = lab.Diagnostic
 
-// BackendInfo describes a provider or a network.
+// What a BackendInfo can be about.
+const (
+	TypeProvider = string(backends.RoleProvider)
+	TypeNetwork  = string(backends.RoleNetwork)
+	TypePair     = "pair"    // a provider and a network together
+	TypeOutside  = "outside" // a sort of link that leaves a lab
+)
+
+// BackendInfo describes a provider, a network, a pair of both or a sort of
+// link that leaves a lab.
 type BackendInfo struct {
 	Name string `json:"name"`
-	Type string `json:"type"` // "provider" or "network"
+	Type string `json:"type"`
 	backends.Availability
+	// Needs is all that it needs of the machine, there or not.
+	Needs []backends.Need `json:"needs,omitempty"`
 }
 
 // NodeStats is what a node consumes.

@@ -6,13 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
 	"archetype/backends"
 	"archetype/backends/provider/netns/holder"
+	"archetype/internal/installed"
 	"archetype/vendors"
 )
 
@@ -91,29 +90,11 @@ func (p *Provider) Create(ctx context.Context, n backends.NodeConfig) error {
 // needs checks that the kind's programs are on this machine.
 func needs(k *vendors.Kind) error {
 	for _, need := range k.Embedded.Needs {
-		if !Installed(need.Path) {
+		if !installed.Program(need.Path) {
 			return fmt.Errorf("kind %s needs %s on this machine: install the package %s (%w)", k.Name, filepath.Base(need.Path), need.Package, backends.ErrUnavailable)
 		}
 	}
 	return nil
-}
-
-// Installed reports whether a program is on this machine, by its path or by
-// its name in PATH or a folder for administrators.
-func Installed(program string) bool {
-	if filepath.IsAbs(program) {
-		st, err := os.Stat(program)
-		return err == nil && !st.IsDir()
-	}
-	if _, err := exec.LookPath(program); err == nil {
-		return true
-	}
-	for _, dir := range []string{"/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"} {
-		if st, err := os.Stat(filepath.Join(dir, program)); err == nil && !st.IsDir() {
-			return true
-		}
-	}
-	return false
 }
 
 // Start starts the node's init.
