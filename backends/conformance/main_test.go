@@ -2,28 +2,20 @@ package conformance_test
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"archetype/backends/conformance"
 	"archetype/backends/provider/docker/dockertest"
 	"archetype/backends/provider/netns/holder"
 	"archetype/backends/provider/netns/nodeinit"
+	"archetype/internal/ownmachine"
 )
-
-// mark is in the environment of this process and of all that come from it.
-const mark = "ARCHETYPE_CONFORMANCE"
 
 // The test binary is also the holder and the nodes' init, as the program is.
 //
@@ -39,15 +31,10 @@ func TestMain(m *testing.M) {
 			os.Exit(nodeinit.Main())
 		}
 	}
-	if os.Getenv(mark) == "" {
-		os.Exit(apart())
-	}
-	if os.Geteuid() == 0 {
-		if err := furnish(); err != nil {
-			fmt.Fprintln(os.Stderr, "a network namespace for the tests:", err)
-			os.Exit(1)
-		}
-	}
+	os.Exit(ownmachine.Main(func() int { return tests(m) }))
+}
+
+func tests(m *testing.M) int {
 	before := machine()
 	code := dockertest.Main(m)
 	conformance.Clean()
@@ -57,64 +44,7 @@ func TestMain(m *testing.M) {
 			code = max(code, 1)
 		}
 	}
-	os.Exit(code)
-}
-
-// apart runs the test binary again, in namespaces of its own where it may.
-func apart() int {
-	run := func(flags uintptr) error {
-		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-		cmd.Args[0] = os.Args[0]
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", mark, os.Getpid()))
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: unix.SIGKILL}
-		return cmd.Run()
-	}
-	var flags uintptr
-	if os.Geteuid() == 0 {
-		flags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
-	}
-	err := run(flags)
-	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit):
-		return max(1, exit.ExitCode())
-	case err != nil && flags != 0: // this root may not make namespaces: the pairs will say so
-		err = run(0)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
-}
-
-// furnish makes the new namespaces look like a machine: a loopback, and a
-// /sys that shows its own interfaces but the machine's control groups.
-func furnish() error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return err
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	if err := netlink.LinkSetUp(lo); err != nil {
-		return err
-	}
-	const groups = "/sys/fs/cgroup"
-	keep, err := os.MkdirTemp("", "cgroup")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(keep) }()
-	if err := unix.Mount(groups, keep, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return err
-	}
-	if err := unix.Mount("sysfs", "/sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return err
-	}
-	return unix.Mount(keep, groups, "", unix.MS_MOVE, "")
+	return code
 }
 
 // machine lists what could be left behind: interfaces, mounts, and processes
@@ -135,7 +65,7 @@ func machine() []string {
 	for m := range strings.Lines(string(mounts)) {
 		out = append(out, "mount "+strings.TrimSpace(m))
 	}
-	ours := []byte(mark + "=" + os.Getenv(mark) + "\x00")
+	ours := []byte(ownmachine.Mark + "=" + os.Getenv(ownmachine.Mark) + "\x00")
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, f := range files {
 		pid := filepath.Base(filepath.Dir(f))

@@ -1,12 +1,13 @@
-package docker_test
+package enginetest
 
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,29 +17,29 @@ import (
 	"golang.org/x/sys/unix"
 
 	"archetype/backends"
-	"archetype/backends/provider/docker"
-	"archetype/backends/provider/docker/dockertest"
 	"archetype/lab"
 	"archetype/vendors"
 )
 
-func TestMain(m *testing.M) { os.Exit(dockertest.Main(m)) }
-
+// bench is what a case works with.
 type bench struct {
-	testing.TB
-	*docker.Provider
-	d      *dockertest.Daemon
+	*testing.T
+	Provider
+	d      *Engine
 	cli    *client.Client
 	kinds  *vendors.Registry
 	events <-chan backends.NodeStatus
+	lab    string // no other case has it
 }
 
 // short bounds what a test waits for; it is generous, as the machine may be busy.
 const short = 2 * time.Minute
 
-func newBench(t *testing.T) *bench {
+var count atomic.Int64
+
+func newBench(t *testing.T, e *Engine) *bench {
 	t.Helper()
-	b := &bench{TB: t, d: dockertest.Get(t), Provider: dockertest.New(t)}
+	b := &bench{T: t, d: e, Provider: e.Provider(t), lab: fmt.Sprintf("t%d", count.Add(1))}
 	var err error
 	if b.kinds, _, err = vendors.Load(""); err != nil {
 		t.Fatal(err)
@@ -46,10 +47,17 @@ func newBench(t *testing.T) *bench {
 	if b.cli, err = b.Client(); err != nil {
 		t.Fatal(err)
 	}
-	if b.events, err = b.Events(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	b.listen()
 	return b
+}
+
+// listen follows the provider's events from now on.
+func (b *bench) listen() {
+	b.Helper()
+	var err error
+	if b.events, err = b.Events(b.Context()); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // config is a node of kind linux in no network, with the interfaces given.
@@ -62,9 +70,9 @@ func (b *bench) kindConfig(kind, name string, change func(*backends.NodeConfig),
 	if !ok {
 		b.Fatal("no kind ", kind)
 	}
-	c := backends.NodeConfig{Ref: backends.NodeRef{Lab: "t", Node: name}, Kind: k, Interfaces: interfaces,
-		Node:   lab.Node{Name: name, Kind: kind, Image: dockertest.Image, Container: lab.Container{NetworkMode: "none"}},
-		Labels: map[string]string{"archetype.lab": "t", "archetype.node": name, "archetype.spec": "x"}}
+	c := backends.NodeConfig{Ref: backends.NodeRef{Lab: b.lab, Node: name}, Kind: k, Interfaces: interfaces,
+		Node:   lab.Node{Name: name, Kind: kind, Image: Image, Container: lab.Container{NetworkMode: "none"}},
+		Labels: map[string]string{"archetype.lab": b.lab, "archetype.node": name, "archetype.spec": "x"}}
 	for _, i := range interfaces {
 		c.Ends = append(c.Ends, lab.End{Endpoint: lab.Endpoint{Node: name, Interface: i}})
 	}
@@ -129,7 +137,7 @@ func (b *bench) cable(x backends.NodeConfig, y backends.NodeConfig, iface string
 		}
 		l, err := h.LinkByName(iface)
 		if err == nil {
-			err = h.LinkSetAlias(l, "archetype:t:"+iface)
+			err = h.LinkSetAlias(l, "archetype:"+b.lab+":"+iface)
 		}
 		if err == nil {
 			err = h.LinkSetUp(l)
@@ -151,10 +159,10 @@ func (b *bench) cable(x backends.NodeConfig, y backends.NodeConfig, iface string
 	}
 }
 
-// addressed gives an interface of the configuration its addresses.
-func addressed(c backends.NodeConfig, iface string, prefixes ...string) backends.NodeConfig {
+// addressed gives eth1 of the configuration its addresses.
+func addressed(c backends.NodeConfig, prefixes ...string) backends.NodeConfig {
 	for i := range c.Ends {
-		if c.Ends[i].Interface != iface {
+		if c.Ends[i].Interface != "eth1" {
 			continue
 		}
 		for _, s := range prefixes {

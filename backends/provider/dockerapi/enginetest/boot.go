@@ -1,0 +1,104 @@
+package enginetest
+
+import (
+	"github.com/moby/moby/client"
+
+	"archetype/backends"
+)
+
+// needsInterfaces is the init of a stand-in device that does not boot when an
+// interface is missing at its first instruction.
+const needsInterfaces = `#!/bin/sh
+for i in eth1 eth2; do
+	[ -e /sys/class/net/$i ] || { echo "no $i: dead"; exit 3; }
+done
+ip -o addr show eth1 | grep -q 10.0.0.1/24 || { echo "no address: dead"; exit 4; }
+echo booted with all interfaces
+exec sleep 1000
+`
+
+func (b *bench) strict() {
+	b.Helper()
+	if err := b.d.Import(b.Context(), "strict:1", map[string]string{"/sbin/boot": needsInterfaces}, `ENTRYPOINT ["/sbin/boot"]`); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// strictPair is a strict device with two cables to a plain one.
+func (b *bench) strictPair() (dev, peer backends.NodeRef) {
+	b.Helper()
+	b.strict()
+	x := addressed(b.config("dev", func(c *backends.NodeConfig) { c.Node.Image = "strict:1" }, "eth1", "eth2"), "10.0.0.1/24", "fd00::1/64")
+	y := addressed(b.config("peer", cmd("exec sleep 1000"), "eth1", "eth2"), "10.0.0.2/24", "fd00::2/64")
+	b.create(x)
+	b.create(y)
+	b.cable(x, y, "eth1")
+	b.cable(x, y, "eth2")
+	b.start(x.Ref)
+	b.start(y.Ref)
+	return x.Ref, y.Ref
+}
+
+// booted waits until a strict device has booted once more and reaches its peer.
+func (b *bench) booted(dev, peer backends.NodeRef) {
+	b.Helper()
+	b.said(dev, backends.LogOptions{Boot: true}, "booted with all interfaces")
+	b.must(dev, "ping -c1 -W5 10.0.0.2 && ping -6 -c1 -W5 fd00::2")
+	b.must(peer, "ping -c1 -W5 10.0.0.1")
+}
+
+func interfacesAreThereBeforeTheInitAndOnEveryRestart(b *bench) {
+	dev, peer := b.strictPair()
+	b.booted(dev, peer)
+	index := b.must(peer, "cat /sys/class/net/eth1/ifindex /sys/class/net/eth1/address")
+	for range 2 {
+		if err := b.Stop(b.Context(), dev, 0); err != nil {
+			b.Fatal(err)
+		}
+		if got := b.must(peer, "cat /sys/class/net/eth1/ifindex /sys/class/net/eth1/address"); got != index {
+			b.Error("the peer lost its own end")
+		}
+		b.start(dev)
+		b.booted(dev, peer)
+	}
+	if got := b.must(peer, "cat /sys/class/net/eth1/ifindex /sys/class/net/eth1/address"); got != index {
+		b.Error("the peer got another interface")
+	}
+}
+
+func aLateInterfaceIsWaitedForBehindOurBack(b *bench) {
+	b.strict()
+	x := addressed(b.config("dev", func(c *backends.NodeConfig) { c.Node.Image = "strict:1" }, "eth1", "eth2"), "10.0.0.1/24")
+	y := addressed(b.config("peer", cmd("exec sleep 1000"), "eth1", "eth2"), "10.0.0.2/24")
+	b.create(x)
+	b.create(y)
+	b.cable(x, y, "eth1")
+	if _, err := b.cli.ContainerStart(b.Context(), named(x.Ref), client.ContainerStartOptions{}); err != nil {
+		b.Fatal(err)
+	}
+	b.event("started", x.Ref, func(st backends.NodeStatus) bool { return st.Running })
+	b.cable(x, y, "eth2")
+	b.said(x.Ref, backends.LogOptions{}, "booted with all interfaces")
+}
+
+func aContainerThatStartsWhileNobodyServesWaits(b *bench) {
+	dev, peer := b.strictPair()
+	b.booted(dev, peer)
+	if err := b.Close(); err != nil { // as an engine that ends
+		b.Fatal(err)
+	}
+	cli, err := b.d.Connect()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cli.Close()
+	none := 0
+	if _, err := cli.ContainerRestart(b.Context(), named(dev), client.ContainerRestartOptions{Timeout: &none}); err != nil {
+		b.Fatal(err)
+	}
+	b.Provider = b.d.Again(b, b.Provider)
+	if _, ok := b.status(dev); !ok {
+		b.Fatal("the next provider does not find it")
+	}
+	b.booted(dev, peer)
+}

@@ -1,0 +1,37 @@
+package enginetest
+
+import "testing"
+
+// Run runs every case on the engine, some of them side by side. The names of
+// the tests are those of the cases below that of t.
+func Run(t *testing.T, s *Shared) {
+	e := s.Get(t)
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.run(newBench(t, e))
+		})
+	}
+}
+
+var cases = []struct {
+	name string // words joined by hyphens
+	run  func(*bench)
+}{
+	{"life", life},
+	{"another-configuration-at-the-next-start", anotherConfigurationTakesEffectAtTheNextStart},
+	{"foreign-containers-are-not-touched", foreignContainersAreNotTouched},
+	{"nothing-is-left", everythingIsGoneAfterwards},
+	{"interfaces-before-init", interfacesAreThereBeforeTheInitAndOnEveryRestart},
+	{"late-interface-is-waited-for", aLateInterfaceIsWaitedForBehindOurBack},
+	{"started-while-nobody-serves", aContainerThatStartsWhileNobodyServesWaits},
+	{"restarted-behind-our-back", restartBehindOurBackKeepsLinks},
+	{"killed-and-started-behind-our-back", killedAndStartedBehindOurBack},
+	{"removed-behind-our-back", removedBehindOurBack},
+	{"exec", commands},
+	{"console", console},
+	{"logs-follow-over-restarts", logsFollowOverRestarts},
+	{"stats", stats},
+	{"kinds-are-told-of-their-interfaces", kindsAreToldOfTheirInterfaces},
+	{"missing-image", missingImage},
+}
