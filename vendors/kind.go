@@ -45,6 +45,11 @@ type Kind struct {
 	// Embedded says how the kind runs as processes in namespaces. Only the
 	// embedded provider reads it.
 	Embedded Embedded `yaml:"embedded,omitempty" json:"embedded,omitzero"`
+	// VM says how the kind runs as a virtual machine; nil where it does not.
+	VM *VM `yaml:"vm,omitempty" json:"vm,omitempty"`
+	// Dialogue is what to answer on the console while the device boots: that of
+	// VM, once the kind is taken as one.
+	Dialogue []Step `yaml:"-" json:"-"`
 
 	// Origin is the file the kind was read from, "built-in" for those that
 	// come with the program. Not part of the file.

@@ -92,7 +92,7 @@ func (p *checker) yaml(err error) {
 			d.Line, d.Column = t.Position.Line, t.Position.Column
 			if strings.Contains(d.Message, "unknown field") {
 				d.Message = fmt.Sprintf("unknown field %q", t.Value)
-				if s := lab.Closest(t.Value, fieldNames); s != "" {
+				if s := lab.Closest(t.Value, slices.Concat(fieldNames, vmFields)); s != "" {
 					d.Hint = fmt.Sprintf("did you mean %q?", s)
 				}
 			}
@@ -168,7 +168,7 @@ func (p *checker) kind(k *Kind) {
 	if k.Console.Method != "" {
 		p.oneOf("$.console.method", "console method", k.Console.Method, "shell", "attach", "serial", "ssh")
 	}
-	p.interfaces(k.Interfaces)
+	p.interfaces("$.interfaces", k.Interfaces)
 	for i, m := range k.Mounts {
 		p.absolute(fmt.Sprintf("$.mounts[%d].target", i), "mount target", m.Target)
 		if m.Source == "" {
@@ -182,50 +182,55 @@ func (p *checker) kind(k *Kind) {
 	if k.StartupConfig.Path != "" {
 		p.absolute("$.startup_config.path", "startup configuration", k.StartupConfig.Path)
 	}
-	switch k.ConfigExtract.Method {
-	case "":
-	case "command":
-		if len(k.ConfigExtract.Command) == 0 {
-			p.at("$.config_extract.method", "config_extract by command needs a command")
-		}
-	case "file":
-		p.absolute("$.config_extract.path", "config_extract path", k.ConfigExtract.Path)
-	default:
-		p.oneOf("$.config_extract.method", "config_extract method", k.ConfigExtract.Method, "command", "file")
-	}
-	for i, c := range k.ConfigExtract.Clean {
-		p.regexp(fmt.Sprintf("$.config_extract.clean[%d]", i), c)
-	}
+	p.extract("$.config_extract", k.ConfigExtract)
+	p.vm(k.VM)
 	p.embedded(k.Embedded)
 }
 
-func (p *checker) interfaces(i Interfaces) {
+func (p *checker) extract(at string, c ConfigExtract) {
+	switch c.Method {
+	case "":
+	case "command":
+		if len(c.Command) == 0 {
+			p.at(at+".method", "config_extract by command needs a command")
+		}
+	case "file":
+		p.absolute(at+".path", "config_extract path", c.Path)
+	default:
+		p.oneOf(at+".method", "config_extract method", c.Method, "command", "file")
+	}
+	for i, expr := range c.Clean {
+		p.regexp(fmt.Sprintf("%s.clean[%d]", at, i), expr)
+	}
+}
+
+func (p *checker) interfaces(base string, i Interfaces) {
 	for path, v := range map[string]string{"pattern": i.Pattern, "alias": i.Alias} {
 		if v != "" && strings.Count(v, "{n}") != 1 {
-			p.at("$.interfaces."+path, "interface %s %q needs {n} once, where the number goes", path, v)
+			p.at(base+"."+path, "interface %s %q needs {n} once, where the number goes", path, v)
 		}
 	}
 	if i.Alias != "" && i.Pattern == "" {
-		p.at("$.interfaces.alias", "an interface alias needs a pattern to map to")
+		p.at(base+".alias", "an interface alias needs a pattern to map to")
 	}
 	if i.First < 0 || i.Max < 0 || (i.Max > 0 && i.Max < i.First) {
-		p.at("$.interfaces", "interfaces %d to %d: first must not be above max", i.First, i.Max)
+		p.at(base, "interfaces %d to %d: first must not be above max", i.First, i.Max)
 	}
 	for n, name := range i.Names {
-		at := fmt.Sprintf("$.interfaces.names[%d]", n)
+		at := fmt.Sprintf("%s.names[%d]", base, n)
 		p.regexp(at+".match", name.Match)
 		if name.Match == "" || name.Kernel == "" {
 			p.at(at, "a name needs match and kernel")
 		}
 	}
 	if i.KernelNames != "" {
-		p.regexp("$.interfaces.kernel", i.KernelNames)
+		p.regexp(base+".kernel", i.KernelNames)
 	}
 	if (i.Env.Name == "") != (i.Env.Each == "") {
-		p.at("$.interfaces.env", "interfaces.env needs name and each")
+		p.at(base+".env", "interfaces.env needs name and each")
 	}
 	if i.MTU != 0 && (i.MTU < 68 || i.MTU > 65535) {
-		p.at("$.interfaces.mtu", "mtu %d is not within 68 to 65535", i.MTU)
+		p.at(base+".mtu", "mtu %d is not within 68 to 65535", i.MTU)
 	}
 }
 

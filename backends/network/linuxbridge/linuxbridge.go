@@ -29,6 +29,7 @@ const (
 type Network struct {
 	path  string
 	panel *nsnet.NS // where bridges and the far ends of interfaces live
+	here  *nsnet.NS // where taps are
 
 	mu    sync.Mutex
 	known map[string]backends.Link // by the name of each far end
@@ -47,7 +48,11 @@ func New(panel string) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Network{path: panel, panel: ns, known: map[string]backends.Link{}, last: map[string]backends.LinkStatus{}}
+	here, err := nsnet.Machine()
+	if err != nil {
+		return nil, err
+	}
+	n := &Network{path: panel, panel: ns, here: here, known: map[string]backends.Link{}, last: map[string]backends.LinkStatus{}}
 	// The panel only carries frames: it has no addresses and sends nothing.
 	if err := ns.Sysctl("ipv6/conf/default/disable_ipv6", "1"); err != nil {
 		return nil, err
@@ -110,14 +115,12 @@ type side struct {
 // is taken over with its far end; where that is not to be had, its settings
 // are read, because another interface will take its place.
 func (n *Network) open(p backends.Port) (*side, error) {
-	if p.Attachment.Tap != "" || p.Attachment.Netns == "" {
-		return nil, fmt.Errorf("taps: %w", backends.ErrUnsupported)
-	}
-	ns, err := nsnet.Open(p.Attachment.Netns)
+	ns, name, err := nsnet.Place(n.here, p)
 	if err != nil {
 		return nil, err
 	}
 	s := &side{Port: p, ns: ns}
+	s.Attachment.Interface = name
 	if err := n.look(s); err != nil {
 		ns.Close()
 		return nil, err
@@ -163,8 +166,18 @@ func (n *Network) port(s *side, master int, up bool) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.ns.Change(name, nsnet.Alias("", s.Lab, s.End.String()), true); err != nil {
-		return err
+	if tap := s.Attachment.Tap; tap != "" {
+		if err := s.ns.Patch(tap); err != nil {
+			return err
+		}
+		defer func() {
+			if err == nil {
+				err = s.ns.Plug(tap, up)
+			}
+		}()
+	}
+	if err := s.ns.Change(name, nsnet.Alias("", s.Lab, s.End.String()), true); err != nil || s.Attachment.Tap != "" {
+		return err // the addresses are inside the machine
 	}
 	return errors.Join(s.ns.Address(name, s.End), s.ns.RestoreAddresses(name, s.had), s.ns.RestoreRoutes(name, s.had))
 }
@@ -186,6 +199,9 @@ func (n *Network) adopt(ns *nsnet.NS, p backends.Port, have netlink.Link) (netli
 }
 
 func (n *Network) make(s *side, master int, up bool) error {
+	if err := s.resizeTap(); err != nil {
+		return err
+	}
 	far, p := farName(s.Port), s.Port
 	if err := n.panel.Delete(far); err != nil {
 		return err
@@ -213,6 +229,9 @@ func (n *Network) make(s *side, master int, up bool) error {
 // adjust brings what exists to where it should be.
 func (n *Network) adjust(s *side, master int, up bool) error {
 	far := s.far
+	if err := s.resizeTap(); err != nil {
+		return err
+	}
 	if s.MTU > 0 {
 		for h, l := range map[*nsnet.NS]netlink.Link{s.ns: s.have, n.panel: far} {
 			if l.Attrs().MTU != s.MTU {
@@ -234,6 +253,14 @@ func (n *Network) adjust(s *side, master int, up bool) error {
 		return n.panel.LinkSetUp(far)
 	}
 	return n.panel.LinkSetDown(far)
+}
+
+// resizeTap has the tap of a machine carry as much as its leg.
+func (s *side) resizeTap() error {
+	if s.Attachment.Tap == "" || s.MTU <= 0 {
+		return nil
+	}
+	return s.ns.Resize(s.Attachment.Tap, s.MTU)
 }
 
 // forwardAll lets a port pass what a bridge keeps back. An old kernel that
@@ -325,7 +352,7 @@ func (n *Network) Disconnect(_ context.Context, l backends.Link) error {
 		if far == nil {
 			continue
 		}
-		if err := n.panel.LinkSetDown(far); err != nil {
+		if err := errors.Join(n.here.Plug(p.Attachment.Tap, false), n.panel.LinkSetDown(far)); err != nil {
 			return wrap(l, err)
 		}
 	}
@@ -376,12 +403,12 @@ func (n *Network) isolate(p backends.Port) error {
 	if far == nil || err != nil {
 		return err
 	}
-	return errors.Join(n.panel.LinkSetDown(far), n.panel.LinkSetNoMaster(far), n.panel.Impair(far, lab.Impairment{}))
+	return errors.Join(n.here.Plug(p.Attachment.Tap, false), n.panel.LinkSetDown(far), n.panel.LinkSetNoMaster(far), n.panel.Impair(far, lab.Impairment{}))
 }
 
 // DeletePort removes a far end, and with it the node's interface.
 func (n *Network) DeletePort(_ context.Context, p backends.Port) error {
-	return n.panel.Delete(farName(p))
+	return errors.Join(n.here.Plug(p.Attachment.Tap, false), n.panel.Delete(farName(p)))
 }
 
 // State looks at the bridge and its two ports.
@@ -402,6 +429,15 @@ func (n *Network) state(l backends.Link) (backends.LinkStatus, error) {
 		if err != nil {
 			return st, wrap(l, err)
 		}
+		in := true
+		if tap := p.Attachment.Tap; tap != "" && far != nil {
+			var there bool
+			if there, in, err = n.here.Plugged(tap); err != nil {
+				return st, wrap(l, err)
+			} else if !there {
+				continue
+			}
+		}
 		if far == nil {
 			continue
 		}
@@ -410,7 +446,7 @@ func (n *Network) state(l backends.Link) (backends.LinkStatus, error) {
 			wired++
 		}
 		switch {
-		case far.Attrs().Flags&net.FlagUp == 0:
+		case far.Attrs().Flags&net.FlagUp == 0 || !in:
 			down++
 		case far.Attrs().OperState == netlink.OperUp:
 			carrier++

@@ -34,7 +34,7 @@ func (n *Network) Release(ctx context.Context, l backends.Link) error {
 	delete(n.known, key{l.Lab, l.ID()})
 	delete(n.last, key{l.Lab, l.ID()})
 	n.mu.Unlock()
-	s, err := openSide(l.A)
+	s, err := n.openSide(l.A)
 	if errors.Is(err, backends.ErrNotFound) {
 		return nil
 	}
@@ -52,7 +52,7 @@ func (n *Network) Release(ctx context.Context, l backends.Link) error {
 func (n *Network) split(ctx context.Context, l backends.Link) error {
 	var had [2]nsnet.Settings
 	for i, p := range []backends.Port{l.A, l.B} {
-		s, err := openSide(p)
+		s, err := n.openSide(p)
 		if err != nil {
 			return err
 		}
@@ -68,7 +68,7 @@ func (n *Network) split(ctx context.Context, l backends.Link) error {
 		return err
 	}
 	for i, p := range []backends.Port{l.A, l.B} {
-		s, err := openSide(p)
+		s, err := n.openSide(p)
 		if err != nil {
 			return err
 		}
@@ -85,7 +85,10 @@ func (n *Network) split(ctx context.Context, l backends.Link) error {
 // withdraw takes one end of a pair out of its node into the panel, so that
 // the other stays as if it had been provisioned.
 func (n *Network) withdraw(gone, kept backends.Port) error {
-	k, err := openSide(kept)
+	if err := n.here.Plug(gone.Attachment.Tap, false); err != nil {
+		return err
+	}
+	k, err := n.openSide(kept)
 	if errors.Is(err, backends.ErrNotFound) {
 		return n.DeletePort(context.Background(), gone)
 	}
@@ -100,14 +103,14 @@ func (n *Network) withdraw(gone, kept backends.Port) error {
 	if far == nil || k.link == nil || err != nil || k.link.Attrs().ParentIndex != far.Attrs().Index {
 		return err
 	}
-	return errors.Join(n.panelNS.LinkSetGroup(far, int(nsnet.Group(kept.Lab))), k.Impair(k.link, lab.Impairment{}),
+	return errors.Join(n.here.Plug(kept.Attachment.Tap, false), n.panelNS.LinkSetGroup(far, int(nsnet.Group(kept.Lab))), k.Impair(k.link, lab.Impairment{}),
 		k.LinkSetAlias(k.link, nsnet.Alias(useHalf, kept.Lab, kept.End.String())))
 }
 
 // park moves the end that goes to where the far end of k waits. Where the two
 // are no pair it is removed.
 func (n *Network) park(k *side, gone backends.Port) error {
-	g, err := openSide(gone)
+	g, err := n.openSide(gone)
 	if errors.Is(err, backends.ErrNotFound) {
 		return nil // and the pair with it
 	}
@@ -134,8 +137,12 @@ func (n *Network) park(k *side, gone backends.Port) error {
 
 // DeletePort removes one interface and with it its far end.
 func (n *Network) DeletePort(_ context.Context, p backends.Port) error {
+	return errors.Join(n.here.Plug(p.Attachment.Tap, false), n.deletePort(p))
+}
+
+func (n *Network) deletePort(p backends.Port) error {
 	n.remember(p, nsnet.Settings{})
-	s, err := openSide(p)
+	s, err := n.openSide(p)
 	if errors.Is(err, backends.ErrNotFound) {
 		return nil
 	}

@@ -10,15 +10,15 @@ import (
 // Impair works on the interfaces in the nodes, there being nothing between.
 func (n *Network) Impair(_ context.Context, l backends.Link) error {
 	for _, p := range []backends.Port{l.A, l.B} {
-		if err := impairSide(p); err != nil {
+		if err := n.impairSide(p); err != nil {
 			return wrap(l, fmt.Errorf("from %s: %w", p.End, err))
 		}
 	}
 	return nil
 }
 
-func impairSide(p backends.Port) error {
-	s, err := openSide(p)
+func (n *Network) impairSide(p backends.Port) error {
+	s, err := n.openSide(p)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ const (
 type Network struct {
 	panel   string // path of the namespace where ends wait for their node
 	panelNS *nsnet.NS
+	here    *nsnet.NS // where taps are
 
 	mu     sync.Mutex
 	known  map[key]backends.Link
@@ -48,7 +49,11 @@ func New(panel string) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Network{panel: panel, panelNS: ns, known: map[key]backends.Link{}, routes: map[string]nsnet.Settings{},
+	here, err := nsnet.Machine()
+	if err != nil {
+		return nil, err
+	}
+	return &Network{panel: panel, panelNS: ns, here: here, known: map[key]backends.Link{}, routes: map[string]nsnet.Settings{},
 		last: map[key]backends.LinkStatus{}}, nil
 }
 
@@ -98,13 +103,6 @@ func wrap(l backends.Link, err error) error {
 	return fmt.Errorf("link %s -- %s: %w", l.A.End, l.B.End, err)
 }
 
-func tapError(p backends.Port) error {
-	if p.Attachment.Tap != "" || p.Attachment.Netns == "" {
-		return fmt.Errorf("%s: veth links namespaces only; use the network linuxbridge for virtual machines (%w)", p.End, backends.ErrUnsupported)
-	}
-	return nil
-}
-
 // ends are the two sides of a link with their namespaces open.
 type side struct {
 	backends.Port
@@ -113,15 +111,12 @@ type side struct {
 	name string
 }
 
-func openSide(p backends.Port) (*side, error) {
-	if err := tapError(p); err != nil {
-		return nil, err
-	}
-	ns, err := nsnet.Open(p.Attachment.Netns)
+func (n *Network) openSide(p backends.Port) (*side, error) {
+	ns, name, err := nsnet.Place(n.here, p)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.End, err)
 	}
-	s := &side{Port: p, NS: ns, name: p.Attachment.Interface}
+	s := &side{Port: p, NS: ns, name: name}
 	if s.link, err = ns.Find(s.name); err != nil {
 		ns.Close()
 		return nil, fmt.Errorf("%s: %w", p.End, err)
@@ -155,6 +150,17 @@ func (s *side) finish(alias string, mtu int) error {
 	if err := s.Sysctl("ipv6/conf/"+s.name+"/keep_addr_on_down", "1"); err != nil {
 		return err
 	}
+	tap := s.Attachment.Tap
+	if tap != "" {
+		if err := s.Patch(tap); err != nil {
+			return fmt.Errorf("%s: %w", s.End, err)
+		}
+		if mtu > 0 {
+			if err := s.Resize(tap, mtu); err != nil {
+				return fmt.Errorf("%s: %w", s.End, err)
+			}
+		}
+	}
 	if err := s.Change(s.name, alias, true); err != nil {
 		return fmt.Errorf("%s: %w", s.End, err)
 	}
@@ -163,11 +169,17 @@ func (s *side) finish(alias string, mtu int) error {
 			return fmt.Errorf("%s: MTU %d: %w", s.End, mtu, err)
 		}
 	}
+	if tap != "" { // the addresses are inside the machine
+		return nil
+	}
 	if err := s.Address(s.name, s.End); err != nil {
 		return fmt.Errorf("%s: %w", s.End, err)
 	}
 	return nil
 }
+
+// plug takes the cable of a tap in or out; other ends have none of their own.
+func (s *side) plug(in bool) error { return s.Plug(s.Attachment.Tap, in) }
 
 // pair makes both interfaces in one message.
 func pair(a *nsnet.NS, nameA string, portA backends.Port, b *nsnet.NS, nameB string, portB backends.Port) error {
@@ -191,7 +203,11 @@ func parked(p backends.Port) string { return nsnet.Name("p", p.Lab, p.End.String
 // Provision makes an interface whose far end waits in the panel. Of a pair
 // both ends stay where both nodes are there: the other one is no less needed.
 func (n *Network) Provision(ctx context.Context, p backends.Port) error {
-	s, err := openSide(p)
+	return errors.Join(n.provision(ctx, p), n.here.Plug(p.Attachment.Tap, false))
+}
+
+func (n *Network) provision(ctx context.Context, p backends.Port) error {
+	s, err := n.openSide(p)
 	if err != nil {
 		return err
 	}
@@ -252,7 +268,7 @@ func (n *Network) pairOf(s *side) (backends.Link, bool) {
 	if p.End.Endpoint == s.End.Endpoint {
 		p = l.B
 	}
-	other, err := openSide(p)
+	other, err := n.openSide(p)
 	if err != nil {
 		return l, false // it is gone, or about to
 	}
@@ -283,12 +299,12 @@ func (n *Network) Connect(ctx context.Context, l backends.Link) error {
 }
 
 func (n *Network) connect(ctx context.Context, l backends.Link) error {
-	a, err := openSide(l.A)
+	a, err := n.openSide(l.A)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	b, err := openSide(l.B)
+	b, err := n.openSide(l.B)
 	if err != nil {
 		return err
 	}
@@ -340,6 +356,11 @@ func (n *Network) connect(ctx context.Context, l backends.Link) error {
 	for _, s := range []*side{a, b} {
 		if err := s.finish(alias, s.MTU); err != nil {
 			return err
+		}
+	}
+	for _, s := range []*side{a, b} {
+		if err := s.plug(true); err != nil {
+			return fmt.Errorf("%s: %w", s.End, err)
 		}
 	}
 	if wasCut {
@@ -402,7 +423,7 @@ func (n *Network) Disconnect(_ context.Context, l backends.Link) error {
 
 func (n *Network) disconnect(l backends.Link) error {
 	for _, p := range []backends.Port{l.A, l.B} {
-		s, err := openSide(p)
+		s, err := n.openSide(p)
 		if errors.Is(err, backends.ErrNotFound) {
 			continue
 		}
@@ -435,7 +456,7 @@ func (n *Network) cutSide(s *side, alias string) error {
 			return err
 		}
 	}
-	return s.LinkSetDown(s.link)
+	return errors.Join(s.plug(false), s.LinkSetDown(s.link))
 }
 
 func (n *Network) remember(p backends.Port, had nsnet.Settings) {
@@ -456,12 +477,12 @@ func (n *Network) restoreRoutes(s *side) error {
 // State looks at both ends.
 func (n *Network) State(_ context.Context, l backends.Link) (backends.LinkStatus, error) {
 	st := backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Carrier: lab.CarrierOff}
-	a, err := openSide(l.A)
+	a, err := n.openSide(l.A)
 	if err != nil {
 		return st, err
 	}
 	defer a.Close()
-	b, err := openSide(l.B)
+	b, err := n.openSide(l.B)
 	if err != nil {
 		return st, err
 	}
@@ -478,6 +499,13 @@ func (n *Network) State(_ context.Context, l backends.Link) (backends.LinkStatus
 	}
 	st.Connected = a.use() == useLink && b.use() == useLink
 	st.Cut = a.use() == useCut && b.use() == useCut
+	for _, s := range []*side{a, b} {
+		if tap := s.Attachment.Tap; tap != "" {
+			if _, in, err := s.Plugged(tap); err != nil || !in {
+				st.Connected = false
+			}
+		}
+	}
 	upA, upB := a.link.Attrs().OperState == netlink.OperUp, b.link.Attrs().OperState == netlink.OperUp
 	switch {
 	case upA && upB:

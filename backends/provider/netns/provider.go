@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"archetype/backends"
+	"archetype/backends/provider/logfile"
 	"archetype/backends/provider/netns/holder"
 	"archetype/internal/installed"
 	"archetype/vendors"
@@ -26,7 +27,7 @@ type Config struct {
 // backends.StatsReader.
 type Provider struct {
 	cfg  Config
-	logs *watcher
+	logs *logfile.Watcher
 }
 
 var (
@@ -38,7 +39,7 @@ var (
 
 // New makes the provider; Close ends what it follows, not its nodes.
 func New(cfg Config) (*Provider, error) {
-	w, err := newWatcher()
+	w, err := logfile.New()
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +47,7 @@ func New(cfg Config) (*Provider, error) {
 }
 
 // Close ends what the provider follows. Its nodes go on.
-func (p *Provider) Close() error { return p.logs.close() }
+func (p *Provider) Close() error { return p.logs.Close() }
 
 // Name is "netns".
 func (p *Provider) Name() string { return "netns" }

@@ -1,0 +1,167 @@
+package nsnet
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"archetype/backends"
+)
+
+// A tap stays beside the program that has it open, in this machine's own
+// namespace, and is its provider's: networks that work with ends in namespaces
+// give it a leg, the end of a pair that stands for the node's interface. Each
+// frame that comes in at one of the two leaves by the other, untouched.
+//
+// The tap is up while its cable is in: by that the provider knows what carrier
+// to show to the node.
+
+// Machine opens the namespace that this program is in.
+func Machine() (*NS, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ns, err := netns.Get()
+	if err != nil {
+		return nil, err
+	}
+	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		_ = ns.Close()
+		return nil, err
+	}
+	return &NS{Handle: h, ns: ns, path: fmt.Sprintf("/proc/self/fd/%d", int(ns))}, nil
+}
+
+// Place is where an end of a link is: its namespace, opened, and the name of
+// its interface there. Of a tap, machine is where that is; one that is gone is
+// backends.ErrNotFound.
+func Place(machine *NS, p backends.Port) (*NS, string, error) {
+	tap := p.Attachment.Tap
+	switch {
+	case tap == "" && p.Attachment.Netns == "":
+		return nil, "", fmt.Errorf("no place to attach to: %w", backends.ErrUnsupported)
+	case tap == "":
+		ns, err := Open(p.Attachment.Netns)
+		return ns, p.Attachment.Interface, err
+	}
+	l, err := machine.Find(tap)
+	if err != nil {
+		return nil, "", err
+	}
+	if l == nil {
+		return nil, "", fmt.Errorf("tap %s: %w", tap, backends.ErrNotFound)
+	}
+	ns, err := Open(machine.path)
+	return ns, Leg(tap), err
+}
+
+// Leg is the name of a tap's leg.
+func Leg(tap string) string {
+	leg := "l" + strings.TrimPrefix(tap, "v")
+	return leg[:min(len(leg), unix.IFNAMSIZ-1)]
+}
+
+// Patch makes frames go from a tap to its leg and back. It is called before
+// the leg is up, and may be called again.
+func (n *NS) Patch(tap string) error {
+	a, err := n.LinkByName(tap)
+	if err != nil {
+		return err
+	}
+	b, err := n.LinkByName(Leg(tap))
+	if err != nil {
+		return err
+	}
+	for from, to := range map[netlink.Link]netlink.Link{a: b, b: a} {
+		// This machine itself says nothing on them.
+		if err := n.Sysctl("ipv6/conf/"+from.Attrs().Name+"/disable_ipv6", "1"); err != nil {
+			return err
+		}
+		if err := n.LinkSetARPOff(from); err != nil {
+			return err
+		}
+		if err := n.redirect(from, to); err != nil {
+			return fmt.Errorf("from %s to %s: %w", from.Attrs().Name, to.Attrs().Name, err)
+		}
+	}
+	return nil
+}
+
+// redirect hands what comes in at one interface to another.
+func (n *NS) redirect(from, to netlink.Link) error {
+	parent := netlink.MakeHandle(0xffff, 0)
+	index := from.Attrs().Index
+	have, err := n.FilterList(from, parent)
+	if err == nil {
+		for _, f := range have {
+			if u, ok := f.(*netlink.U32); ok && len(u.Actions) == 1 {
+				if m, ok := u.Actions[0].(*netlink.MirredAction); ok && m.Ifindex == to.Attrs().Index {
+					return nil
+				}
+			}
+		}
+	}
+	q := &netlink.Ingress{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Handle: parent, Parent: netlink.HANDLE_INGRESS}}
+	if err := n.QdiscDel(q); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	if err := n.QdiscAdd(q); err != nil {
+		return without(err, "sch_ingress")
+	}
+	return without(n.FilterAdd(&netlink.U32{FilterAttrs: netlink.FilterAttrs{LinkIndex: index, Parent: parent, Priority: 1, Protocol: unix.ETH_P_ALL},
+		Actions: []netlink.Action{netlink.NewMirredAction(to.Attrs().Index)}}), "cls_u32, act_mirred")
+}
+
+func without(err error, modules string) error {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
+		return fmt.Errorf("this kernel cannot hand frames on (modprobe %s): %w", modules, backends.ErrUnsupported)
+	}
+	return err
+}
+
+// Plug sets a tap up or down, and so the carrier of the node's interface. One
+// that is gone is an error only when it should be up.
+func (n *NS) Plug(tap string, in bool) error {
+	if tap == "" {
+		return nil
+	}
+	l, err := n.Find(tap)
+	switch {
+	case err != nil:
+		return err
+	case l == nil && in:
+		return fmt.Errorf("tap %s: %w", tap, backends.ErrNotFound)
+	case l == nil:
+		return nil
+	case in:
+		return n.LinkSetUp(l)
+	default:
+		return n.LinkSetDown(l)
+	}
+}
+
+// Plugged reports whether a tap is there and its cable is in.
+func (n *NS) Plugged(tap string) (there, in bool, err error) {
+	l, err := n.Find(tap)
+	if l == nil || err != nil {
+		return false, false, err
+	}
+	return true, l.Attrs().RawFlags&unix.IFF_UP != 0, nil
+}
+
+// Resize sets the MTU of an interface, in bytes.
+func (n *NS) Resize(name string, mtu int) error {
+	l, err := n.LinkByName(name)
+	if err != nil || l.Attrs().MTU == mtu {
+		return err
+	}
+	if err := n.LinkSetMTU(l, mtu); err != nil {
+		return fmt.Errorf("MTU %d: %w", mtu, err)
+	}
+	return nil
+}

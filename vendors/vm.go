@@ -1,0 +1,244 @@
+package vendors
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// VM says how a kind runs as a virtual machine. Only providers of virtual
+// machines read it.
+type VM struct {
+	// Description and what follows it up to ConfigExtract stand in for the
+	// kind's own, where they say something: those may be of a container.
+	Description   string        `yaml:"description,omitempty" json:"description,omitempty"`
+	Interfaces    Interfaces    `yaml:"interfaces,omitempty" json:"interfaces,omitzero"`
+	Resources     Resources     `yaml:"resources,omitempty" json:"resources,omitzero"`
+	StopGrace     Duration      `yaml:"stop_grace,omitempty" json:"stop_grace,omitzero"`
+	Readiness     Readiness     `yaml:"readiness,omitempty" json:"readiness,omitzero"`
+	Progress      []Progress    `yaml:"progress,omitempty" json:"progress,omitempty"`
+	ConfigExtract ConfigExtract `yaml:"config_extract,omitempty" json:"config_extract,omitzero"`
+
+	// Images recognise files of the kind's disk by their names.
+	Images []ImageName `yaml:"images,omitempty" json:"images,omitempty"`
+
+	Machine string `yaml:"machine,omitempty" json:"machine,omitempty"` // q35 where it names none
+	CPU     string `yaml:"cpu,omitempty" json:"cpu,omitempty"`         // model; empty: the best there is
+	DiskBus string `yaml:"disk_bus,omitempty" json:"disk_bus,omitempty"`
+	UEFI    bool   `yaml:"uefi,omitempty" json:"uefi,omitempty"`
+	VNC     bool   `yaml:"vnc,omitempty" json:"vnc,omitempty"` // has a screen as well
+	// Kernel, Initrd and Cmdline boot without a boot loader; the files are of
+	// this machine. A kind with a kernel needs no image.
+	Kernel  string `yaml:"kernel,omitempty" json:"kernel,omitempty"`
+	Initrd  string `yaml:"initrd,omitempty" json:"initrd,omitempty"`
+	Cmdline string `yaml:"cmdline,omitempty" json:"cmdline,omitempty"`
+	// Disks are empty ones beside that of the image.
+	Disks []VMDisk `yaml:"disks,omitempty" json:"disks,omitempty"`
+
+	NIC string `yaml:"nic,omitempty" json:"nic,omitempty"` // model; virtio where it names none
+	// NICs is how many it always has, beside that of management; those without
+	// a link have no carrier. A device that looks for its interfaces only when
+	// it boots can have one connected later.
+	NICs int `yaml:"nics,omitempty" json:"nics,omitempty"`
+	// Management has a first interface through which this machine reaches the
+	// device, and it the outside; it gets its address by DHCP.
+	Management bool `yaml:"management,omitempty" json:"management,omitempty"`
+	// Reserved is how many interfaces without a use come after that.
+	Reserved int `yaml:"reserved,omitempty" json:"reserved,omitempty"`
+
+	// Seed is a small disk with files for the first boot.
+	Seed        Seed        `yaml:"seed,omitempty" json:"seed,omitzero"`
+	Credentials Credentials `yaml:"credentials,omitempty" json:"credentials,omitzero"`
+	// Dialogue is what to answer on the serial line while the device boots.
+	Dialogue []Step `yaml:"dialogue,omitempty" json:"dialogue,omitempty"`
+	Exec     VMExec `yaml:"exec,omitempty" json:"exec,omitzero"`
+}
+
+// ImageName recognises a disk by its file's name.
+type ImageName struct {
+	// Match is a regular expression for the whole name; its first group is the
+	// version.
+	Match string `yaml:"match" json:"match"`
+}
+
+// VMDisk is an empty disk.
+type VMDisk struct {
+	Size int    `yaml:"size_mb" json:"size_mb"` // MiB
+	Bus  string `yaml:"bus,omitempty" json:"bus,omitempty"`
+}
+
+// Seed is a disk made from files. In their text {hostname}, {username},
+// {password} and {config} stand for the node's.
+type Seed struct {
+	Label string            `yaml:"label,omitempty" json:"label,omitempty"`
+	Bus   string            `yaml:"bus,omitempty" json:"bus,omitempty"` // the disk's own where it names none
+	CD    bool              `yaml:"cd,omitempty" json:"cd,omitempty"`   // seen as a CD drive
+	Files map[string]string `yaml:"files,omitempty" json:"files,omitempty"`
+}
+
+// Credentials are those that the vendor documents for a new device.
+type Credentials struct {
+	Username string `yaml:"username,omitempty" json:"username,omitempty"`
+	Password string `yaml:"password,omitempty" json:"password,omitempty"`
+}
+
+// Step waits for something on the serial line and answers it.
+type Step struct {
+	// Expect is a regular expression for what stands on the line last. With
+	// Quiet it is enough that nothing is said for that long.
+	Expect string   `yaml:"expect,omitempty" json:"expect,omitempty"`
+	Quiet  Duration `yaml:"quiet,omitempty" json:"quiet,omitzero"`
+	// Send is written, with \r at its end unless Raw.
+	Send string `yaml:"send,omitempty" json:"send,omitempty"`
+	Raw  bool   `yaml:"raw,omitempty" json:"raw,omitempty"`
+	// Times bounds how often the step is done; 0 means 20.
+	Times   int    `yaml:"times,omitempty" json:"times,omitempty"`
+	Percent int    `yaml:"percent,omitempty" json:"percent,omitempty"`
+	Message string `yaml:"message,omitempty" json:"message,omitempty"`
+}
+
+// VMExec says how a command is run in the device.
+type VMExec struct {
+	Method string `yaml:"method,omitempty" json:"method,omitempty"` // serial or ssh
+	// Prompt is a regular expression for the end of what is said before the
+	// device takes a command. Setup are sent first, such as one against paging.
+	Prompt string   `yaml:"prompt,omitempty" json:"prompt,omitempty"`
+	Setup  []string `yaml:"setup,omitempty" json:"setup,omitempty"`
+	// Login answers questions before the first prompt.
+	Login []Step `yaml:"login,omitempty" json:"login,omitempty"`
+	// Status is a command that says the last one's exit code; without one, a
+	// command has succeeded unless Failed matches what it said.
+	Status string `yaml:"status,omitempty" json:"status,omitempty"`
+	Failed string `yaml:"failed,omitempty" json:"failed,omitempty"`
+	Port   int    `yaml:"port,omitempty" json:"port,omitempty"` // of SSH
+}
+
+// IsVM reports whether the kind says how it runs as a virtual machine.
+func (k *Kind) IsVM() bool { return k.VM != nil }
+
+// AsVM is the kind as a virtual machine. One that says nothing of that is
+// returned as it is.
+func (k *Kind) AsVM() *Kind {
+	v := k.VM
+	if v == nil {
+		return k
+	}
+	out := *k
+	out.Console = Console{Method: "serial"}
+	if v.Description != "" {
+		out.Description = v.Description
+	}
+	if i := v.Interfaces; i.Pattern != "" || i.Any || len(i.Names) > 0 {
+		out.Interfaces = i
+	}
+	if v.Resources != (Resources{}) {
+		out.Resources = v.Resources
+	}
+	if v.StopGrace != 0 {
+		out.StopGrace = v.StopGrace
+	}
+	out.Readiness, out.Progress, out.ConfigExtract = v.Readiness, v.Progress, v.ConfigExtract
+	out.Dialogue = v.Dialogue
+	out.Images = nil
+	return &out
+}
+
+// DiskFile reports whether an image is named like a disk and not like a
+// container's.
+func DiskFile(image string) bool {
+	switch strings.ToLower(filepath.Ext(image)) {
+	case ".qcow2", ".vmdk", ".img", ".raw":
+		return true
+	}
+	return false
+}
+
+// Recognise finds the kind and the version of a disk by its file's name; the
+// kind that says most of the name counts.
+func (r *Registry) Recognise(file string) (kind *Kind, version string) {
+	name, best := filepath.Base(file), 0
+	for _, k := range r.Kinds() {
+		if k.VM == nil {
+			continue
+		}
+		for _, i := range k.VM.Images {
+			re, err := regexp.Compile("^(?i:" + i.Match + ")$") // checked when the kind was read
+			if err != nil {
+				continue
+			}
+			if m := re.FindStringSubmatch(name); m != nil && len(i.Match) > best {
+				kind, version, best = k, "", len(i.Match)
+				if len(m) > 1 {
+					version = m[1]
+				}
+			}
+		}
+	}
+	return kind, version
+}
+
+var (
+	diskBuses = []string{"", "virtio", "ide", "sata", "scsi"}
+	nicModels = []string{"", "virtio", "e1000", "e1000e", "vmxnet3", "rtl8139"}
+)
+
+func (p *checker) vm(v *VM) {
+	if v == nil {
+		return
+	}
+	p.interfaces("$.vm.interfaces", v.Interfaces)
+	p.readiness("$.vm.readiness", v.Readiness)
+	p.progress("$.vm.progress", v.Progress)
+	p.extract("$.vm.config_extract", v.ConfigExtract)
+	for i, n := range v.Images {
+		p.regexp(fmt.Sprintf("$.vm.images[%d].match", i), n.Match)
+	}
+	p.oneOf("$.vm.disk_bus", "disk_bus", v.DiskBus, diskBuses...)
+	p.oneOf("$.vm.nic", "nic", v.NIC, nicModels...)
+	for i, d := range v.Disks {
+		p.oneOf(fmt.Sprintf("$.vm.disks[%d].bus", i), "bus", d.Bus, diskBuses...)
+		if d.Size <= 0 {
+			p.at(fmt.Sprintf("$.vm.disks[%d]", i), "a disk needs a size_mb above 0")
+		}
+	}
+	if v.NICs < 0 || v.NICs > 64 || v.Reserved < 0 || v.Reserved > 16 {
+		p.at("$.vm", "nics can be 0 to 64, reserved 0 to 16")
+	}
+	for path, file := range map[string]string{"kernel": v.Kernel, "initrd": v.Initrd} {
+		if file != "" {
+			p.absolute("$.vm."+path, path, file)
+		}
+	}
+	p.oneOf("$.vm.seed.bus", "bus", v.Seed.Bus, diskBuses...)
+	p.steps("$.vm.dialogue", v.Dialogue)
+	p.oneOf("$.vm.exec.method", "exec method", v.Exec.Method, "", "serial", "ssh")
+	p.steps("$.vm.exec.login", v.Exec.Login)
+	for path, expr := range map[string]string{"prompt": v.Exec.Prompt, "failed": v.Exec.Failed} {
+		p.regexp("$.vm.exec."+path, expr)
+	}
+	if v.Exec.Method == "serial" && v.Exec.Prompt == "" {
+		p.at("$.vm.exec.method", "commands over the serial line need a prompt to wait for")
+	}
+	if v.Exec.Method == "ssh" && !v.Management {
+		p.at("$.vm.exec.method", "commands over SSH need management: true")
+	}
+}
+
+func (p *checker) steps(path string, list []Step) {
+	for i, s := range list {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if (s.Expect == "") == (s.Quiet == 0) {
+			p.at(at, "a step needs either expect or quiet, and not both")
+		}
+		p.regexp(at+".expect", s.Expect)
+		if s.Percent < 0 || s.Percent > 100 || s.Times < 0 || s.Quiet < 0 {
+			p.at(at, "percent can be 0 to 100; times and quiet cannot be negative")
+		}
+	}
+}
+
+// vmFields are the keys of the part about virtual machines.
+var vmFields = []string{"vm", "machine", "disk_bus", "uefi", "vnc", "initrd", "cmdline", "disks", "size_mb", "bus", "nic", "nics",
+	"reserved", "seed", "label", "cd", "credentials", "username", "password", "dialogue", "expect", "quiet", "send", "raw",
+	"times", "exec", "prompt", "setup", "login", "status", "failed", "port"}
