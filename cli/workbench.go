@@ -8,6 +8,7 @@ import (
 
 	"archetype/daemon"
 	"archetype/engine/api"
+	"archetype/settings"
 	"archetype/ui"
 )
 
@@ -23,6 +24,7 @@ func (a *app) workbench(ctx context.Context, file string) error {
 		}
 	}
 	var last *daemon.Client
+	chosen := *a.s // changed by the screen while the connection reads the other
 	err := ui.Run(ctx, ui.Options{
 		Connect: func(ctx context.Context) (api.Engine, error) {
 			c, err := a.connect(ctx)
@@ -33,7 +35,11 @@ func (a *app) workbench(ctx context.Context, file string) error {
 			return c, nil
 		},
 		File: file, Env: environment(), Theme: a.s.Theme, ThemesDir: a.s.Themes(), Glyphs: a.s.Glyphs,
-		ConsoleKey: a.s.ConsoleKey, Version: Version,
+		ConsoleKey: a.s.ConsoleKey, Version: Version, Choices: a.s.Choices, SettingsFile: a.s.File(),
+		Save: func(key, value string) (settings.Choices, error) {
+			err := chosen.Set(key, value)
+			return chosen.Choices, err
+		},
 	})
 	if last != nil {
 		_ = last.Close()

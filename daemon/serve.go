@@ -99,8 +99,12 @@ func Serve(s *settings.Settings, version string) error {
 	defer close()
 	reg.SetOutside(out)
 	e, err := engine.New(ctx, engine.Options{Store: st, Backends: reg, Vendors: kinds,
-		LoadVendors: func() (*vendors.Registry, []lab.Diagnostic, error) { return vendors.Load(s.Vendors()) }, DefaultProvider: s.Provider,
-		DefaultNetwork: s.Network, BootTimeout: s.BootTimeout, Log: log, Notices: notices})
+		LoadVendors: func() (*vendors.Registry, []lab.Diagnostic, error) { return vendors.Load(s.Vendors()) }, Defaults: defaults(s),
+		LoadDefaults: func() (engine.Defaults, error) {
+			fresh := *s
+			err := fresh.Reload()
+			return defaults(&fresh), err
+		}, Log: log, Notices: notices})
 	if err != nil {
 		return err
 	}
@@ -118,6 +122,10 @@ func Serve(s *settings.Settings, version string) error {
 			g.later(linger)
 		}
 	}})
+}
+
+func defaults(s *settings.Settings) engine.Defaults {
+	return engine.Defaults{Provider: s.Provider, Network: s.Network, BootTimeout: s.BootTimeout}
 }
 
 // guard ends an engine that nobody needs.

@@ -37,7 +37,7 @@ func (c *controller) watchBoot(n *node) {
 	}
 	timeout := time.Duration(n.kind.Readiness.Timeout)
 	if timeout == 0 {
-		timeout = c.e.opt.BootTimeout
+		timeout = c.e.defaults().BootTimeout
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, timeout)
 	n.watch = cancel

@@ -25,15 +25,22 @@ type Options struct {
 	// LoadVendors reads the kinds anew at each deploy, so that a file that
 	// its user has mended counts; nil means that Vendors is all there is.
 	LoadVendors func() (*vendors.Registry, []lab.Diagnostic, error)
-	// DefaultProvider and DefaultNetwork serve labs that name none.
-	DefaultProvider, DefaultNetwork string
-	// BootTimeout is for kinds that name none; 0 means five minutes.
-	BootTimeout time.Duration
-	Log         *slog.Logger
+	Defaults
+	// LoadDefaults reads them anew at each deploy, so that what its user has
+	// chosen since counts; nil means that Defaults is all there is.
+	LoadDefaults func() (Defaults, error)
+	Log          *slog.Logger
 	// Notices are to be shown as warnings among the events.
 	Notices []string
 	// Now tells the time; nil means time.Now.
 	Now func() time.Time
+}
+
+// Defaults serve labs and kinds that say nothing themselves.
+type Defaults struct {
+	Provider, Network string
+	// BootTimeout is how long a node may take to boot; 0 means five minutes.
+	BootTimeout time.Duration
 }
 
 // Engine is what runs labs. It implements api.Engine.
@@ -45,6 +52,7 @@ type Engine struct {
 	cancel  context.CancelFunc
 	hub     *hub
 	vendors atomic.Pointer[vendors.Registry]
+	chosen  atomic.Pointer[Defaults]
 	persist *persister
 	slots   chan struct{}
 	wg      sync.WaitGroup
@@ -61,9 +69,6 @@ var _ api.Engine = (*Engine)(nil)
 // New starts an engine: it takes up what the store says is wanted and what
 // the providers say there is, and goes on from there.
 func New(ctx context.Context, opt Options) (*Engine, error) {
-	if opt.BootTimeout <= 0 {
-		opt.BootTimeout = defaultBootTimeout
-	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
@@ -79,6 +84,7 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 			Text: "state could not be saved: " + reason(err)}})
 	})
 	e.vendors.Store(opt.Vendors)
+	e.chosen.Store(&opt.Defaults)
 	saved, err := e.loadSaved()
 	if err != nil {
 		cancel()
@@ -136,6 +142,28 @@ func (e *Engine) reloadVendors() []lab.Diagnostic {
 	}
 	e.vendors.Store(kinds)
 	return diags
+}
+
+// defaults are what its user has chosen, as last read.
+func (e *Engine) defaults() Defaults {
+	d := *e.chosen.Load()
+	if d.BootTimeout <= 0 {
+		d.BootTimeout = defaultBootTimeout
+	}
+	return d
+}
+
+// reloadDefaults reads them again. Where that fails, those of before count.
+func (e *Engine) reloadDefaults() []lab.Diagnostic {
+	if e.opt.LoadDefaults == nil {
+		return nil
+	}
+	d, err := e.opt.LoadDefaults()
+	if err != nil {
+		return []lab.Diagnostic{{Severity: lab.SeverityWarning, Message: "the settings could not be read again: " + reason(err)}}
+	}
+	e.chosen.Store(&d)
+	return nil
 }
 
 func (e *Engine) nextEvent() uint64 { return e.events.Add(1) }
@@ -246,7 +274,8 @@ func (e *Engine) obtain(w *wanted) (*controller, error) {
 	if c != nil {
 		return c, nil
 	}
-	network := either(w.network, e.opt.DefaultNetwork)
+	defaults := e.defaults()
+	network := either(w.network, defaults.Network)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if c := e.labs[w.top.Name]; c != nil {
@@ -254,7 +283,7 @@ func (e *Engine) obtain(w *wanted) (*controller, error) {
 	}
 	m := &model{nodes: map[string]*node{}, links: map[string]*link{}, created: e.now(),
 		info: api.Info{Name: w.top.Name, File: w.top.File, Network: network,
-			Provider: either(w.provider, e.opt.DefaultProvider), State: lab.StateUnknown}}
+			Provider: either(w.provider, defaults.Provider), State: lab.StateUnknown}}
 	c = newController(e, m)
 	e.start(c)
 	return c, nil
@@ -295,7 +324,7 @@ func (e *Engine) checkOutside(ctx context.Context, w *wanted) error {
 // network and its bridge.
 func (e *Engine) makesManagement(w *wanted, name string) bool {
 	spec, _ := w.top.Node(name)
-	p, _ := e.opt.Backends.Provider(e.providerFor(spec, either(w.provider, e.opt.DefaultProvider)))
+	p, _ := e.opt.Backends.Provider(e.providerFor(spec, either(w.provider, e.defaults().Provider)))
 	_, ok := p.(backends.ManagementBridger)
 	return ok
 }

@@ -53,7 +53,7 @@ func (b *bench) start() {
 	reg.AddNetwork(simNetwork{b.w, "veth"})
 	reg.AddNetwork(simNetwork{b.w, "linuxbridge"})
 	e, err := engine.New(b.Context(), engine.Options{Store: st, Backends: reg, Vendors: kinds,
-		DefaultProvider: "netns", DefaultNetwork: "veth", BootTimeout: time.Minute})
+		Defaults: engine.Defaults{Provider: "netns", Network: "veth", BootTimeout: time.Minute}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -424,7 +424,7 @@ func TestBootThatTakesTooLongIsExplained(t *testing.T) {
 	reg.AddNetwork(simNetwork{b.w, "veth"})
 	reg.AddNetwork(simNetwork{b.w, "linuxbridge"})
 	b.e, err = engine.New(t.Context(), engine.Options{Store: st, Backends: reg, Vendors: kinds,
-		DefaultProvider: "netns", DefaultNetwork: "veth"})
+		Defaults: engine.Defaults{Provider: "netns", Network: "veth"}})
 	if err != nil {
 		t.Fatal(err)
 	}

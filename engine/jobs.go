@@ -64,7 +64,7 @@ func (c *controller) bootTimeout(n *node) time.Duration {
 	if n.kind != nil && n.kind.Readiness.Timeout > 0 {
 		return time.Duration(n.kind.Readiness.Timeout)
 	}
-	return c.e.opt.BootTimeout
+	return c.e.defaults().BootTimeout
 }
 
 func (j *job) left() int {

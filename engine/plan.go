@@ -27,7 +27,7 @@ type wanted struct {
 // load reads a topology file with the environment of whoever asks.
 func (e *Engine) load(req api.DeployRequest) (*wanted, error) {
 	env := func(name string) (string, bool) { v, ok := req.Env[name]; return v, ok }
-	diags := e.reloadVendors()
+	diags := append(e.reloadVendors(), e.reloadDefaults()...)
 	top, warnings, err := topology.Load(req.File, topology.Options{Env: env, Kinds: e.vendors.Load(), Vars: req.Vars})
 	if err != nil {
 		return nil, fileError(req.File, err, diags...)

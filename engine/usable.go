@@ -44,7 +44,8 @@ func (e *Engine) providerFor(spec lab.Node, labs string) string {
 // checkBackends checks, before anything is touched, that all that is new in a
 // file could be made here: each node's own provider, and the lab's network.
 func (e *Engine) checkBackends(ctx context.Context, w *wanted) error {
-	provider, network := either(w.provider, e.opt.DefaultProvider), either(w.network, e.opt.DefaultNetwork)
+	defaults := e.defaults()
+	provider, network := either(w.provider, defaults.Provider), either(w.network, defaults.Network)
 	plan := w.plan(nil)
 	if c, err := e.controller(w.top.Name); err == nil {
 		if err := c.call(ctx, func(c *controller) error {

@@ -3,10 +3,8 @@
 package settings
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -111,8 +109,7 @@ func (s *Settings) read() error {
 	if err != nil {
 		return err
 	}
-	err = yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&s.Choices)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err := decode(data, &s.Choices); err != nil {
 		return fmt.Errorf("%s: %s", s.File(), yaml.FormatError(err, false, true))
 	}
 	return nil

@@ -163,6 +163,8 @@ func labActions() []*action {
 
 func programActions() []*action {
 	return []*action{
+		{name: "settings", keys: []string{","}, about: "providers, networks, colours, keys: what is chosen, and what is available here", hint: "settings", where: onLists,
+			run: (*Model).openSettings},
 		{name: "theme", keys: []string{"T"}, about: "choose the colours", where: onLists, run: (*Model).themePicker},
 		{name: "commands", keys: []string{"ctrl+p"}, about: "every action by name", where: everywhere, run: (*Model).palette},
 		{name: "command line", keys: []string{":"}, about: "type a command, such as :restart r1", where: onLists, run: (*Model).commandLine},

@@ -126,6 +126,8 @@ func (m *Model) hints() []hint {
 		return m.consoleHints()
 	case screenLogs:
 		return m.logs.hints()
+	case screenSettings:
+		return m.settings.hints()
 	}
 	if m.focus == paneConsole && len(m.consoles) > 0 {
 		return m.consoleHints()
@@ -157,6 +159,8 @@ func (m *Model) key(k tea.KeyPressMsg) tea.Cmd {
 		return m.consoleKey(k)
 	case m.screen == screenLogs:
 		return m.logs.key(m, k)
+	case m.screen == screenSettings:
+		return m.settings.key(m, k)
 	}
 	name := k.String()
 	if m.move(name) {

@@ -16,7 +16,7 @@ var verbs = map[string]string{
 	"cancel": "cancel job", "connect": "join", "console": "console", "deploy": "", "destroy": "", "disconnect": "cut",
 	"add": "add a node", "cable": "new cable", "network": "network", "remove": "remove", "worsen": "worsen a link",
 	"exec": "run a command", "help": "help", "info": "about the node", "jobs": "jobs", "lab": "", "labs": "labs", "logs": "logs",
-	"quit": "quit", "restart": "", "start": "", "stop": "", "theme": "theme",
+	"quit": "quit", "restart": "", "settings": "settings", "start": "", "stop": "", "theme": "theme",
 }
 
 func verbNames() []string {
@@ -47,7 +47,7 @@ func (m *Model) suggest(line string) []string {
 			from = append(from, l.Name)
 		}
 	case words[0] == "theme":
-		from = themes.Names()
+		from = append([]string{"auto"}, themes.All(m.opt.ThemesDir)...)
 	case m.lab() != nil:
 		for _, n := range m.lab().Nodes {
 			from = append(from, n.Name)
@@ -113,8 +113,7 @@ func (m *Model) command(words []string) tea.Cmd {
 		return nil
 	case "theme":
 		if len(names) > 0 {
-			m.useTheme(names[0])
-			return nil
+			return m.keepTheme(names[0])
 		}
 	case "add", "cable", "network":
 		if len(names) == 0 || m.lab() == nil {

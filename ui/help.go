@@ -47,6 +47,10 @@ func (m *Model) help() tea.Cmd {
 		for _, k := range logKeys {
 			text = append(text, key(k.key, k.about))
 		}
+	case m.screen == screenSettings:
+		for _, k := range settingKeys {
+			text = append(text, key(k.key, k.about))
+		}
 	default:
 		if onMain(m) {
 			text = append(text, key("h j k l", "and the arrows: from node to node, and through lists"), key("g G", "to the first and the last"),
@@ -74,36 +78,12 @@ func (m *Model) help() tea.Cmd {
 	return nil
 }
 
-// themePicker shows the themes; the choice holds until the program ends.
+// themePicker shows the themes; the choice is kept.
 func (m *Model) themePicker() tea.Cmd {
-	names := themes.All(m.opt.ThemesDir)
-	var items []pickItem
-	for _, n := range names {
-		about := ""
-		if n == m.theme.Name {
-			about = "in use"
+	for _, s := range m.screenSettings(m.opt.Choices) {
+		if s.name == "theme" {
+			return m.change(s)
 		}
-		items = append(items, pickItem{name: n, about: about})
 	}
-	before := m.theme
-	p := newPicker("theme", items, func(m *Model, i int) tea.Cmd { m.useTheme(names[i]); return nil })
-	p.moved = func(m *Model, i int) { m.useTheme(names[i]); m.flash = "" }
-	p.cancel = func(m *Model) { m.setTheme(before) }
-	m.push(p)
 	return nil
-}
-
-func (m *Model) useTheme(name string) {
-	if m.colourless {
-		m.say(false, "theme: NO_COLOR is set")
-		return
-	}
-	t, err := themes.Load(name, m.opt.ThemesDir)
-	if err != nil {
-		m.say(false, err.Error())
-		return
-	}
-	m.autoTheme = false
-	m.setTheme(t)
-	m.say(true, "theme "+name+"; \"theme: "+name+"\" in settings.yaml keeps it")
 }

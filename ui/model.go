@@ -20,6 +20,7 @@ const (
 	screenMain
 	screenConsole
 	screenLogs
+	screenSettings
 )
 
 // pane is a part of the main screen.
@@ -86,6 +87,7 @@ type Model struct {
 	tiled    bool
 	typeAll  bool
 	logs     *logView
+	settings *settingsView
 
 	areas  [paneCount]area  // where panes were drawn last
 	rowsOf [paneCount][]int // and which item is in each of their rows

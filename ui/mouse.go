@@ -26,6 +26,8 @@ func (m *Model) mouse(msg tea.MouseMsg) tea.Cmd {
 			m.logs.scroll(wheelBy(e))
 		}
 		return nil
+	case m.screen == screenSettings:
+		return m.settings.mouse(m, e, clicked, turned)
 	case m.screen == screenLabs:
 		m.mouseLabs(e, clicked, turned)
 		return nil

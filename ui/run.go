@@ -15,6 +15,7 @@ import (
 
 	"archetype/engine/api"
 	"archetype/internal/keys"
+	"archetype/settings"
 	"archetype/themes"
 )
 
@@ -27,7 +28,12 @@ type Options struct {
 	ThemesDir  string
 	Glyphs     string // auto, utf8 or ascii
 	ConsoleKey string // leaves a console, such as ctrl+]
-	Version    string
+	// Choices are what the user has chosen, to be changed in the settings;
+	// Save keeps one and returns all. SettingsFile is where they are.
+	Choices      settings.Choices
+	Save         func(key, value string) (settings.Choices, error)
+	SettingsFile string
+	Version      string
 }
 
 // Run shows the workbench until the user leaves it. Labs go on running.

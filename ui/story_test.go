@@ -149,6 +149,44 @@ func TestTheme(t *testing.T) {
 	u.Presses("C-p").Sees("typing narrows").Presses("Escape").SeesNot("typing narrows").Presses("?").Sees("any other key closes")
 }
 
+// The settings say what is available here and why not, move the lab that is
+// open to another network, and are kept.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	u := uitest.Open(t, uitest.Setup{File: pair(t, "chosen"), Size: "80x24", Env: map[string]string{"TERM": "xterm-256color"}})
+	u.Sees("2/2 running", "1/1 links up").Presses(",").Sees("new labs", "lab chosen", "settings.yaml", "enter change", "rootless, in a user namespace", "it needs root")
+	u.Presses("i").Sees("netns needs", "user namespace").Presses("x").SeesNot("netns needs")
+
+	// Docker is not for an ordinary user: that is said, with what to do.
+	u.Presses("Enter").Sees("typing narrows").Types("docker").Presses("Enter").Sees("docker: it needs root", "To do:").Presses("x").SeesNot("To do:")
+	u.Presses("j").Sees("a bridge per link").Presses("Enter").Sees("typing narrows").Types("veth").Presses("Enter").Sees("new labs are wired by veth")
+	u.Presses("j", "j").Presses("Enter").Sees("How long a node may take").Presses("C-u").Types("never").Presses("Enter").Sees("never is no time")
+	u.Presses("Enter").Presses("C-u").Types("90s").Presses("Enter").Sees("1m30s")
+
+	// The open lab: its provider stays, its links move while it runs.
+	u.Presses("j", "j").Sees("They move to another one at a time").Presses("Enter").Sees("typing narrows").Types("veth").Presses("Enter").Sees("swap linuxbridge to veth: done")
+	u.Presses("j").Sees("auto follows").Presses("Enter").Sees("typing narrows").Types("light").Presses("Enter").Sees("theme light")
+	u.Presses("j", "j").Presses("Enter").Sees("Write it as ctrl+]").Presses("C-u").Types("ctrl+g").Presses("Enter").Sees("console key ctrl+g")
+	u.Presses("Escape").Sees("1 topology", "1/1 links up").Presses("q").Sees("left with 0")
+	text, err := os.ReadFile(filepath.Join(u.Home.Dir, "config", "settings.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"network: veth", "boot_timeout: 1m30s", "theme: light", "console_key: ctrl+g"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%q is not saved:\n%s", want, text)
+		}
+	}
+
+	// They are kept: another start has them, and a new lab goes by them.
+	again := uitest.Open(t, uitest.Setup{Home: u.Home, File: pair(t, "fresh"), Size: "120x34", Env: map[string]string{"TERM": "xterm-256color"}})
+	again.Sees("fresh  2/2 running", "netns · veth").Presses("Enter").Sees("root@a", "ctrl+g").Presses("C-g").Sees("n next").Presses("q").Sees("1 topology")
+	if !strings.Contains(again.Written(), "38;2;11;99;181") {
+		t.Error("no colour of the light theme was written")
+	}
+	again.Presses(",").Sees("1m30s", "ctrl+g").ClicksOn("glyphs").Presses("Enter").Types("ascii").Presses("Enter").Sees("glyphs ascii", "+- settings")
+}
+
 // At 80x24 one pane fills the screen and the others are a key away; below
 // 60x16 it says so, and a resize loses nothing.
 func TestSmallScreens(t *testing.T) {

@@ -53,6 +53,8 @@ func (m *Model) screenLines() []string {
 		body = m.consoleLines(m.w, h)
 	case m.screen == screenLogs && m.logs != nil:
 		body = m.logs.lines(m, m.w, h)
+	case m.screen == screenSettings:
+		body = m.settings.lines(m, m.w, h)
 	case m.screen == screenMain:
 		body = m.mainLines(m.w, h)
 	default:

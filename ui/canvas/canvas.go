@@ -72,6 +72,9 @@ func New(t *themes.Theme, g themes.Glyphs) *Model {
 // SetTheme changes the colours.
 func (m *Model) SetTheme(t *themes.Theme) { m.theme, m.pens, m.fresh = t, nil, false }
 
+// SetGlyphs changes the shapes.
+func (m *Model) SetGlyphs(g themes.Glyphs) { m.glyphs, m.fresh = g, false }
+
 // SetLab shows a lab as it is now. Only when its nodes or links are others
 // than before it is laid out anew.
 func (m *Model) SetLab(l *api.Lab) {
