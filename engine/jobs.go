@@ -161,21 +161,44 @@ func (c *controller) checkLinks(j *job) {
 
 // waitsFor says in a few words what is still missing.
 func (j *job) waitsFor() string {
-	var names []string
+	names := foremost{most: 4}
 	for n := range j.waitNodes {
-		names = append(names, n.spec.Name)
+		names.add(n.spec.Name)
 	}
 	for name := range j.waitGone {
-		names = append(names, name)
+		names.add(name)
 	}
-	slices.Sort(names)
-	if len(names) == 0 {
+	if names.all == 0 {
 		for l := range j.waitLinks {
-			names = append(names, l.name())
+			names.add(l.name())
 		}
-		slices.Sort(names)
 	}
-	return strings.Join(first(names, 4), ", ")
+	return names.String()
+}
+
+// foremost keeps the first of many names, which are looked at after every
+// step of a deploy.
+type foremost struct {
+	most, all int
+	names     []string
+}
+
+func (f *foremost) add(name string) {
+	f.all++
+	if len(f.names) == f.most && name >= f.names[f.most-1] {
+		return
+	}
+	at, _ := slices.BinarySearch(f.names, name)
+	f.names = slices.Insert(f.names, at, name)
+	f.names = f.names[:min(len(f.names), f.most)]
+}
+
+func (f *foremost) String() string {
+	text := strings.Join(f.names, ", ")
+	if more := f.all - len(f.names); more > 0 {
+		text += fmt.Sprintf(", and %d more", more)
+	}
+	return text
 }
 
 func first(s []string, n int) []string {

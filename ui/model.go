@@ -41,6 +41,7 @@ type Model struct {
 	ctx  context.Context
 	opt  Options
 	send func(tea.Msg)
+	rest rest
 
 	theme     *themes.Theme
 	autoTheme bool
@@ -162,6 +163,7 @@ func (m *Model) Update(msg tea.Msg) (_ tea.Model, cmd tea.Cmd) {
 			m.crash, cmd = &crashMsg{v, debug.Stack()}, tea.Quit
 		}
 	}()
+	m.rest.stir()
 	cmd = m.update(msg)
 	if look := m.look(); look != nil {
 		cmd = tea.Batch(cmd, look)

@@ -46,6 +46,7 @@ func Run(ctx context.Context, opt Options) error {
 	defer cancel()
 	p := tea.NewProgram(m, tea.WithContext(ctx))
 	m.send = p.Send
+	m.rest.program = p
 	go m.guard(func() { pump(ctx, opt.Connect, p.Send) })
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
