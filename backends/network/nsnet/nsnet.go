@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 
@@ -50,6 +49,15 @@ func Open(path string) (*NS, error) {
 	return &NS{Handle: h, ns: ns, path: path}, nil
 }
 
+// Inode is that of an open namespace, 0 when it cannot be told.
+func Inode(fd int) uint64 {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return 0
+	}
+	return st.Ino
+}
+
 // FD stands for the namespace in netlink messages.
 func (n *NS) FD() netlink.NsFd { return netlink.NsFd(n.ns) }
 
@@ -61,23 +69,7 @@ func (n *NS) Close() {
 
 // Do runs f on a thread inside the namespace.
 func (n *NS) Do(f func() error) error {
-	runtime.LockOSThread()
-	home, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	defer func() { _ = home.Close() }()
-	if err := netns.Set(n.ns); err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	err = f()
-	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
-		return errors.Join(err, back) // the thread stays locked, so nobody else gets it
-	}
-	runtime.UnlockOSThread()
-	return err
+	return within(func(int) error { return f() }, int(n.ns))
 }
 
 // Sysctl writes a setting of the namespace, such as

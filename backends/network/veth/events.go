@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -15,13 +16,32 @@ import (
 	"archetype/backends/network/nsnet"
 )
 
+// gather is how long after the first news of a link it is looked at.
+const gather = 5 * time.Millisecond
+
+// heard is a link that the panel hears of, by its namespaces' inodes.
+type heard struct {
+	link backends.Link
+	ends [2]uint64
+}
+
+// learn notes a link that is heard of, and reports whether it was already.
+func (n *Network) learn(l backends.Link, ends [2]uint64) bool {
+	k := key{l.Lab, l.ID()}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	was, known := n.known[k]
+	n.known[k] = heard{l, ends}
+	return known && was.ends == ends
+}
+
 // watch makes the panel hear of changes in both ends' namespaces: the kernel
 // tells a socket of other namespaces only when they have a number there.
-func (n *Network) watch(l backends.Link, ends ...*side) {
-	n.mu.Lock()
-	n.known[key{l.Lab, l.ID()}] = l
-	n.mu.Unlock()
-	for _, s := range ends {
+func (n *Network) watch(l backends.Link, a, b *side) {
+	if n.learn(l, [2]uint64{nsnet.Inode(int(a.FD())), nsnet.Inode(int(b.FD()))}) {
+		return
+	}
+	for _, s := range []*side{a, b} {
 		_ = n.panelNS.SetNetNsIdByFd(int(s.FD()), -1) // -1: any; it may have one already
 	}
 }
@@ -133,6 +153,13 @@ func (n *Network) report(ctx context.Context, changed *pending, out chan<- backe
 		case <-ctx.Done():
 			return
 		}
+		// One change is several pieces of news: what comes with it is looked
+		// at with it.
+		select {
+		case <-time.After(gather):
+		case <-ctx.Done():
+			return
+		}
 		for k := range changed.take() {
 			n.mu.Lock()
 			l, known := n.known[k]
@@ -140,7 +167,7 @@ func (n *Network) report(ctx context.Context, changed *pending, out chan<- backe
 			if !known {
 				continue
 			}
-			st, err := n.State(ctx, l)
+			st, err := n.State(ctx, l.link)
 			if err != nil {
 				st = backends.LinkStatus{Lab: k.lab, ID: k.id, Carrier: st.Carrier, Gone: true, Reason: "the interfaces are gone"}
 			}

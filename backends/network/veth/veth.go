@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 
 	"archetype/backends"
 	"archetype/backends/network/nsnet"
@@ -28,9 +29,10 @@ type Network struct {
 	panel   string // path of the namespace where ends wait for their node
 	panelNS *nsnet.NS
 	here    *nsnet.NS // where taps are
+	batch   *nsnet.Batch // in the panel
 
 	mu     sync.Mutex
-	known  map[key]backends.Link
+	known  map[key]heard
 	routes map[string]nsnet.Settings // of ends that are cut, by lab and endpoint
 	last   map[key]backends.LinkStatus
 }
@@ -53,7 +55,11 @@ func New(panel string) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Network{panel: panel, panelNS: ns, here: here, known: map[key]backends.Link{}, routes: map[string]nsnet.Settings{},
+	batch, err := ns.Batch()
+	if err != nil {
+		return nil, err
+	}
+	return &Network{panel: panel, panelNS: ns, here: here, batch: batch, known: map[key]heard{}, routes: map[string]nsnet.Settings{},
 		last: map[key]backends.LinkStatus{}}, nil
 }
 
@@ -85,7 +91,7 @@ func (n *Network) Cleanup(ctx context.Context, labName string) error {
 	n.mu.Lock()
 	for k, l := range n.known {
 		if k.lab == labName {
-			left = append(left, l)
+			left = append(left, l.link)
 		}
 	}
 	n.mu.Unlock()
@@ -146,10 +152,6 @@ func (s *side) alias() string {
 }
 
 func (s *side) finish(alias string, mtu int) error {
-	// Without this, cutting the cable would take the IPv6 addresses.
-	if err := s.Sysctl("ipv6/conf/"+s.name+"/keep_addr_on_down", "1"); err != nil {
-		return err
-	}
 	tap := s.Attachment.Tap
 	if tap != "" {
 		if err := s.Patch(tap); err != nil {
@@ -259,8 +261,9 @@ func (n *Network) provision(ctx context.Context, p backends.Port) error {
 func (n *Network) pairOf(s *side) (backends.Link, bool) {
 	_, labName, id, _ := nsnet.ParseAlias(s.link.Attrs().Alias)
 	n.mu.Lock()
-	l, ok := n.known[key{labName, id}]
+	known, ok := n.known[key{labName, id}]
 	n.mu.Unlock()
+	l := known.link
 	if !ok {
 		return l, false
 	}
@@ -295,7 +298,41 @@ func (n *Network) adopt(s *side, alias string) (bool, error) {
 
 // Connect makes the pair, or what is left to make of it.
 func (n *Network) Connect(ctx context.Context, l backends.Link) error {
+	if done, err := n.fresh(ctx, l); done || err != nil {
+		return wrap(l, err)
+	}
 	return wrap(l, n.connect(ctx, l))
+}
+
+// fresh makes the pair of a link that has no interfaces yet. It reports
+// whether it did: it does nothing where there is anything of either.
+func (n *Network) fresh(ctx context.Context, l backends.Link) (bool, error) {
+	var halves [2]nsnet.Half
+	for i, p := range []backends.Port{l.A, l.B} {
+		if p.Attachment.Tap != "" || p.Attachment.Netns == "" || len(p.End.IPv4)+len(p.End.IPv6) > 0 {
+			return false, nil
+		}
+		ns, err := netns.GetFromPath(p.Attachment.Netns)
+		if err != nil {
+			return false, nil //nolint:nilerr // who looks closely says what is wrong
+		}
+		defer func() { _ = ns.Close() }()
+		mac, err := nsnet.MAC(p.Lab, p.End)
+		if err != nil {
+			return false, err
+		}
+		halves[i] = nsnet.Half{NS: int(ns), Name: p.Attachment.Interface, MAC: mac, MTU: p.MTU,
+			Alias: nsnet.Alias(useLink, l.Lab, l.ID())}
+	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	n.learn(l, [2]uint64{nsnet.Inode(halves[0].NS), nsnet.Inode(halves[1].NS)})
+	err := n.batch.Pair(halves[0], halves[1])
+	if errors.Is(err, syscall.EEXIST) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (n *Network) connect(ctx context.Context, l backends.Link) error {
@@ -339,6 +376,9 @@ func (n *Network) connect(ctx context.Context, l backends.Link) error {
 		err = n.reach(b, a)
 	default: // nothing, or leftovers of something else
 		for _, s := range []*side{a, b} {
+			if s.link == nil {
+				continue
+			}
 			if err := s.Delete(s.name); err != nil {
 				return fmt.Errorf("%s: %w", s.End, err)
 			}
@@ -455,6 +495,10 @@ func (n *Network) cutSide(s *side, alias string) error {
 		if err := s.LinkSetAlias(s.link, alias); err != nil {
 			return err
 		}
+	}
+	// Without this, being set down would take the IPv6 addresses.
+	if err := s.Sysctl("ipv6/conf/"+s.name+"/keep_addr_on_down", "1"); err != nil {
+		return err
 	}
 	return errors.Join(s.plug(false), s.LinkSetDown(s.link))
 }
