@@ -96,7 +96,7 @@ func newHolder(t *testing.T, rootless bool) (h *holder.Client, folder string) {
 		}
 	})
 	stays := backends.NodeRef{Lab: "holder", Node: "stays"} // it ends when it holds nothing
-	if err := h.Create(t.Context(), holder.Node{Ref: stays, Folder: filepath.Join(dir, "labs", stays.Lab, stays.Node), Config: []byte("{}")}); err != nil {
+	if _, err := h.Create(t.Context(), holder.Node{Ref: stays, Folder: filepath.Join(dir, "labs", stays.Lab, stays.Node), Config: []byte("{}")}); err != nil {
 		t.Fatal(err)
 	}
 	return h, filepath.Join(dir, "labs")

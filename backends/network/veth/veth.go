@@ -28,7 +28,7 @@ const (
 type Network struct {
 	panel   string // path of the namespace where ends wait for their node
 	panelNS *nsnet.NS
-	here    *nsnet.NS // where taps are
+	here    *nsnet.NS    // where taps are
 	batch   *nsnet.Batch // in the panel
 
 	mu     sync.Mutex

@@ -19,7 +19,8 @@ import (
 type Watcher struct {
 	fs   *fsnotify.Watcher
 	mu   sync.Mutex
-	wake map[string]map[chan struct{}]bool // by folder
+	dirs map[string]int                    // how many listen to a folder's files
+	wake map[string]map[chan struct{}]bool // by file
 }
 
 // New makes a watcher.
@@ -28,7 +29,7 @@ func New() (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watcher{fs: fs, wake: map[string]map[chan struct{}]bool{}}
+	w := &Watcher{fs: fs, dirs: map[string]int{}, wake: map[string]map[chan struct{}]bool{}}
 	go func() {
 		for {
 			select {
@@ -36,15 +37,14 @@ func New() (*Watcher, error) {
 				if !ok {
 					return
 				}
-				w.signal(filepath.Dir(ev.Name))
-				w.signal(ev.Name) // the folder itself went
+				w.Signal(ev.Name)
 			case _, ok := <-fs.Errors:
 				if !ok {
 					return
 				}
 				w.mu.Lock()
-				for dir := range w.wake { // events were lost: let all look
-					w.wakeLocked(dir)
+				for file := range w.wake { // events were lost: let all look
+					w.wakeLocked(file)
 				}
 				w.mu.Unlock()
 			}
@@ -56,14 +56,24 @@ func New() (*Watcher, error) {
 // Close ends it. Who reads then hears of nothing more.
 func (w *Watcher) Close() error { return w.fs.Close() }
 
-func (w *Watcher) signal(dir string) {
+// Signal has the readers of a file look again, or those of all in a folder
+// that has gone.
+func (w *Watcher) Signal(path string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.wakeLocked(dir)
+	w.wakeLocked(path)
+	if w.dirs[path] == 0 {
+		return
+	}
+	for file := range w.wake {
+		if filepath.Dir(file) == path {
+			w.wakeLocked(file)
+		}
+	}
 }
 
-func (w *Watcher) wakeLocked(dir string) {
-	for ch := range w.wake[dir] {
+func (w *Watcher) wakeLocked(file string) {
+	for ch := range w.wake[file] {
 		select {
 		case ch <- struct{}{}:
 		default:
@@ -71,26 +81,34 @@ func (w *Watcher) wakeLocked(dir string) {
 	}
 }
 
-func (w *Watcher) add(dir string) (chan struct{}, error) {
+func (w *Watcher) add(file string) (chan struct{}, error) {
+	dir := filepath.Dir(file)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.wake[dir] == nil {
+	if w.dirs[dir] == 0 {
 		if err := w.fs.Add(dir); err != nil {
 			return nil, err
 		}
-		w.wake[dir] = map[chan struct{}]bool{}
+	}
+	w.dirs[dir]++
+	if w.wake[file] == nil {
+		w.wake[file] = map[chan struct{}]bool{}
 	}
 	ch := make(chan struct{}, 1)
-	w.wake[dir][ch] = true
+	w.wake[file][ch] = true
 	return ch, nil
 }
 
-func (w *Watcher) remove(dir string, ch chan struct{}) {
+func (w *Watcher) remove(file string, ch chan struct{}) {
+	dir := filepath.Dir(file)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.wake[dir], ch)
-	if len(w.wake[dir]) == 0 {
-		delete(w.wake, dir)
+	delete(w.wake[file], ch)
+	if len(w.wake[file]) == 0 {
+		delete(w.wake, file)
+	}
+	if w.dirs[dir]--; w.dirs[dir] == 0 {
+		delete(w.dirs, dir)
 		_ = w.fs.Remove(dir)
 	}
 }
@@ -100,19 +118,22 @@ type Options struct {
 	From   int64 // bytes; 0 where the file is shorter by now: it was cut
 	Lines  int   // the last n after that; 0 means all
 	Follow bool  // go on with what comes, until ctx ends or the folder is gone
+	// Gone says, where the folder is others' too, that a file that is not
+	// there never will be. Signal makes readers ask.
+	Gone func() bool
 }
 
 // Open opens a file, which need not be there yet, in a folder, which must.
 func (w *Watcher) Open(ctx context.Context, dir, name string, opt Options) (io.ReadCloser, error) {
-	l := &logReader{dir: dir, name: name}
+	l := &logReader{file: filepath.Join(dir, name), gone: opt.Gone}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	if opt.Follow {
 		var err error
-		if l.wake, err = w.add(dir); err != nil {
+		if l.wake, err = w.add(l.file); err != nil {
 			l.cancel()
 			return nil, err
 		}
-		l.release = func() { w.remove(dir, l.wake) }
+		l.release = func() { w.remove(l.file, l.wake) }
 	}
 	if err := l.open(); err != nil {
 		_ = l.Close()
@@ -138,8 +159,8 @@ func (w *Watcher) Open(ctx context.Context, dir, name string, opt Options) (io.R
 type logReader struct {
 	ctx     context.Context
 	cancel  func()
-	dir     string
-	name    string
+	file    string
+	gone    func() bool
 	f       *os.File // nil while the node has never started
 	at      int64
 	wake    chan struct{} // nil: it does not follow
@@ -148,7 +169,7 @@ type logReader struct {
 }
 
 func (l *logReader) open() error {
-	f, err := os.Open(filepath.Join(l.dir, l.name))
+	f, err := os.Open(l.file)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -194,12 +215,12 @@ func (l *logReader) Read(p []byte) (int, error) {
 
 // moved looks whether the log is another file by now, or was cut short.
 func (l *logReader) moved() (bool, error) {
-	if _, err := os.Stat(l.dir); err != nil {
-		return false, err
-	}
-	now, err := os.Stat(filepath.Join(l.dir, l.name))
+	now, err := os.Stat(l.file)
 	if err != nil {
-		return false, nil //nolint:nilerr // not yet there
+		if _, derr := os.Stat(filepath.Dir(l.file)); derr != nil || l.gone != nil && l.gone() {
+			return false, err
+		}
+		return false, nil // not yet there
 	}
 	if l.f != nil {
 		old, err := l.f.Stat()

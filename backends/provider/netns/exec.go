@@ -9,24 +9,18 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 
 	"archetype/backends"
 	"archetype/backends/provider/netns/nodeinit"
-	"archetype/internal/unixsock"
 )
 
 // maxOutput bounds what of a command's output is collected, in bytes.
 const maxOutput = 16 << 20
 
 func (p *Provider) dial(ctx context.Context, ref backends.NodeRef, req nodeinit.Request) (net.Conn, error) {
-	c, err := unixsock.Dial(ctx, filepath.Join(p.folder(ref), "ctl.sock"))
-	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("node %s does not run: %w", ref.Node, backends.ErrNotFound)
-	}
+	c, err := p.cfg.Holder.Dial(ctx, ref)
 	if err != nil {
 		return nil, err
 	}

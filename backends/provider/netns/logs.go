@@ -2,7 +2,9 @@ package netns
 
 import (
 	"context"
+	"errors"
 	"io"
+	"path/filepath"
 
 	"archetype/backends"
 	"archetype/backends/provider/logfile"
@@ -18,5 +20,9 @@ func (p *Provider) Logs(ctx context.Context, ref backends.NodeRef, opt backends.
 	if opt.Boot {
 		o.From = st.LogAt
 	}
-	return p.logs.Open(ctx, st.Folder, "log", o)
+	o.Gone = func() bool {
+		now, err := p.cfg.Holder.Node(ctx, ref)
+		return errors.Is(err, backends.ErrNotFound) || err == nil && now.Netns != st.Netns
+	}
+	return p.logs.Open(ctx, filepath.Dir(st.Log), filepath.Base(st.Log), o)
 }

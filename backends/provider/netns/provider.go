@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"archetype/backends"
@@ -28,6 +29,9 @@ type Config struct {
 type Provider struct {
 	cfg  Config
 	logs *logfile.Watcher
+
+	mu     sync.Mutex
+	netnss map[backends.NodeRef]string // paths, which stay while a node exists
 }
 
 var (
@@ -43,11 +47,14 @@ func New(cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Provider{cfg: cfg, logs: w}, nil
+	return &Provider{cfg: cfg, logs: w, netnss: map[backends.NodeRef]string{}}, nil
 }
 
 // Close ends what the provider follows. Its nodes go on.
-func (p *Provider) Close() error { return p.logs.Close() }
+func (p *Provider) Close() error {
+	p.cfg.Holder.Close()
+	return p.logs.Close()
+}
 
 // Name is "netns".
 func (p *Provider) Name() string { return "netns" }
@@ -85,7 +92,22 @@ func (p *Provider) Create(ctx context.Context, n backends.NodeConfig) error {
 	if err != nil {
 		return err
 	}
-	return p.cfg.Holder.Create(ctx, holder.Node{Ref: n.Ref, Folder: p.folder(n.Ref), Labels: n.Labels, Config: cfg})
+	st, err := p.cfg.Holder.Create(ctx, holder.Node{Ref: n.Ref, Folder: p.folder(n.Ref), Labels: n.Labels, Config: cfg})
+	if err == nil {
+		p.found(n.Ref, st.Netns)
+	}
+	return err
+}
+
+// found notes where a node's namespace is, or that it is nowhere.
+func (p *Provider) found(ref backends.NodeRef, netns string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if netns == "" {
+		delete(p.netnss, ref)
+	} else {
+		p.netnss[ref] = netns
+	}
 }
 
 // needs checks that the kind's programs are on this machine.
@@ -114,6 +136,7 @@ func (p *Provider) Stop(ctx context.Context, ref backends.NodeRef, grace time.Du
 
 // Remove removes the node and its folder.
 func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
+	p.found(ref, "")
 	return p.cfg.Holder.Remove(ctx, ref)
 }
 
@@ -132,11 +155,17 @@ func (p *Provider) List(ctx context.Context, lab string) ([]backends.NodeStatus,
 
 // Attachment is the interface inside the node's namespace.
 func (p *Provider) Attachment(ctx context.Context, ref backends.NodeRef, iface string) (backends.Attachment, error) {
-	st, err := p.cfg.Holder.Node(ctx, ref)
-	if err != nil {
-		return backends.Attachment{}, err
+	p.mu.Lock()
+	netns := p.netnss[ref]
+	p.mu.Unlock()
+	if netns == "" {
+		st, err := p.cfg.Holder.Node(ctx, ref)
+		if err != nil {
+			return backends.Attachment{}, err
+		}
+		netns = st.Netns
 	}
-	return backends.Attachment{Netns: st.Netns, Interface: iface}, nil
+	return backends.Attachment{Netns: netns, Interface: iface}, nil
 }
 
 // Events reports nodes that start, end or vanish.
@@ -149,6 +178,9 @@ func (p *Provider) Events(ctx context.Context) (<-chan backends.NodeStatus, erro
 	go func() {
 		defer close(out)
 		for st := range in {
+			if st.Gone {
+				p.logs.Signal(st.Log) // whoever reads a log that never was
+			}
 			select {
 			case out <- st.NodeStatus:
 			case <-ctx.Done():

@@ -24,36 +24,41 @@ const maxLog = 4 << 20
 func (s *server) boot(n *node) (pid int, at int64, end <-chan unix.WaitStatus, err error) {
 	b := bootFiles{}
 	defer b.close()
-	dir := n.status.Folder
-	log, at, err := openLog(filepath.Join(dir, "log"))
+	log, at, err := openLog(n.status.Log)
 	if err != nil {
 		return 0, 0, nil, err
 	}
 	b.add(log, nil)
-	null := b.add(os.Open(os.DevNull))
-	listener := b.listener(filepath.Join(dir, "ctl.sock"))
-	signals := b.add(signalFile())
-	program := b.add(os.OpenFile("/proc/self/exe", unix.O_PATH, 0))
-	if b.err != nil {
-		return 0, 0, nil, b.err
+	ours, theirs, err := unixsock.Pair(true)
+	if err != nil {
+		return 0, 0, nil, err
 	}
-	err = s.spawner.apart(n.netns, func() error {
+	b.add(theirs, nil)
+	control, err := unixsock.Conn(ours)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	s.hangUp(n, control)
+	err = s.spawner.apart(n.netns, func(machine *os.File) error {
 		cfg := n.config
-		if err := nodeinit.Prepare(&cfg); err != nil {
+		idle := stub.Supported() && nodeinit.Idle(&cfg)
+		if !idle {
+			if err := makeFolder(n.status.Folder); err != nil {
+				return err
+			}
+		}
+		if err := nodeinit.Prepare(&cfg, idle); err != nil {
 			_, _ = fmt.Fprintf(log, "archetype-init: failed: %v\n", err)
 			return err
 		}
-		idle := nodeinit.Idle(&cfg)
-		first, err := stub.File(nodeinit.Stub(&cfg, idle))
-		switch {
-		case errors.Is(err, stub.ErrUnsupported):
-			first = program
-		case err != nil:
-			return err
-		default:
+		first := s.program
+		if stub.Supported() {
+			if first, err = stub.File(nodeinit.Stub(&cfg, idle)); err != nil {
+				return err
+			}
 			defer func() { _ = first.Close() }()
-			cfg.Stepped, cfg.Booted = true, idle
 		}
+		cfg.Built, cfg.Stepped, cfg.Booted = !idle, stub.Supported() && !idle, idle
 		config := b.add(configFile(&cfg))
 		if b.err != nil {
 			return b.err
@@ -62,7 +67,7 @@ func (s *server) boot(n *node) (pid int, at int64, end <-chan unix.WaitStatus, e
 		pid, end, err = s.reaper.Start(self(first),
 			[]string{"archetype", InitVerb, n.status.Ref.String()}, &os.ProcAttr{
 				Dir: "/", Env: []string{"GOMAXPROCS=2", "GOGC=50"},
-				Files: []*os.File{null, log, log, config, listener, signals, program},
+				Files: []*os.File{s.null, log, log, config, theirs, s.signals, s.program, machine},
 				Sys: &syscall.SysProcAttr{
 					Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
 					Setsid:     true, Pdeathsig: unix.SIGKILL,
@@ -98,15 +103,6 @@ func (b *bootFiles) close() {
 	}
 }
 
-func (b *bootFiles) listener(path string) *os.File {
-	l, err := unixsock.Listen(path)
-	if err != nil {
-		return b.add(nil, err)
-	}
-	defer func() { _ = l.Close() }()
-	return b.add(l.File())
-}
-
 func signalFile() (*os.File, error) {
 	set := nodeinit.Signals()
 	fd, err := unix.Signalfd(-1, &set, unix.SFD_CLOEXEC)
@@ -133,13 +129,23 @@ func configFile(cfg *nodeinit.Config) (*os.File, error) {
 	return f, nil
 }
 
+// oldLog is added to the name of a log that was put aside.
+const oldLog = ".old"
+
 func openLog(path string) (*os.File, int64, error) {
 	if st, err := os.Stat(path); err == nil && st.Size() > maxLog {
-		if err := os.Rename(path, path+".old"); err != nil {
+		if err := putAside(path); err != nil {
 			return nil, 0, err
 		}
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
+	const flags = os.O_CREATE | os.O_APPEND | os.O_RDWR
+	f, err := os.OpenFile(path, flags, 0o600)
+	if errors.Is(err, os.ErrNotExist) { // the folder went with the lab's other nodes
+		if err := makeFolder(filepath.Dir(path)); err != nil {
+			return nil, 0, err
+		}
+		f, err = os.OpenFile(path, flags, 0o600)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
@@ -149,4 +155,20 @@ func openLog(path string) (*os.File, int64, error) {
 		return nil, 0, err
 	}
 	return f, st.Size(), nil
+}
+
+// putAside replaces a log by an empty one; there is a log at any moment,
+// because who reads it takes it for gone otherwise.
+func putAside(path string) error {
+	if err := os.Remove(path + oldLog); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.Link(path, path+oldLog); err != nil {
+		return err
+	}
+	next, err := os.CreateTemp(filepath.Dir(path), ".next-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(next.Close(), os.Rename(next.Name(), path))
 }

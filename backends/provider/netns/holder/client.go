@@ -15,17 +15,26 @@ import (
 	"archetype/internal/unixsock"
 )
 
-// Client talks to a holder. It keeps no connection; it can be used from any
-// goroutine.
+// Client talks to a holder. It can be used from any goroutine.
 type Client struct {
 	cfg  Config
 	info Info
+	idle chan *line // connections that wait for the next question
 }
+
+// line is a connection to the holder.
+type line struct {
+	*net.UnixConn
+	r *bufio.Reader
+}
+
+// maxIdle is how many connections are kept open for later.
+const maxIdle = 8
 
 // Connect finds a running holder; an error that wraps backends.ErrNotFound
 // means that none runs.
 func Connect(ctx context.Context, cfg Config) (*Client, error) {
-	c := &Client{cfg: cfg}
+	c := &Client{cfg: cfg, idle: make(chan *line, maxIdle)}
 	info, err := c.Info(ctx)
 	if err != nil {
 		return nil, err
@@ -35,6 +44,18 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	}
 	c.info = *info
 	return c, nil
+}
+
+// Close gives up the connections; the client opens others when it is used.
+func (c *Client) Close() {
+	for {
+		select {
+		case l := <-c.idle:
+			_ = l.Close()
+		default:
+			return
+		}
+	}
 }
 
 // Panel is the path of the namespace for what belongs to no node: bridges
@@ -57,9 +78,8 @@ func (c *Client) Info(ctx context.Context) (*Info, error) {
 }
 
 // Create makes a node, or gives it another configuration for its next start.
-func (c *Client) Create(ctx context.Context, n Node) error {
-	_, err := c.call(ctx, request{Op: "create", Node: &n})
-	return err
+func (c *Client) Create(ctx context.Context, n Node) (Status, error) {
+	return c.one(ctx, request{Op: "create", Node: &n, Ref: n.Ref})
 }
 
 // Start starts a node's init, unless it runs.
@@ -91,12 +111,17 @@ func (c *Client) List(ctx context.Context, lab string) ([]Status, error) {
 
 // Node returns one node.
 func (c *Client) Node(ctx context.Context, ref backends.NodeRef) (Status, error) {
-	r, err := c.call(ctx, request{Op: "list", Ref: ref})
+	return c.one(ctx, request{Op: "list", Ref: ref})
+}
+
+// one asks for something that is answered with one node.
+func (c *Client) one(ctx context.Context, req request) (Status, error) {
+	r, err := c.call(ctx, req)
 	if err != nil {
 		return Status{}, err
 	}
 	if len(r.Nodes) != 1 {
-		return Status{}, fmt.Errorf("node %s: %w", ref, backends.ErrNotFound)
+		return Status{}, fmt.Errorf("node %s: %w", req.Ref, backends.ErrNotFound)
 	}
 	return r.Nodes[0], nil
 }
@@ -104,11 +129,11 @@ func (c *Client) Node(ctx context.Context, ref backends.NodeRef) (Status, error)
 // Events reports every start, end and removal from now on. The channel is
 // closed when ctx ends or the holder is lost.
 func (c *Client) Events(ctx context.Context) (<-chan Status, error) {
-	conn, r, err := c.open(ctx, request{Op: "events"})
+	conn, err := c.open(ctx, request{Op: "events"})
 	if err != nil {
 		return nil, err
 	}
-	if _, err := receive(r); err != nil {
+	if _, err := conn.receive(); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
@@ -118,7 +143,7 @@ func (c *Client) Events(ctx context.Context) (<-chan Status, error) {
 		defer close(out)
 		defer func() { stop(); _ = conn.Close() }()
 		for {
-			resp, err := receive(r)
+			resp, err := conn.receive()
 			if err != nil {
 				return
 			}
@@ -154,56 +179,122 @@ func (c *Client) Wait(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (c *Client) open(ctx context.Context, req request) (net.Conn, *bufio.Reader, error) {
+func (c *Client) open(ctx context.Context, req request) (*line, error) {
 	conn, err := unixsock.Dial(ctx, c.cfg.socket())
 	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, nil, fmt.Errorf("no holder runs: %w", backends.ErrNotFound)
+		return nil, fmt.Errorf("no holder runs: %w", backends.ErrNotFound)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	l := &line{conn, bufio.NewReader(conn)}
+	if err := l.send(req); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *line) send(req request) error {
 	b, err := json.Marshal(req)
 	if err == nil {
-		_, err = conn.Write(append(b, '\n'))
+		_, err = l.Write(append(b, '\n'))
 	}
-	if err != nil {
-		_ = conn.Close()
-		return nil, nil, err
-	}
-	return conn, bufio.NewReader(conn), nil
+	return err
 }
 
 func (c *Client) call(ctx context.Context, req request) (*response, error) {
-	conn, r, err := c.open(ctx, req)
-	if err != nil {
-		return nil, err
+	for {
+		var l *line
+		select {
+		case l = <-c.idle:
+		default:
+		}
+		kept := l != nil
+		var err error
+		if kept {
+			err = l.send(req)
+		} else {
+			l, err = c.open(ctx, req)
+		}
+		var resp *response
+		if err == nil {
+			stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+			resp, err = l.receive()
+			if stop() && resp != nil {
+				c.keep(l)
+			} else {
+				_ = l.Close()
+			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case kept && resp == nil && lost(err):
+			continue // the holder closed it, or is another one by now: every request can be made twice
+		case errors.Is(err, io.EOF):
+			return nil, fmt.Errorf("the holder has ended: %w", backends.ErrNotFound)
+		}
+		return resp, err
 	}
-	defer func() { _ = conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	resp, err := receive(r)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("the holder has ended: %w", backends.ErrNotFound)
-	}
-	return resp, err
 }
 
-func receive(r *bufio.Reader) (*response, error) {
-	line, err := r.ReadBytes('\n')
+func lost(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+}
+
+func (c *Client) keep(l *line) {
+	select {
+	case c.idle <- l:
+	default:
+		_ = l.Close()
+	}
+}
+
+// Dial connects to a node's init. The error of a node that does not run wraps
+// backends.ErrNotFound.
+func (c *Client) Dial(ctx context.Context, ref backends.NodeRef) (net.Conn, error) {
+	l, err := c.open(ctx, request{Op: "dial", Ref: ref})
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = l.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
+	buf := make([]byte, 1<<12) // more than an error's text has
+	n, f, err := unixsock.Receive(l.UnixConn, buf)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, fmt.Errorf("the holder has ended: %w: %w", backends.ErrNotFound, err)
+	case f != nil:
+		return unixsock.Conn(f)
+	}
+	if _, err := answer(buf[:n]); err != nil {
+		return nil, err
+	}
+	return nil, errors.New("the holder's answer is not understood")
+}
+
+// receive returns a response also with an error that the response is about.
+func (l *line) receive() (*response, error) {
+	text, err := l.r.ReadBytes('\n')
+	if err != nil {
+		return nil, err
+	}
+	return answer(text)
+}
+
+func answer(text []byte) (*response, error) {
 	var resp response
-	if err := json.Unmarshal(line, &resp); err != nil {
+	if err := json.Unmarshal(text, &resp); err != nil {
 		return nil, fmt.Errorf("the holder's answer is not understood: %w", err)
 	}
 	switch {
 	case resp.Missing:
-		return nil, &missing{resp.Error}
+		return &resp, &missing{resp.Error}
 	case resp.Error != "":
-		return nil, errors.New(resp.Error)
+		return &resp, errors.New(resp.Error)
 	}
 	return &resp, nil
 }

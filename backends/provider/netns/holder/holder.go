@@ -23,7 +23,7 @@ const (
 
 // protocol changes when a holder and a client of different builds would not
 // understand each other.
-const protocol = 1
+const protocol = 2
 
 // Config says where a holder is found and of which sort it is.
 type Config struct {
@@ -49,8 +49,9 @@ type Info struct {
 type Status struct {
 	backends.NodeStatus
 	Netns  string // path of its network namespace
-	Folder string
-	LogAt  int64 // where in its log the latest start begins, in bytes
+	Folder string // made when the node first needs it
+	Log    string // path of its log
+	LogAt  int64  // where in its log the latest start begins, in bytes
 }
 
 // Node is what the holder must know to hold one.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -14,18 +15,20 @@ import (
 	"archetype/backends"
 	"archetype/backends/provider/netns/nodeinit"
 	"archetype/internal/reap"
+	"archetype/internal/unixsock"
 )
 
 // node is one that is held. Its lock is held over whole operations, so that
-// they come one after the other; status has the server's lock.
+// they come one after the other; control and status have the server's lock.
 type node struct {
 	sync.Mutex
-	netns  *os.File
-	config nodeinit.Config
-	gone   bool
-	asked  bool          // its end was asked for
-	ended  chan struct{} // closed when the init that runs has ended
-	status Status
+	netns   *os.File
+	control *net.UnixConn // sessions are passed to the init over it
+	config  nodeinit.Config
+	gone    bool
+	asked   bool          // its end was asked for
+	ended   chan struct{} // closed when the init that runs has ended
+	status  Status
 }
 
 func (s *server) find(ref backends.NodeRef) (*node, error) {
@@ -64,7 +67,13 @@ func (s *server) create(w *Node) error {
 	return err
 }
 
-// makeFolder makes a node's folder, also while the last node of its lab is
+// logFile is where a node's log is: the logs of a lab share a folder, which
+// costs less than one for each where nodes have no use for theirs.
+func logFile(w *Node) string {
+	return filepath.Join(filepath.Dir(w.Folder), ".logs", w.Ref.Node)
+}
+
+// makeFolder makes a folder of a node's, also while the last node of its lab is
 // being removed and takes the folder above with it.
 func makeFolder(dir string) error {
 	var err error
@@ -81,7 +90,8 @@ func (s *server) make(n *node, w *Node) error {
 	if err := json.Unmarshal(w.Config, &cfg); err != nil {
 		return err
 	}
-	if err := makeFolder(w.Folder); err != nil {
+	log := logFile(w)
+	if err := makeFolder(filepath.Dir(log)); err != nil {
 		return err
 	}
 	n.config = cfg
@@ -93,7 +103,7 @@ func (s *server) make(n *node, w *Node) error {
 		n.netns = ns
 	}
 	s.mu.Lock()
-	n.status.Netns, n.status.Folder, n.status.Labels = self(n.netns), w.Folder, w.Labels
+	n.status.Netns, n.status.Folder, n.status.Log, n.status.Labels = self(n.netns), w.Folder, log, w.Labels
 	s.mu.Unlock()
 	return nil
 }
@@ -135,7 +145,6 @@ func (s *server) watch(n *node, end <-chan unix.WaitStatus, ended chan struct{})
 	if !n.asked {
 		st.ExitReason = "its init " + reap.Ended(ws)
 	}
-	_ = os.Remove(filepath.Join(st.Folder, "ctl.sock"))
 	s.tell(*st)
 	s.mu.Unlock()
 	close(ended)
@@ -164,6 +173,46 @@ func (s *server) halt(n *node, grace time.Duration) {
 	<-ended
 }
 
+// hangUp gives a node another control socket, or none.
+func (s *server) hangUp(n *node, next *net.UnixConn) {
+	s.mu.Lock()
+	last := n.control
+	n.control = next
+	s.mu.Unlock()
+	if last != nil {
+		_ = last.Close()
+	}
+}
+
+// dial gives the init of a node one end of a new connection and returns the
+// other.
+func (s *server) dial(ref backends.NodeRef) (*os.File, error) {
+	n, err := s.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	down := fmt.Errorf("node %s does not run: %w", ref.Node, backends.ErrNotFound)
+	s.mu.Lock()
+	running, control := n.status.Running, n.control
+	s.mu.Unlock()
+	if !running {
+		return nil, down
+	}
+	ours, theirs, err := unixsock.Pair(false)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = theirs.Close() }()
+	if err := unixsock.Send(control, []byte{0}, theirs); err != nil {
+		_ = ours.Close()
+		if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, net.ErrClosed) {
+			return nil, down
+		}
+		return nil, fmt.Errorf("node %s: %w", ref.Node, err)
+	}
+	return ours, nil
+}
+
 func (s *server) stop(ref backends.NodeRef, grace time.Duration) error {
 	n, err := s.find(ref)
 	if err != nil {
@@ -187,15 +236,18 @@ func (s *server) remove(ref backends.NodeRef) error {
 	}
 	s.halt(n, 0)
 	n.gone = true
-	dir := n.status.Folder
+	dir, log := n.status.Folder, n.status.Log
 	err = os.RemoveAll(dir)
+	_ = os.Remove(log)
+	_ = os.Remove(log + oldLog)
 	lab := filepath.Dir(dir)
-	if os.Remove(lab) == nil { // with its last node
+	if os.Remove(filepath.Dir(log)) == nil && os.Remove(lab) == nil { // with its last node
 		_ = os.Remove(filepath.Dir(lab)) // with the last lab
 	}
 	if n.netns != nil {
 		_ = n.netns.Close()
 	}
+	s.hangUp(n, nil)
 	s.mu.Lock()
 	delete(s.nodes, ref)
 	st := n.status

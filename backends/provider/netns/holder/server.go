@@ -25,13 +25,14 @@ import (
 const patience = 10 * time.Second
 
 type server struct {
-	cfg     Config
-	reaper  *reap.Reaper
-	spawner *spawner // of nodes
-	keeper  *spawner // of the engine
-	panel   *os.File
-	l       *net.UnixListener
-	done    chan struct{}
+	cfg                    Config
+	reaper                 *reap.Reaper
+	spawner                *spawner // of nodes
+	keeper                 *spawner // of the engine
+	panel                  *os.File
+	null, signals, program *os.File // what every init is given
+	l                      *net.UnixListener
+	done                   chan struct{}
 
 	mu     sync.Mutex
 	nodes  map[backends.NodeRef]*node
@@ -103,6 +104,15 @@ func newServer(cfg Config) (*server, error) {
 	if s.panel, err = s.spawner.newNetns(); err != nil {
 		return nil, err
 	}
+	if s.null, err = os.Open(os.DevNull); err != nil {
+		return nil, err
+	}
+	if s.signals, err = signalFile(); err != nil {
+		return nil, err
+	}
+	if s.program, err = os.OpenFile("/proc/self/exe", unix.O_PATH, 0); err != nil {
+		return nil, err
+	}
 	if s.l, err = unixsock.Listen(cfg.socket()); err != nil {
 		return nil, err
 	}
@@ -145,33 +155,64 @@ func (s *server) accept() {
 	}
 }
 
+// serve answers one question after the other.
 func (s *server) serve(c *net.UnixConn) {
 	defer func() { _ = c.Close() }()
-	line, err := bufio.NewReader(c).ReadBytes('\n')
+	for r := bufio.NewReader(c); ; {
+		line, err := r.ReadBytes('\n')
+		if err != nil {
+			return
+		}
+		var req request
+		if err := json.Unmarshal(line, &req); err != nil {
+			s.answer(c, response{Error: "the request is not understood: " + err.Error()})
+			return
+		}
+		if req.Op == "events" {
+			s.events(c)
+			return
+		}
+		if !s.begin() {
+			return
+		}
+		if req.Op == "dial" {
+			s.pass(c, req.Ref)
+		} else {
+			resp, err := s.handle(&req)
+			s.answer(c, resp.with(err))
+		}
+		s.finish()
+	}
+}
+
+func (r response) with(err error) response {
 	if err != nil {
+		r.Error, r.Missing = err.Error(), errors.Is(err, backends.ErrNotFound)
+	}
+	return r
+}
+
+// pass answers with a connection to a node's init.
+func (s *server) pass(c *net.UnixConn, ref backends.NodeRef) {
+	f, err := s.dial(ref)
+	if err != nil {
+		s.answer(c, response{}.with(err))
 		return
 	}
-	var req request
-	if err := json.Unmarshal(line, &req); err != nil {
-		s.answer(c, response{Error: "the request is not understood: " + err.Error()})
-		return
-	}
-	if req.Op == "events" {
-		s.events(c)
-		return
-	}
+	defer func() { _ = f.Close() }()
+	_ = unixsock.Send(c, []byte("{}\n"), f)
+}
+
+func (s *server) begin() bool {
 	s.mu.Lock()
-	if s.ending {
-		s.mu.Unlock()
-		return
+	defer s.mu.Unlock()
+	if !s.ending {
+		s.busy++
 	}
-	s.busy++
-	s.mu.Unlock()
-	resp, err := s.handle(&req)
-	if err != nil {
-		resp.Error, resp.Missing = err.Error(), errors.Is(err, backends.ErrNotFound)
-	}
-	s.answer(c, resp)
+	return !s.ending
+}
+
+func (s *server) finish() {
 	s.mu.Lock()
 	s.busy--
 	s.mu.Unlock()
@@ -229,6 +270,9 @@ func (s *server) info() *Info {
 func (s *server) list(ref backends.NodeRef) response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if n := s.nodes[ref]; n != nil && n.status.Netns != "" {
+		return response{Nodes: []Status{n.status}}
+	}
 	var out []Status
 	for r, n := range s.nodes {
 		if (ref.Lab == "" || ref.Lab == r.Lab) && (ref.Node == "" || ref.Node == r.Node) && n.status.Netns != "" {

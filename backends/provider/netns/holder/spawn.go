@@ -91,8 +91,9 @@ func (s *spawner) newNetns() (ns *os.File, err error) {
 }
 
 // apart runs f on a thread that is inside the network namespace and in a
-// mount namespace of its own, which lives on with what f starts.
-func (s *spawner) apart(ns *os.File, f func() error) error {
+// mount namespace of its own, which lives on with what f starts. It is given
+// the mount namespace of all others.
+func (s *spawner) apart(ns *os.File, f func(machine *os.File) error) error {
 	return s.do(func(h *home) error {
 		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 			return fmt.Errorf("make a mount namespace: %w", err)
@@ -105,7 +106,7 @@ func (s *spawner) apart(ns *os.File, f func() error) error {
 		if err := enter(ns); err != nil {
 			return err
 		}
-		err := f()
+		err := f(h.mnt)
 		if back := enter(h.net); back != nil {
 			panic(back)
 		}

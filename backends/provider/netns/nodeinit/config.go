@@ -21,8 +21,9 @@ type Config struct {
 	Exec       []string          `json:"exec"`
 	Console    []string          `json:"console"` // shells, the first one found is used
 
-	// Set by who starts the init: Steps were taken; and all of the boot is
-	// over, because there was nothing more to do.
+	// Set by who starts the init: the node's view of the machine is built; its
+	// steps were taken; and its boot is over, because there was nothing to do.
+	Built   bool `json:"built"`
 	Stepped bool `json:"stepped"`
 	Booted  bool `json:"booted"`
 }
@@ -44,8 +45,9 @@ type Process struct {
 
 // The descriptors an init is started with, beside the standard ones.
 const (
-	configFD   = 3
-	listenerFD = 4
-	signalsFD  = 5 // a stub hears of its end on it
-	programFD  = 6 // what a stub becomes
+	configFD  = 3
+	controlFD = 4 // connections come over it
+	signalsFD = 5 // a stub hears of its end on it
+	programFD = 6 // what a stub becomes
+	machineFD = 7 // the mount namespace that an idle node leaves its own for
 )

@@ -17,6 +17,7 @@ import (
 
 	"archetype/backends/provider/netns/stub"
 	"archetype/internal/reap"
+	"archetype/internal/unixsock"
 )
 
 // node is the running init.
@@ -46,21 +47,20 @@ func Main() int {
 		say("cannot read the configuration: %v", err)
 		return 1
 	}
-	lf := os.NewFile(listenerFD, "listener")
-	l, err := net.FileListener(lf)
-	_ = lf.Close()
+	control, err := unixsock.Conn(os.NewFile(controlFD, "control"))
 	if err != nil {
 		say("cannot serve: %v", err)
 		return 1
 	}
 	_ = unix.Close(signalsFD)
 	_ = unix.Close(programFD)
+	_ = unix.Close(machineFD)
 	n := &node{cfg: &cfg, reaper: reap.New(), built: make(chan struct{}), ending: make(chan struct{})}
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, unix.SIGTERM, unix.SIGINT)
 	// Caught and not ignored: what is ignored stays so in all that is started.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGPIPE)
-	go n.serve(l)
+	go n.serve(control)
 	booted := make(chan error, 1)
 	go func() { booted <- n.boot() }()
 	for {
@@ -90,14 +90,19 @@ func readAll(fd uintptr) ([]byte, error) {
 }
 
 func (n *node) boot() error {
-	if n.cfg.Booted {
-		close(n.built)
-		return nil
+	if !n.cfg.Built {
+		if err := (&view{cfg: n.cfg}).build(); err != nil {
+			return err
+		}
 	}
 	if !n.cfg.Stepped {
 		if err := stub.Run(steps(n.cfg)); err != nil {
 			return err
 		}
+	}
+	if n.cfg.Booted {
+		close(n.built)
+		return nil
 	}
 	n.sysctls()
 	say("namespaces ready")

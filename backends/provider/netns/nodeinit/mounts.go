@@ -23,8 +23,8 @@ var overlaid = []string{"/etc", "/var", "/home", "/opt", "/srv", "/mnt"}
 
 // view builds the node's view of the file system: the machine's, read-only,
 // with writable scratch of the node's own. It happens in the node's own mount
-// namespace; outside nothing changes. It is built from outside the node, before
-// the node has a process: what only a process in it can do is left to Steps.
+// namespace; outside nothing changes. What only a process in the node can do is
+// left to its steps, because the node may have none yet.
 type view struct {
 	cfg      *Config
 	writable []string
@@ -479,8 +479,29 @@ func (v *view) bind(m Mount, source *os.File) error {
 	return nil
 }
 
+// seeOnly is the view of a node that nobody has used.
+func seeOnly() error {
+	if err := mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	return readOnly()
+}
+
 // protect makes all that is not the node's own read-only.
 func (v *view) protect() error {
+	if err := readOnly(); err != nil {
+		return err
+	}
+	for _, dir := range v.writable {
+		clear := unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY}
+		if err := unix.MountSetattr(unix.AT_FDCWD, dir, 0, &clear); err != nil {
+			return fmt.Errorf("writable %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+func readOnly() error {
 	set := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
 	err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &set)
 	for try := 0; errors.Is(err, unix.EBUSY) && try < 500; try++ {
@@ -491,12 +512,6 @@ func (v *view) protect() error {
 	}
 	if err != nil {
 		return fmt.Errorf("read-only view of the machine: %w", err)
-	}
-	for _, dir := range v.writable {
-		clear := unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY}
-		if err := unix.MountSetattr(unix.AT_FDCWD, dir, 0, &clear); err != nil {
-			return fmt.Errorf("writable %s: %w", dir, err)
-		}
 	}
 	return nil
 }

@@ -13,9 +13,15 @@ import (
 // Prepare makes all of a node that can be made before it has a process. The
 // calling thread must be in the node's network namespace and in a fresh mount
 // namespace, which becomes the node's view of the machine.
-func Prepare(cfg *Config) error {
-	v := &view{cfg: cfg}
-	if err := v.build(); err != nil {
+//
+// An idle node has no use for such a view before somebody uses it: until then
+// it sees the machine as it is, and can change nothing.
+func Prepare(cfg *Config, idle bool) error {
+	build := (&view{cfg: cfg}).build
+	if idle {
+		build = seeOnly
+	}
+	if err := build(); err != nil {
 		return err
 	}
 	return loopbackUp()
@@ -47,11 +53,12 @@ func withInterface(name string, f func(fd int, i *unix.Ifreq) error) error {
 	return nil
 }
 
-// Idle reports whether a prepared node has booted once its Steps are taken:
-// it runs nothing until somebody uses it, and has all its interfaces. The
-// calling thread must be in its network namespace.
+// Idle reports whether a node has booted once its steps are taken: it runs
+// nothing until somebody uses it, has all its interfaces, and nothing of it
+// can turn out to be missing. The calling thread must be in its network
+// namespace.
 func Idle(cfg *Config) bool {
-	if len(cfg.Processes)+len(cfg.Exec)+len(cfg.Sysctls) > 0 || cfg.Bridge != "" {
+	if len(cfg.Processes)+len(cfg.Exec)+len(cfg.Sysctls)+len(cfg.Mounts) > 0 || cfg.Bridge != "" {
 		return false
 	}
 	for _, name := range cfg.Interfaces {
@@ -78,16 +85,22 @@ func DropCapabilities() error {
 	return nil
 }
 
-// steps are what only a process inside the node can do for it.
-func steps(cfg *Config) []stub.Call {
-	must := func(what string, nr uintptr, args ...any) stub.Call {
-		return stub.Call{Nr: nr, Args: args, Op: stub.Must, Fail: "archetype-init: failed: " + what + "\n"}
-	}
-	out := []stub.Call{
+func must(what string, nr uintptr, args ...any) stub.Call {
+	return stub.Call{Nr: nr, Args: args, Op: stub.Must, Fail: "archetype-init: failed: " + what + "\n"}
+}
+
+// first are the steps of a node that nobody has used.
+func first(cfg *Config) []stub.Call {
+	return []stub.Call{
 		{Nr: unix.SYS_PRCTL, Args: []any{unix.PR_SET_NAME, "archetype"}, Op: stub.Try},
 		must("hostname", unix.SYS_SETHOSTNAME, cfg.Hostname, len(cfg.Hostname)),
 		must("/proc", unix.SYS_MOUNT, "proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, 0),
 	}
+}
+
+// steps are what only a process inside the node can do for it.
+func steps(cfg *Config) []stub.Call {
+	out := first(cfg)
 	if cfg.Rootless {
 		return out // the kernel refuses what is not the node's own
 	}
@@ -108,7 +121,7 @@ func steps(cfg *Config) []stub.Call {
 func Stub(cfg *Config, idle bool) []stub.Call {
 	out := steps(cfg)
 	if idle {
-		out = waiting(cfg, out)
+		out = waiting(cfg, first(cfg))
 	}
 	return append(out, stub.Call{Nr: unix.SYS_EXECVEAT, Args: []any{programFD, "", 0, 0, unix.AT_EMPTY_PATH},
 		Op: stub.Become, Fail: "archetype-init: failed: the program cannot be started\n"})
@@ -133,13 +146,17 @@ func waiting(cfg *Config, steps []stub.Call) []stub.Call {
 	signals := Signals()
 	mask := unsafe.Slice((*byte)(unsafe.Pointer(&signals)), 8) // the kernel's own set has 64
 	none := make([]byte, 8)
-	polled := []unix.PollFd{{Fd: signalsFD, Events: unix.POLLIN}, {Fd: listenerFD, Events: unix.POLLIN}}
+	polled := []unix.PollFd{{Fd: signalsFD, Events: unix.POLLIN}, {Fd: controlFD, Events: unix.POLLIN}}
 	fds := unsafe.Slice((*byte)(unsafe.Pointer(&polled[0])), 2*unsafe.Sizeof(polled[0]))
 	block := stub.Call{Nr: unix.SYS_RT_SIGPROCMASK, Args: []any{unix.SIG_BLOCK, mask, 0, len(mask)}, Op: stub.Try}
+	const leave = "archetype-init: failed: its own mount namespace\n"
 	return append(append([]stub.Call{block}, steps...), []stub.Call{
 		{Nr: unix.SYS_WRITE, Args: []any{1, text.String(), text.Len()}, Op: stub.Try},
 		{Nr: unix.SYS_PPOLL, Args: []any{fds, 2, 0, 0, 0}, Op: stub.Try},
 		{Op: stub.ExitIf, Args: []any{stub.Part{Of: fds, At: int(unsafe.Offsetof(polled[0].Revents))}}},
 		{Nr: unix.SYS_RT_SIGPROCMASK, Args: []any{unix.SIG_SETMASK, none, 0, len(none)}, Op: stub.Try},
+		// Its view is built anew: from what only looks, nothing can be made.
+		{Nr: unix.SYS_SETNS, Args: []any{machineFD, unix.CLONE_NEWNS}, Op: stub.Must, Fail: leave},
+		{Nr: unix.SYS_UNSHARE, Args: []any{unix.CLONE_NEWNS}, Op: stub.Must, Fail: leave},
 	}...)
 }

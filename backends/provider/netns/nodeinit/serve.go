@@ -18,14 +18,22 @@ import (
 	"golang.org/x/sys/unix"
 
 	"archetype/internal/reap"
+	"archetype/internal/unixsock"
 )
 
-// serve answers connections until the init ends.
-func (n *node) serve(l net.Listener) {
+// serve answers the connections that come over the control socket.
+func (n *node) serve(control *net.UnixConn) {
 	for {
-		c, err := l.Accept()
+		_, f, err := unixsock.Receive(control, make([]byte, 1))
 		if err != nil {
-			return
+			return // the holder has ended
+		}
+		if f == nil {
+			continue
+		}
+		c, err := unixsock.Conn(f)
+		if err != nil {
+			continue
 		}
 		go func() {
 			defer func() { _ = c.Close() }()

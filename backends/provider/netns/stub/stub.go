@@ -48,6 +48,12 @@ const (
 // ErrUnsupported says that stubs do not exist for this processor.
 var ErrUnsupported = errors.New("no stub for this processor")
 
+// Supported reports whether stubs exist for this processor.
+func Supported() bool {
+	code, _ := runner()
+	return code != nil
+}
+
 const (
 	base    = 0x400000 // where it is loaded; fixed, so that the code needs no relocation
 	codeAt  = 0x80     // behind the ELF header and its one program header
