@@ -33,11 +33,11 @@ const patience = 5 * time.Second
 type NS struct {
 	*nsnet.NS
 	Path string
-	t    *testing.T
+	t    testing.TB
 }
 
 // New makes a namespace with its loopback up.
-func New(t *testing.T) *NS {
+func New(t testing.TB) *NS {
 	t.Helper()
 	f, err := unshared()
 	if errors.Is(err, unix.EPERM) {
@@ -293,7 +293,7 @@ func Stream(from, to *NS, address string) error {
 }
 
 // Enter opens a namespace that somebody else made.
-func Enter(t *testing.T, path string) *NS {
+func Enter(t testing.TB, path string) *NS {
 	t.Helper()
 	ns, err := nsnet.Open(path)
 	if err != nil {

@@ -26,6 +26,9 @@ var numbers = []struct {
 	{"deploy", "deploy and destroy of a ring, against the kernel's own floor", (*bench).deploys},
 	{"mininet", "the same against Mininet, per node", (*bench).mininet},
 	{"running", "screen, idle CPU and memory at a whole running lab", (*bench).running},
+	{"hot", "a cable of a running node, cut and joined, by network", (*bench).hot},
+	{"swap", "links that move to another network while frames cross them", (*bench).swaps},
+	{"ovs", "ports of a switch, against ovs-vsctl per port", (*bench).ports},
 	{"frames", "key to frame of the screen alone, by size of the lab", (*bench).frames},
 }
 
