@@ -75,3 +75,26 @@ func BenchmarkStateToFrame(b *testing.B) {
 		}
 	})
 }
+
+// TestFrameBudget bounds what a frame allocates, and how much more a hundred
+// times the nodes may take: what is not on the screen must cost next to nothing.
+func TestFrameBudget(t *testing.T) {
+	const budget = 2500
+	allocs := func(n int) float64 {
+		m := shown(t, ring(n))
+		keys := []tea.KeyPressMsg{{Code: 'j', Text: "j"}, {Code: 'k', Text: "k"}}
+		i := 0
+		return testing.AllocsPerRun(50, func() {
+			m.Update(keys[i%2])
+			m.View()
+			i++
+		})
+	}
+	few, many := allocs(10), allocs(1000)
+	if few > budget {
+		t.Errorf("a frame of 10 nodes makes %.0f allocations, more than %d", few, budget)
+	}
+	if many > 3*few {
+		t.Errorf("a frame of 1000 nodes makes %.0f allocations, one of 10 makes %.0f", many, few)
+	}
+}
