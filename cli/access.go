@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"archetype/backends"
+	"archetype/engine/api"
 	"archetype/internal/attach"
 	"archetype/internal/keys"
 )
@@ -32,7 +32,7 @@ func (a *app) exec() *cobra.Command {
 		},
 		ValidArgsFunction: a.completeLabs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req := backends.ExecRequest{Command: command(args), User: user, Dir: dir, Stdout: os.Stdout, Stderr: os.Stderr}
+			req := api.ExecRequest{Command: command(args), User: user, Dir: dir, Stdout: os.Stdout, Stderr: os.Stderr}
 			if stdin {
 				req.Stdin = os.Stdin
 			}
@@ -70,7 +70,7 @@ func command(args []string) []string {
 }
 
 func (a *app) logs() *cobra.Command {
-	var opt backends.LogOptions
+	var opt api.LogOptions
 	cmd := &cobra.Command{
 		Use:               "logs LAB NODE",
 		Short:             "Show what a node's init and daemons said",

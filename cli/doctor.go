@@ -10,7 +10,6 @@ import (
 	"github.com/charmbracelet/colorprofile"
 	"github.com/spf13/cobra"
 
-	"archetype/backends"
 	"archetype/backends/provider/netns/holder"
 	"archetype/daemon"
 	"archetype/engine/api"
@@ -27,7 +26,7 @@ type finding struct {
 	Reason   string `json:"reason,omitempty"`
 	Fix      string `json:"fix,omitempty"`
 	// Needs is all that it needs of the machine, there or not.
-	Needs []backends.Need `json:"needs,omitempty"`
+	Needs []api.Need `json:"needs,omitempty"`
 	pair  bool
 }
 
@@ -170,10 +169,10 @@ func (a *app) backends(ctx context.Context, embedded *finding) []finding {
 }
 
 // lacking names what only parts of a backend need and is not there.
-func lacking(needs []backends.Need) string {
+func lacking(needs []api.Need) string {
 	var b strings.Builder
 	for _, n := range needs {
-		if n.Optional && !n.OK && n.Sort != backends.NeedPackage {
+		if n.Optional && !n.OK && n.Sort != api.NeedPackage {
 			fmt.Fprintf(&b, "; without %s: %s", n.Name, n.Why)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
-	"archetype/backends"
 	"archetype/engine/api"
 	"archetype/lab"
 )
@@ -247,7 +246,7 @@ func (m *Model) execPrompt() tea.Cmd {
 		}
 		m.say(true, "running in "+node+": "+value)
 		return m.ask("exec in "+node, func(ctx context.Context, e api.Engine) resultMsg {
-			r, err := e.Exec(ctx, name, node, backends.ExecRequest{Command: []string{"/bin/sh", "-c", value}})
+			r, err := e.Exec(ctx, name, node, api.ExecRequest{Command: []string{"/bin/sh", "-c", value}})
 			if err != nil {
 				return resultMsg{err: err}
 			}

@@ -12,7 +12,6 @@ import (
 	"github.com/charmbracelet/x/ansi"
 	"github.com/charmbracelet/x/vt"
 
-	"archetype/backends"
 	"archetype/engine/api"
 	"archetype/lab"
 )
@@ -34,7 +33,7 @@ type console struct {
 	em *vt.Emulator
 
 	io     sync.Mutex // of what follows
-	con    backends.Console
+	con    api.Console
 	cancel func()
 	typed  []byte
 	wake   chan struct{}
@@ -50,7 +49,7 @@ type console struct {
 // consoleMsg says that a console has something new, has opened or has ended.
 type consoleMsg struct {
 	c      *console
-	con    backends.Console
+	con    api.Console
 	cancel func()
 	err    error
 	ended  bool
@@ -151,7 +150,7 @@ func (m *Model) connectConsole(c *console) tea.Cmd {
 		_, _ = c.em.Write([]byte("\x1b[0m\r\n\x1b[2m-- " + c.node + ": console opened again --\x1b[0m\r\n"))
 		c.mu.Unlock()
 	}
-	size := backends.Size{Cols: c.w, Rows: c.h}
+	size := api.Size{Cols: c.w, Rows: c.h}
 	return func() tea.Msg {
 		ctx, cancel := context.WithCancel(parent)
 		con, err := e.Console(ctx, c.lab, c.node, size)
@@ -197,7 +196,7 @@ func (m *Model) consoleEvent(msg consoleMsg) {
 			c.close()
 			return
 		}
-		_ = msg.con.Resize(backends.Size{Cols: c.w, Rows: c.h})
+		_ = msg.con.Resize(api.Size{Cols: c.w, Rows: c.h})
 		go m.guard(func() { c.read(msg.con) })
 	default:
 		c.told.Store(false)
@@ -206,7 +205,7 @@ func (m *Model) consoleEvent(msg consoleMsg) {
 }
 
 // read feeds the emulator; the screen is told once per frame.
-func (c *console) read(con backends.Console) {
+func (c *console) read(con api.Console) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := con.Read(buf)
@@ -257,7 +256,7 @@ func (c *console) resize(w, h int) {
 	con := c.con
 	c.io.Unlock()
 	if con != nil {
-		_ = con.Resize(backends.Size{Cols: w, Rows: h})
+		_ = con.Resize(api.Size{Cols: w, Rows: h})
 	}
 }
 

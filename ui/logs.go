@@ -12,7 +12,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
 
-	"archetype/backends"
+	"archetype/engine/api"
 	"archetype/themes"
 )
 
@@ -88,7 +88,7 @@ func (m *Model) openLogs(node string) tea.Cmd {
 				time.AfterFunc(frameTime, func() { send(logMsg{l}) })
 			}
 		}
-		r, err := e.Logs(ctx, name, node, backends.LogOptions{Lines: keepLog, Follow: true})
+		r, err := e.Logs(ctx, name, node, api.LogOptions{Lines: keepLog, Follow: true})
 		if err == nil {
 			sc := bufio.NewScanner(r)
 			sc.Buffer(nil, 1<<20)

@@ -46,9 +46,9 @@ type Engine interface {
 	SetNetwork(ctx context.Context, req NetworkRequest) (*Job, error)
 	CancelJob(ctx context.Context, id string) error
 
-	Exec(ctx context.Context, labName, node string, req backends.ExecRequest) (backends.ExecResult, error)
-	Console(ctx context.Context, labName, node string, size backends.Size) (backends.Console, error)
-	Logs(ctx context.Context, labName, node string, opt backends.LogOptions) (io.ReadCloser, error)
+	Exec(ctx context.Context, labName, node string, req ExecRequest) (ExecResult, error)
+	Console(ctx context.Context, labName, node string, size Size) (Console, error)
+	Logs(ctx context.Context, labName, node string, opt LogOptions) (io.ReadCloser, error)
 	Stats(ctx context.Context, labName string) ([]NodeStats, error)
 	// Backends says which providers and networks there are, what each and
 	// each pair needs, and whether they are available.
@@ -139,6 +139,19 @@ type NetworkRequest struct {
 	Network string `json:"network"`
 }
 
+// What the engine hands through between its users and the backends.
+type (
+	ExecRequest = backends.ExecRequest
+	ExecResult  = backends.ExecResult
+	Console     = backends.Console
+	Size        = backends.Size
+	LogOptions  = backends.LogOptions
+	Need        = backends.Need
+)
+
+// NeedPackage is the sort of need that a package on the machine meets.
+const NeedPackage = backends.NeedPackage
+
 // Diagnostic is something to say about a file, at a place in it.
 type Diagnostic = lab.Diagnostic
 
@@ -157,7 +170,7 @@ type BackendInfo struct {
 	Type string `json:"type"`
 	backends.Availability
 	// Needs is all that it needs of the machine, there or not.
-	Needs []backends.Need `json:"needs,omitempty"`
+	Needs []Need `json:"needs,omitempty"`
 }
 
 // NodeStats is what a node consumes.
