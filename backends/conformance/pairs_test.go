@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -87,10 +86,14 @@ func newHolder(t *testing.T, rootless bool) (h *holder.Client, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	process, err := os.FindProcess(h.PID()) // a handle: the number may be another's one day
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		_ = syscall.Kill(h.PID(), syscall.SIGKILL)
+		_ = process.Kill()
 		if err := h.Wait(ctx); err != nil {
 			t.Error("the holder did not end: ", err)
 		}

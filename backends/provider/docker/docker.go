@@ -59,7 +59,7 @@ func (p *Provider) connect() (*client.Client, error) {
 }
 
 // patience is how long Docker may take to say that it is there.
-const patience = time.Second
+const patience = 3 * time.Second
 
 // Available asks Docker for its version.
 func (p *Provider) Available(ctx context.Context) backends.Availability {

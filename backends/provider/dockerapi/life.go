@@ -99,7 +99,10 @@ func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 	if err == nil {
 		n.ask()
 		_, err = cli.ContainerRemove(ctx, id, removal)
-		if cerrdefs.IsConflict(err) { // somebody else is removing it
+		switch {
+		case p.cfg.Needed != nil && p.cfg.Needed(err):
+			err = p.removeLater(ctx, cli, id)
+		case cerrdefs.IsConflict(err): // somebody else is removing it
 			err = p.awaitGone(ctx, cli, id)
 		}
 	}
@@ -113,6 +116,22 @@ func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 		return p.fail("management network "+k.Management, p.leave(ctx, cli, k.Management))
 	}
 	return nil
+}
+
+// removeLater removes a container once no other lives in its namespaces: with
+// a whole lab that will be soon.
+func (p *Provider) removeLater(ctx context.Context, cli *client.Client, id string) error {
+	for {
+		_, err := cli.ContainerRemove(ctx, id, removal)
+		if !p.cfg.Needed(err) {
+			return err
+		}
+		select {
+		case <-time.After(glance):
+		case <-ctx.Done():
+			return &wrapped{"other nodes live in its namespaces: remove them first", err, backends.ErrConflict}
+		}
+	}
 }
 
 func (p *Provider) awaitGone(ctx context.Context, cli *client.Client, id string) error {

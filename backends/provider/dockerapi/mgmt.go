@@ -94,6 +94,10 @@ func (p *Provider) ManagementBridge(ctx context.Context, m *lab.Management) (str
 	if len(have) == 0 {
 		return "", fmt.Errorf("management network %s: %w", name, backends.ErrNotFound)
 	}
+	if p.cfg.Bridge != nil {
+		bridge, err := p.cfg.Bridge(ctx, cli, name)
+		return bridge, p.fail("management network "+name, err)
+	}
 	if bridge := have[0].Options["com.docker.network.bridge.name"]; bridge != "" {
 		return bridge, nil
 	}

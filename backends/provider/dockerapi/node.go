@@ -31,6 +31,7 @@ type node struct {
 	starting chan error // where a start of ours waits for the gate, or nil
 	release  chan struct{}
 	asked    bool   // its end was asked for
+	checked  uint64 // boot whose health is being checked
 	started  string // what the engine said last of its start
 	boot     uint64
 }
@@ -157,7 +158,14 @@ func (p *Provider) serve(n *node) error {
 	} else if err != nil {
 		return err
 	}
-	n.server, err = gate.Listen(n.box(), func(pid int, gone <-chan struct{}) error { return n.open(pid, gone) })
+	n.server, err = gate.Listen(n.box(), func(pid int, gone <-chan struct{}) error {
+		if p.cfg.Enter != nil {
+			if err := p.cfg.Enter(pid); err != nil {
+				return err
+			}
+		}
+		return n.open(pid, gone)
+	})
 	return err
 }
 

@@ -108,7 +108,9 @@ func (p *Provider) look(ctx context.Context, cli *client.Client, ref backends.No
 	if err := p.serve(n); err != nil {
 		return backends.NodeStatus{}, err
 	}
-	return n.status(&res.Container), nil
+	st := n.status(&res.Container)
+	p.checkHealth(n, &res.Container, st)
+	return st, nil
 }
 
 func (n *node) status(c *container.InspectResponse) backends.NodeStatus {
@@ -195,23 +197,27 @@ func (p *Provider) Events(ctx context.Context) (<-chan backends.NodeStatus, erro
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	in := cli.Events(ctx, client.EventsListOptions{Filters: f})
+	own := p.follow(ctx)
 	out := make(chan backends.NodeStatus)
 	go func() {
 		defer close(out)
 		defer cancel()
 		for {
+			var st backends.NodeStatus
+			ok := true
 			select {
 			case m := <-in.Messages:
-				st, ok := p.news(ctx, cli, m)
-				if !ok {
-					continue
-				}
-				select {
-				case out <- st:
-				case <-ctx.Done():
-					return
-				}
+				st, ok = p.news(ctx, cli, m)
+			case st = <-own:
 			case <-in.Err: //nolint:errcheck // why it ended does not matter: it is followed again
+				return
+			}
+			if !ok {
+				continue
+			}
+			select {
+			case out <- st:
+			case <-ctx.Done():
 				return
 			}
 		}
@@ -257,7 +263,9 @@ func (p *Provider) news(ctx context.Context, cli *client.Client, m events.Messag
 	if err := p.serve(n); err != nil {
 		return backends.NodeStatus{}, false
 	}
-	return n.status(&res.Container), true
+	st := n.status(&res.Container)
+	p.checkHealth(n, &res.Container, st)
+	return st, true
 }
 
 // vanished is the status of a node whose container is gone.

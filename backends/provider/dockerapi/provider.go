@@ -7,8 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -40,6 +43,18 @@ type Config struct {
 	// Amend, where not nil, adds to a request what the engine needs and what
 	// makes no other node.
 	Amend func(*client.ContainerCreateOptions)
+	// Check, where not nil, runs a container's health check now: the engine does
+	// not do so by itself.
+	Check func(ctx context.Context, cli *client.Client, id string) error
+	// Enter, where not nil, is called with the process that waits at a node's
+	// gate, before its interfaces come and its init begins.
+	Enter func(pid int) error
+	// Needed, where not nil, recognizes that a container cannot be removed while
+	// others live in its namespaces.
+	Needed func(error) bool
+	// Bridge, where not nil, says by which interface of the machine a network
+	// is reached, where that is not told in Docker's way.
+	Bridge func(ctx context.Context, cli *client.Client, network string) (string, error)
 	// Actions are the engine's own names of events, where they are not Docker's.
 	Actions map[events.Action]events.Action
 }
@@ -54,6 +69,11 @@ type Provider struct {
 	nodes  map[backends.NodeRef]*node
 	images map[string]*pull
 	closed bool
+	// followers are those who follow the events, as long as their context.
+	followers map[context.Context]chan backends.NodeStatus
+
+	ctx context.Context // ends with the provider
+	end context.CancelFunc
 
 	gateOnce sync.Mutex
 	gate     string // path of the installed gate
@@ -69,7 +89,10 @@ var (
 
 // New makes the provider. It talks to nobody until it is used.
 func New(cfg Config) *Provider {
-	return &Provider{cfg: cfg, nodes: map[backends.NodeRef]*node{}, images: map[string]*pull{}}
+	p := &Provider{cfg: cfg, nodes: map[backends.NodeRef]*node{}, images: map[string]*pull{},
+		followers: map[context.Context]chan backends.NodeStatus{}}
+	p.ctx, p.end = context.WithCancel(context.Background())
+	return p
 }
 
 // Name is the engine's.
@@ -80,6 +103,7 @@ func (p *Provider) MovesInterfaces() {}
 
 // Close ends what the provider serves. Its nodes go on.
 func (p *Provider) Close() error {
+	p.end()
 	p.mu.Lock()
 	p.closed = true
 	nodes := p.nodes
@@ -122,17 +146,35 @@ func (p *Provider) Forget() {
 	}
 }
 
-// Version asks the engine for its version and that of its API.
+// Version asks the engine for its version and that of its API, and nothing
+// that it would have to ask others for: that takes long where there is much to
+// do.
 func (p *Provider) Version(ctx context.Context) (engine, api string, err error) {
 	cli, err := p.Client()
 	if err != nil {
 		return "", "", err
 	}
-	v, err := cli.ServerVersion(ctx, client.ServerVersionOptions{})
+	res, err := Get(ctx, cli, "/_ping")
 	if err != nil {
 		return "", "", err
 	}
-	return v.Version, cli.ClientVersion(), nil
+	_ = res.Body.Close()
+	_, engine, _ = strings.Cut(res.Header.Get("Server"), "/")
+	engine, _, _ = strings.Cut(engine, " ")
+	return engine, res.Header.Get("Api-Version"), nil
+}
+
+// Get asks the engine for what its client does not know. The caller closes the
+// answer's body.
+func Get(ctx context.Context, cli *client.Client, path string) (*http.Response, error) {
+	dial := cli.Dialer()
+	h := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://engine"+path, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	return h.Do(req)
 }
 
 // installedGate is the path of the program that holds inits back.

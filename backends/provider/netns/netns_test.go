@@ -65,6 +65,10 @@ func newBench(t *testing.T, rootless bool) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	process, err := os.FindProcess(h.PID()) // a handle: the number may be another's one day
+	if err != nil {
+		t.Fatal(err)
+	}
 	b := &bench{T: t, Provider: p, holder: h, dir: dir, kinds: kinds}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -76,7 +80,7 @@ func newBench(t *testing.T, rootless bool) *bench {
 			}
 		}
 		_ = p.Close()
-		_ = syscall.Kill(h.PID(), syscall.SIGKILL)
+		_ = process.Kill()
 		if err := h.Wait(ctx); err != nil {
 			t.Error("the holder did not end: ", err)
 		}

@@ -9,11 +9,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"archetype/internal/osthread"
 )
 
 // Place is where the interfaces of one node are at the moment: a namespace
@@ -149,18 +150,12 @@ func drop(file string) error {
 
 // fresh runs f on a thread in a network namespace of its own.
 func fresh(f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		// The thread is not given back: it ends with the goroutine, and nobody
-		// else can find itself in the wrong namespace.
-		runtime.LockOSThread()
+	return osthread.Discard(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("make a network namespace: %w", err)
-			return
+			return fmt.Errorf("make a network namespace: %w", err)
 		}
-		done <- f()
-	}()
-	return <-done
+		return f()
+	})
 }
 
 // Same reports whether the process is in the namespace where the interfaces

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -42,9 +43,14 @@ var _ backends.Provider = (*Provider)(nil)
 // New makes the provider. Podman need not be there, nor is it asked.
 func New(cfg Config) *Provider {
 	p := &Provider{cfg: cfg}
-	p.Provider = dockerapi.New(dockerapi.Config{Name: "podman", Run: cfg.Run, Labs: cfg.Labs, Program: cfg.Program,
+	c := dockerapi.Config{Name: "podman", Run: cfg.Run, Labs: cfg.Labs, Program: cfg.Program,
 		Connect: p.connect, Explain: explain, LocalNames: localNames, NameTaken: nameTaken, Amend: limits,
-		Actions: map[events.Action]events.Action{"died": events.ActionDie, "remove": events.ActionDestroy}})
+		Enter: freeNetworkSettings, Needed: needed, Bridge: bridge,
+		Actions: map[events.Action]events.Action{"died": events.ActionDie, "remove": events.ActionDestroy}}
+	if !systemd() { // which Podman leaves the health checks to
+		c.Check = check
+	}
+	p.Provider = dockerapi.New(c)
 	return p
 }
 
@@ -74,7 +80,7 @@ func (p *Provider) endpoint() endpoint {
 }
 
 // patience is how long Podman may take to say that it is there.
-const patience = time.Second
+const patience = 3 * time.Second
 
 // Available asks Podman for its version, and whose it is.
 func (p *Provider) Available(ctx context.Context) backends.Availability {
@@ -98,9 +104,7 @@ func (p *Provider) Available(ctx context.Context) backends.Availability {
 	if err != nil {
 		return backends.Availability{Reason: fmt.Sprintf("Podman does not answer at %s: %v", e.host, err), Fix: "start its service (systemctl start podman.socket)"}
 	}
-	if rootless, err := p.rootless(ctx); err != nil {
-		return backends.Availability{Reason: fmt.Sprintf("Podman at %s does not say whether it runs without root: %v", e.host, err), Fix: "start its service anew"}
-	} else if rootless {
+	if rootless(u.Path) {
 		return backends.Availability{Reason: fmt.Sprintf("the Podman at %s is a user's own (rootless): its containers cannot reach the program's folders, nor their links leave that user's namespace", e.host),
 			Fix: "use the system's Podman (systemctl start podman.socket; unix:///run/podman/podman.sock), or the embedded provider (netns), which needs no root"}
 	}
@@ -120,17 +124,24 @@ func reachable(path string) *backends.Availability {
 	}
 }
 
-// rootless reports whether the service belongs to an ordinary user.
-func (p *Provider) rootless(ctx context.Context) (bool, error) {
-	cli, err := p.Client()
+// rootless reports whether the service that listens at the socket belongs to
+// an ordinary user. (Podman would say so too, with much else that takes it
+// seconds to find out.)
+func rootless(socket string) bool {
+	conn, err := net.Dial("unix", socket)
 	if err != nil {
-		return false, err
+		return false // it is asked for more right away
 	}
-	info, err := cli.Info(ctx, client.InfoOptions{})
+	defer conn.Close()
+	raw, err := conn.(*net.UnixConn).SyscallConn()
 	if err != nil {
-		return false, err
+		return false
 	}
-	return slices.Contains(info.Info.SecurityOptions, "name=rootless"), nil
+	var listener *unix.Ucred
+	if err := raw.Control(func(fd uintptr) { listener, _ = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+		return false
+	}
+	return listener != nil && listener.Uid != 0
 }
 
 // localNames are the names under which an image may be on this machine: what
@@ -145,6 +156,11 @@ func localNames(name string) []string {
 
 // nameTaken knows the words of the error, which is an internal one to Podman.
 func nameTaken(err error) bool { return strings.Contains(err.Error(), "name is already in use") }
+
+// needed knows the words of the error, as above.
+func needed(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "has dependent containers")
+}
 
 // limits asks for no more open files and processes than this machine grants:
 // Podman by itself asks for a million and fails where that is too much, and its

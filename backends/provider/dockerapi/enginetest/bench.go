@@ -182,7 +182,8 @@ func (b *bench) exec(ref backends.NodeRef, line string) (int, string) {
 	b.Helper()
 	res, err := b.Exec(b.Context(), ref, backends.ExecRequest{Command: []string{"sh", "-c", line}})
 	if err != nil {
-		b.Fatal(err)
+		st, _ := b.status(ref)
+		b.Fatalf("%s: %v; it is %+v", line, err, st)
 	}
 	return res.Code, string(res.Stdout) + string(res.Stderr)
 }
@@ -253,7 +254,8 @@ func (b *bench) said(ref backends.NodeRef, opt backends.LogOptions, line string)
 			return
 		}
 	}
-	b.Fatalf("%s never said %q; it said\n%s", ref, line, all.String())
+	st, _ := b.status(ref)
+	b.Fatalf("%s never said %q; it is %+v and said\n%s", ref, line, st, all.String())
 }
 
 // named is the engine's own name for a node.

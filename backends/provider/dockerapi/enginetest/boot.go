@@ -1,6 +1,8 @@
 package enginetest
 
 import (
+	"io"
+
 	"github.com/moby/moby/client"
 
 	"archetype/backends"
@@ -101,4 +103,53 @@ func aContainerThatStartsWhileNobodyServesWaits(b *bench) {
 		b.Fatal("the next provider does not find it")
 	}
 	b.booted(dev, peer)
+}
+
+// countsOnce is the init of a stand-in for cEOS, which counts its ports once.
+const countsOnce = `#!/bin/sh
+echo "ports: $(ls -d /sys/class/net/eth[1-9]* | wc -l)"
+exec sleep 1000
+`
+
+// ceosCountsItsPorts: the kind's own entry point, environment and script, as
+// the data file has them, around a stand-in for the vendor's image. The script
+// never has to wait.
+func ceosCountsItsPorts(b *bench) {
+	err := b.d.Import(b.Context(), "ceos-stand-in:1", map[string]string{"/sbin/init": countsOnce, "/bin/bash": "#!/bin/sh\nexec sh \"$@\"\n"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	no := false // this machine may not grant it
+	x := b.kindConfig("ceos", "dev", func(c *backends.NodeConfig) {
+		c.Node.Image, c.Node.Container.Privileged = "ceos-stand-in:1", &no
+	}, "eth1", "eth2")
+	y := b.config("peer", cmd("exec sleep 1000"), "eth1", "eth2")
+	b.create(x)
+	b.create(y)
+	b.cable(x, y, "eth1")
+	b.cable(x, y, "eth2")
+	counted := func() {
+		b.Helper()
+		b.said(x.Ref, backends.LogOptions{Boot: true}, "ports: 2")
+		r, err := b.Logs(b.Context(), x.Ref, backends.LogOptions{Boot: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer r.Close()
+		if all, err := io.ReadAll(r); err != nil || string(all) != "interfaces: 2 of 2\nports: 2\n" {
+			b.Errorf("it said %q, %v", all, err)
+		}
+	}
+	b.start(x.Ref)
+	counted()
+	if err := b.Stop(b.Context(), x.Ref, 0); err != nil {
+		b.Fatal(err)
+	}
+	b.start(x.Ref)
+	counted()
+	none := 0
+	if _, err := b.cli.ContainerRestart(b.Context(), named(x.Ref), client.ContainerRestartOptions{Timeout: &none}); err != nil {
+		b.Fatal(err)
+	}
+	counted()
 }

@@ -36,7 +36,8 @@ type Kind struct {
 	// Missing says what this machine lacks to run the engine, or nothing.
 	Missing func() string
 	// Command runs the engine, with all that it keeps in the folder, at the
-	// endpoint. Its SysProcAttr may ask for namespaces.
+	// endpoint. Its SysProcAttr may ask for namespaces, its Env for variables
+	// beside those of the tests.
 	Command func(dir, host string) *exec.Cmd
 	// Dissolve, where not nil, is called before the engine is told to end, and
 	// Ended, where not nil, when it has: of what it leaves on the machine.
@@ -121,7 +122,7 @@ func (e *Engine) Start(ctx context.Context) error {
 // the thread, should the tests be killed.
 func (e *Engine) launch(log *os.File) error {
 	cmd := e.Command(e.Dir, e.Host)
-	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	cmd.Env = append(append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin"), cmd.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -264,11 +265,15 @@ func remove(t testing.TB, p Provider) {
 	if err != nil {
 		t.Error(err)
 	}
-	for _, n := range list {
-		if err := p.Remove(ctx, n.Ref); err != nil {
-			t.Error(err)
-		}
+	var wg sync.WaitGroup
+	for _, n := range list { // at once: some may have to wait for others
+		wg.Go(func() {
+			if err := p.Remove(ctx, n.Ref); err != nil {
+				t.Error(err)
+			}
+		})
 	}
+	wg.Wait()
 	if err := p.Close(); err != nil {
 		t.Error(err)
 	}

@@ -6,6 +6,10 @@ import "testing"
 // the tests are those of the cases below that of t.
 func Run(t *testing.T, s *Shared) {
 	e := s.Get(t)
+	t.Run("engine-stopped-and-started", func(t *testing.T) {
+		t.Parallel()
+		engineRestart(newBench(t, Own(t, s.Kind)))
+	})
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -34,4 +38,14 @@ var cases = []struct {
 	{"stats", stats},
 	{"kinds-are-told-of-their-interfaces", kindsAreToldOfTheirInterfaces},
 	{"missing-image", missingImage},
+	{"pull-policies", pullPolicies},
+	{"image-files", imageFiles},
+	{"stand-in-for-ceos", ceosCountsItsPorts},
+	{"killed-and-removed-while-nobody-looks", killedAndRemovedUnseen},
+	{"health", health},
+	{"every-field", everyField},
+	{"users", users},
+	{"shared-namespaces", sharedNamespaces},
+	{"management-network", management},
+	{"management-network-of-somebody-else", foreignManagement},
 }

@@ -73,6 +73,10 @@ func command(dir, host string) *exec.Cmd {
 		"--tmpdir", dir+"/tmp", "--network-config-dir", dir+"/networks", "--cgroup-manager", "cgroupfs",
 		"--events-backend", "file", "system", "service", "--time=0", host)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	registries := dir + "/registries.conf"
+	if os.WriteFile(registries, []byte("[[registry]]\nlocation = \""+enginetest.RegistryAddress+"\"\ninsecure = true\n"), 0o600) == nil {
+		cmd.Env = []string{"CONTAINERS_REGISTRIES_CONF=" + registries}
+	}
 	return cmd
 }
 

@@ -1,0 +1,130 @@
+package enginetest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"archetype/backends"
+	"archetype/lab"
+)
+
+// managed puts a node into a management network of the case's own.
+func (b *bench) managed(name string, m *lab.Management, v4, v6 string) backends.NodeConfig {
+	return b.config(name, func(c *backends.NodeConfig) {
+		cmd("exec sleep 1000")(c)
+		c.Management = m
+		d := &c.Node.Container
+		d.NetworkMode, d.ManagementIPv4, d.ManagementIPv6 = "", v4, v6
+	})
+}
+
+// management: the network is made as the file says, the nodes have their
+// addresses in it and reach each other and the machine, over restarts too; it
+// goes with the last node.
+func management(b *bench) {
+	m := &lab.Management{Network: "mgmt-" + b.lab, Bridge: "br-" + b.lab, IPv4Subnet: "172.31.200.0/24", IPv6Subnet: "fd31:200::/64",
+		IPv4Gateway: "172.31.200.77", MTU: 1400}
+	if _, err := b.ManagementBridge(b.Context(), m); !errors.Is(err, backends.ErrNotFound) {
+		b.Fatalf("before there is one: %v", err)
+	}
+	x := b.managed("a", m, "172.31.200.10", "fd31:200::10")
+	y := b.managed("b", m, "", "")
+	b.run(x)
+	b.run(y)
+	bridge, err := b.ManagementBridge(b.Context(), m)
+	if err != nil || bridge != m.Bridge {
+		b.Fatalf("bridge %q, %v", bridge, err)
+	}
+	onMachine, err := net.InterfaceByName(bridge)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if addrs, _ := onMachine.Addrs(); !strings.Contains(fmt.Sprint(addrs), "172.31.200.77/24") {
+		b.Errorf("the machine has %v there", addrs)
+	}
+	first, _ := b.status(x.Ref)
+	if first.ManagementIPv4 != "172.31.200.10" || first.ManagementIPv6 != "fd31:200::10" {
+		b.Errorf("the addresses of the file became %s and %s", first.ManagementIPv4, first.ManagementIPv6)
+	}
+	other, _ := b.status(y.Ref)
+	for subnet, got := range map[string]string{m.IPv4Subnet: other.ManagementIPv4, m.IPv6Subnet: other.ManagementIPv6} {
+		if a, err := netip.ParseAddr(got); err != nil || !netip.MustParsePrefix(subnet).Contains(a) {
+			b.Errorf("address %q is not of %s", got, subnet)
+		}
+	}
+	if mtu := strings.TrimSpace(b.must(x.Ref, "cat /sys/class/net/eth0/mtu")); mtu != "1400" {
+		b.Errorf("MTU %s", mtu)
+	}
+	reach := func() {
+		b.Helper()
+		b.eventually("node b reaches node a", func() bool { // which may have another MAC than before
+			code, _ := b.exec(y.Ref, "ping -c1 -W1 172.31.200.10 && ping -6 -c1 -W1 fd31:200::10")
+			return code == 0
+		})
+		b.eventually("the machine reaches node a", func() bool {
+			return exec.Command(StaticBusybox(), "ping", "-c1", "-W1", "172.31.200.10").Run() == nil
+		})
+	}
+	reach()
+	if err := errors.Join(b.Stop(b.Context(), x.Ref, 0), b.Start(b.Context(), x.Ref)); err != nil {
+		b.Fatal(err)
+	}
+	if again, _ := b.status(x.Ref); again.ManagementIPv4 != first.ManagementIPv4 {
+		b.Errorf("after a restart %s is %s", first.ManagementIPv4, again.ManagementIPv4)
+	}
+	reach()
+	if err := b.Remove(b.Context(), x.Ref); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := b.ManagementBridge(b.Context(), m); err != nil {
+		b.Errorf("it went while node b was in it: %v", err)
+	}
+	if err := b.Remove(b.Context(), y.Ref); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := b.ManagementBridge(b.Context(), m); !errors.Is(err, backends.ErrNotFound) {
+		b.Errorf("after the last node: %v", err)
+	}
+	if _, err := net.InterfaceByName(bridge); err == nil {
+		b.Errorf("the machine still has %s", bridge)
+	}
+}
+
+// foreignManagement: a network that was there before is used, and stays.
+func foreignManagement(b *bench) {
+	name := "own-" + b.lab
+	res, err := b.cli.NetworkCreate(b.Context(), name, client.NetworkCreateOptions{Driver: "bridge"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if _, err := b.cli.NetworkRemove(b.Context(), res.ID, client.NetworkRemoveOptions{}); err != nil {
+			b.Error("the network that was there before: ", err)
+		}
+	}()
+	ref := b.run(b.managed("a", &lab.Management{Network: name}, "", ""))
+	if st, _ := b.status(ref); st.ManagementIPv4 == "" {
+		b.Errorf("the node is not in it: %+v", st)
+	}
+	if err := b.Remove(b.Context(), ref); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// eventually looks until something is so: for what has no event to wait for.
+func (b *bench) eventually(what string, so func() bool) {
+	b.Helper()
+	for end := time.Now().Add(short); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if so() {
+			return
+		}
+	}
+	b.Fatal("in vain was waited until ", what)
+}
