@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"archetype/backends/provider/gate"
 	"archetype/backends/provider/netns/applets"
 	"archetype/backends/provider/netns/holder"
 	"archetype/backends/provider/netns/nodeinit"
@@ -14,10 +13,6 @@ import (
 )
 
 func main() {
-	// In a container, it comes before the container's own init.
-	if filepath.Base(os.Args[0]) == gate.Program {
-		os.Exit(gate.Main(os.Args[1:]))
-	}
 	// In a node, it goes by the names of tools that the machine may lack.
 	if name := filepath.Base(os.Args[0]); slices.Contains(applets.Names(), name) {
 		os.Exit(applets.Main(name, os.Args[1:]))

@@ -23,7 +23,6 @@ type Config struct {
 	Host     string // endpoint; empty: as Docker's own command line finds it
 	Run      string // folder for sockets and namespaces
 	Labs     string // folder of the nodes' own folders
-	Program  string // started in containers before their init; empty: this program
 	Rootless bool   // links cannot be made: see Available
 }
 
@@ -38,7 +37,7 @@ var _ backends.Provider = (*Provider)(nil)
 // New makes the provider. Docker need not be there, nor is it asked.
 func New(cfg Config) *Provider {
 	p := &Provider{cfg: cfg}
-	p.Provider = dockerapi.New(dockerapi.Config{Name: "docker", Run: cfg.Run, Labs: cfg.Labs, Program: cfg.Program,
+	p.Provider = dockerapi.New(dockerapi.Config{Name: "docker", Run: cfg.Run, Labs: cfg.Labs,
 		Connect: p.connect, Explain: explain})
 	return p
 }

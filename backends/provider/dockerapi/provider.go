@@ -30,8 +30,6 @@ type Config struct {
 	Connect func() (*client.Client, error)
 	Run     string // folder for sockets and namespaces: private, on a local file system
 	Labs    string // folder of the nodes' own folders
-	// Program is started in containers before their own init; empty: this one.
-	Program string
 	// Explain, where not nil, adds advice to what the engine says.
 	Explain func(error) error
 	// LocalNames, where not nil, gives other names under which an image may be
@@ -186,14 +184,7 @@ func (p *Provider) installedGate() (string, error) {
 			return p.gate, nil
 		}
 	}
-	program := p.cfg.Program
-	if program == "" {
-		var err error
-		if program, err = os.Executable(); err != nil {
-			return "", err
-		}
-	}
-	path, err := gate.Install(program, filepath.Join(p.cfg.Run, "gate"))
+	path, err := gate.Install(filepath.Join(p.cfg.Run, "gate"))
 	if err != nil {
 		return "", fmt.Errorf("%w (%w)", err, backends.ErrUnavailable)
 	}

@@ -90,14 +90,19 @@ func (s *Server) serve(c *net.UnixConn, open func(int, <-chan struct{}) error) {
 		_, _ = c.Read(make([]byte, 1)) // ends when either side hangs up
 		close(gone)
 	}()
-	answer := answerGo
-	if err := open(pid, gone); err != nil {
-		if errors.Is(err, net.ErrClosed) {
-			return // the gate asks the next engine
-		}
-		answer = answerFail + strings.ReplaceAll(err.Error(), "\n", " ")
+	code, text := byte(codeFailed), ""
+	if err := open(pid, gone); err == nil {
+		code, text = look(pid)
+	} else if errors.Is(err, net.ErrClosed) {
+		return // the gate asks the next engine
+	} else {
+		text = err.Error()
 	}
-	_, _ = c.Write([]byte(answer + "\n"))
+	if code != codeGo {
+		text = "archetype: " + strings.ReplaceAll(text, "\n", " ")
+		text = text[:min(len(text), maxAnswer-3)] + "\n"
+	}
+	_, _ = c.Write(append([]byte{code}, text...))
 }
 
 // initOf is the process at the other end, which must be the first of a PID

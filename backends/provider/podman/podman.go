@@ -28,7 +28,6 @@ type Config struct {
 	Host     string // endpoint; empty: as Podman's own command line finds it
 	Run      string // folder for sockets and namespaces
 	Labs     string // folder of the nodes' own folders
-	Program  string // started in containers before their init; empty: this program
 	Rootless bool   // links cannot be made: see Available
 }
 
@@ -43,7 +42,7 @@ var _ backends.Provider = (*Provider)(nil)
 // New makes the provider. Podman need not be there, nor is it asked.
 func New(cfg Config) *Provider {
 	p := &Provider{cfg: cfg}
-	c := dockerapi.Config{Name: "podman", Run: cfg.Run, Labs: cfg.Labs, Program: cfg.Program,
+	c := dockerapi.Config{Name: "podman", Run: cfg.Run, Labs: cfg.Labs,
 		Connect: p.connect, Explain: explain, LocalNames: localNames, NameTaken: nameTaken, Amend: limits,
 		Enter: freeNetworkSettings, Needed: needed, Bridge: bridge,
 		Actions: map[events.Action]events.Action{"died": events.ActionDie, "remove": events.ActionDestroy}}

@@ -19,8 +19,8 @@ const Image = enginetest.Image
 // Kind is Docker.
 var Kind = enginetest.Kind{
 	Name: "docker", Missing: missing, Command: command, Ended: unmount,
-	New: func(host, run, labs, gate string) enginetest.Provider {
-		return docker.New(docker.Config{Host: host, Run: run, Labs: labs, Program: gate})
+	New: func(host, run, labs string) enginetest.Provider {
+		return docker.New(docker.Config{Host: host, Run: run, Labs: labs})
 	},
 }
 

@@ -1,7 +1,9 @@
 package enginetest
 
 import (
+	"errors"
 	"io"
+	"strings"
 
 	"github.com/moby/moby/client"
 
@@ -152,4 +154,34 @@ func ceosCountsItsPorts(b *bench) {
 		b.Fatal(err)
 	}
 	counted()
+}
+
+// whatCannotBeStarted: the node says why, and ends as the engine itself would
+// have had it end.
+func whatCannotBeStarted(b *bench) {
+	err := b.d.Import(b.Context(), "broken:1", map[string]string{"/sbin/lost": "#!/no/such/shell\n", "/etc/plain": "text"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range []struct{ name, command, why, code string }{
+		{"a", "nosuch", "cannot start nosuch (in PATH /bin:/sbin): no such file or directory", "code 127"},
+		{"b", "/etc/plain", "cannot start /etc/plain: permission denied", "code 126"},
+		{"c", "/etc", "cannot start /etc: is a directory", "code 126"},
+		{"d", "lost", "its interpreter is missing", "code 126"},
+	} {
+		ref := b.create(b.config(c.name, func(n *backends.NodeConfig) { n.Node.Image, n.Node.Cmd = "broken:1", c.command }))
+		_ = b.Start(b.Context(), ref) // it may have begun when it ends
+		st := b.event("its end", ref, func(st backends.NodeStatus) bool { return !st.Running && st.ExitReason != "" })
+		if !strings.Contains(st.ExitReason, c.code) {
+			b.Errorf("%s: it ended as %q", c.command, st.ExitReason)
+		}
+		r, err := b.Logs(b.Context(), ref, backends.LogOptions{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		all, err := io.ReadAll(r)
+		if err := errors.Join(err, r.Close()); err != nil || !strings.Contains(string(all), c.why) {
+			b.Errorf("%s: it said %q, %v", c.command, all, err)
+		}
+	}
 }

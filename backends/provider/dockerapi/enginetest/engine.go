@@ -42,15 +42,14 @@ type Kind struct {
 	// Dissolve, where not nil, is called before the engine is told to end, and
 	// Ended, where not nil, when it has: of what it leaves on the machine.
 	Dissolve, Ended func(*Engine)
-	// New makes the provider: its endpoint, its folders, its gate.
-	New func(host, run, labs, gate string) Provider
+	// New makes the provider, given its endpoint and folders.
+	New func(host, run, labs string) Provider
 }
 
 // Engine is a private container engine.
 type Engine struct {
 	Kind
 	Host string // its endpoint
-	Gate string // a program to start in its containers
 	Dir  string // with all that it keeps
 
 	cmd *exec.Cmd
@@ -66,17 +65,12 @@ func start(k Kind) (_ *Engine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{Kind: k, Host: "unix://" + dir + "/s", Dir: dir, Gate: filepath.Join(dir, "gate"), folders: map[Provider]string{}}
+	e := &Engine{Kind: k, Host: "unix://" + dir + "/s", Dir: dir, folders: map[Provider]string{}}
 	defer func() {
 		if err != nil {
 			e.close()
 		}
 	}()
-	build := exec.Command("go", "build", "-trimpath", "-o", e.Gate, "archetype/backends/provider/dockerapi/enginetest/gate")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the gate: %w: %s", err, out)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), short)
 	defer cancel()
 	if err := e.Start(ctx); err != nil {
@@ -246,7 +240,7 @@ func (e *Engine) Again(t testing.TB, p Provider) Provider {
 }
 
 func (e *Engine) provider(t testing.TB, dir string) Provider {
-	p := e.New(e.Host, filepath.Join(dir, "run"), filepath.Join(dir, "labs"), e.Gate)
+	p := e.New(e.Host, filepath.Join(dir, "run"), filepath.Join(dir, "labs"))
 	e.mu.Lock()
 	e.folders[p] = dir
 	e.mu.Unlock()

@@ -40,6 +40,7 @@ var cases = []struct {
 	{"missing-image", missingImage},
 	{"pull-policies", pullPolicies},
 	{"image-files", imageFiles},
+	{"what-cannot-be-started", whatCannotBeStarted},
 	{"stand-in-for-ceos", ceosCountsItsPorts},
 	{"killed-and-removed-while-nobody-looks", killedAndRemovedUnseen},
 	{"health", health},

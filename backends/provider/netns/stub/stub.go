@@ -107,11 +107,29 @@ func Image(calls []Call) ([]byte, error) {
 			binary.LittleEndian.PutUint64(img[tableAt+i*record+8*j:], w)
 		}
 	}
-	header(img, machine)
+	header(img, len(img), machine)
 	return img, nil
 }
 
-func header(img []byte, machine uint16) {
+// Where code that Executable wraps begins, in the file and in memory.
+const (
+	CodeAt = codeAt
+	Base   = base
+)
+
+// Executable makes an executable of what is behind CodeAt in the image, for
+// this machine's processor. It is loaded at Base, with memory up to the size
+// given, in bytes, and begins at CodeAt.
+func Executable(img []byte, memory int) error {
+	code, machine := runner()
+	if code == nil {
+		return ErrUnsupported
+	}
+	header(img, memory, machine)
+	return nil
+}
+
+func header(img []byte, memory int, machine uint16) {
 	le := binary.LittleEndian
 	copy(img, "\x7fELF\x02\x01\x01")
 	le.PutUint16(img[16:], 2) // executable
@@ -128,7 +146,7 @@ func header(img []byte, machine uint16) {
 	le.PutUint64(p[16:], base)
 	le.PutUint64(p[24:], base)
 	le.PutUint64(p[32:], uint64(len(img)))
-	le.PutUint64(p[40:], uint64(len(img)))
+	le.PutUint64(p[40:], uint64(memory))
 	le.PutUint64(p[48:], 0x1000)
 }
 

@@ -25,8 +25,8 @@ const Image = enginetest.Image
 // Kind is Podman.
 var Kind = enginetest.Kind{
 	Name: "podman", Missing: missing, Command: command, Dissolve: clear, Ended: killLeftovers,
-	New: func(host, run, labs, gate string) enginetest.Provider {
-		return podman.New(podman.Config{Host: host, Run: run, Labs: labs, Program: gate})
+	New: func(host, run, labs string) enginetest.Provider {
+		return podman.New(podman.Config{Host: host, Run: run, Labs: labs})
 	},
 }
 
