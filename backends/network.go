@@ -47,6 +47,14 @@ type Tagger interface {
 	Tag(l Link) int
 }
 
+// Batcher is implemented by networks that carry out as one what is asked of
+// them at once: a call mostly waits, and the more calls there are, the less
+// each of them costs.
+type Batcher interface {
+	// Batches has no use but to tell such a network from others.
+	Batches()
+}
+
 // Impairer is implemented by networks that can make a link worse than a cable.
 type Impairer interface {
 	// Impair gives each direction of a connected link the impairment that

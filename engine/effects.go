@@ -28,16 +28,27 @@ func (c *controller) carryOut(ef *effect) {
 		cancel()
 	})
 	ef.more = func() { t.Reset(effectTimeout) }
-	run := c.prepare(ef)
+	run, slots := c.prepare(ef), c.slots(ef)
 	go func() {
 		defer cancel()
-		err := c.e.limit(ctx, func() error { return run(ctx) })
+		err := limit(ctx, slots, func() error { return run(ctx) })
 		t.Stop()
 		if err != nil && late.Load() { // not withdrawn: it took too long
 			err = fmt.Errorf("%s took longer than %s: %s", ef.verb, effectTimeout, err) //nolint:errorlint // that its context ended is not to be told from a withdrawal
 		}
 		c.post(func(c *controller) { c.ended(ef, err) })
 	}()
+}
+
+// slots are those that an effect waits for.
+func (c *controller) slots(ef *effect) chan struct{} {
+	if ef.link != nil {
+		n, _ := c.e.opt.Backends.Network(ef.link.network(c))
+		if _, ok := n.(backends.Batcher); ok {
+			return c.e.batched
+		}
+	}
+	return c.e.slots
 }
 
 // making shows how far the making of a node has come; what tells is no stall.

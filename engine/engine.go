@@ -55,6 +55,7 @@ type Engine struct {
 	chosen  atomic.Pointer[Defaults]
 	persist *persister
 	slots   chan struct{}
+	batched chan struct{} // slots for what networks carry out together
 	wg      sync.WaitGroup
 
 	mu   sync.Mutex // guards labs, and keeps a lab from being made twice
@@ -78,7 +79,7 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	e := &Engine{opt: opt, log: opt.Log, now: opt.Now, ctx: ctx, cancel: cancel,
 		hub: newHub(), labs: map[string]*controller{},
-		slots: make(chan struct{}, max(16, 8*runtime.NumCPU()))}
+		slots: make(chan struct{}, max(16, 8*runtime.NumCPU())), batched: make(chan struct{}, 128)}
 	e.persist = newPersister(opt.Store, opt.Log, func(err error) {
 		e.publishEvents([]*api.Event{{Seq: e.nextEvent(), Time: e.now(), Level: api.LevelError,
 			Text: "state could not be saved: " + reason(err)}})
@@ -169,14 +170,14 @@ func (e *Engine) reloadDefaults() []lab.Diagnostic {
 func (e *Engine) nextEvent() uint64 { return e.events.Add(1) }
 func (e *Engine) nextJob() string   { return fmt.Sprintf("j%d", e.jobs.Add(1)) }
 
-// limit runs f when there is room for one more effect.
-func (e *Engine) limit(ctx context.Context, f func() error) error {
+// limit runs f when there is room for one more effect of its sort.
+func limit(ctx context.Context, slots chan struct{}, f func() error) error {
 	select {
-	case e.slots <- struct{}{}:
+	case slots <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer func() { <-e.slots }()
+	defer func() { <-slots }()
 	return f()
 }
 

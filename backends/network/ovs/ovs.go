@@ -105,6 +105,7 @@ func keyOf(l backends.Link) key { return key{l.Lab, l.ID()} }
 var (
 	_ backends.Network  = (*Network)(nil)
 	_ backends.Tagger   = (*Network)(nil)
+	_ backends.Batcher  = (*Network)(nil)
 	_ backends.Impairer = (*Network)(nil)
 	_ backends.Handover = (*Network)(nil)
 )
@@ -141,6 +142,10 @@ func (n *Network) Close() error {
 	n.cancel()
 	return nil
 }
+
+// Batches: calls that come together share a transaction, and the switch
+// settles all that is in one at once.
+func (n *Network) Batches() {}
 
 // Name is "ovs".
 func (n *Network) Name() string { return "ovs" }
