@@ -22,17 +22,8 @@ const trimSlack = 256
 // PutJob stores a job. Its verb and state must exist and its state must be
 // one step from the stored one.
 func (t *Tx) PutJob(r Job) error {
-	if err := checkKey("job", r.ID); err != nil {
+	if err := checkJob(r); err != nil {
 		return err
-	}
-	if !r.Verb.Valid() {
-		return refuse("job", r.ID, ConstraintValue, &lab.InvalidStateError{What: "job verb", State: string(r.Verb)})
-	}
-	if !r.State.Valid() {
-		return refuse("job", r.ID, ConstraintValue, &lab.InvalidStateError{What: "job", State: string(r.State)})
-	}
-	if r.Done < 0 || r.Total < 0 {
-		return refuse("job", r.ID, ConstraintValue, fmt.Errorf("progress %d of %d", r.Done, r.Total))
 	}
 	jobs := t.tx.Bucket(bucketJobs)
 	k, known, err := t.jobKey(r)
@@ -54,6 +45,23 @@ func (t *Tx) PutJob(r Job) error {
 		return err
 	}
 	return t.trimJobs()
+}
+
+// checkJob says what a job cannot be, whatever was stored before.
+func checkJob(r Job) error {
+	if err := checkKey("job", r.ID); err != nil {
+		return err
+	}
+	if !r.Verb.Valid() {
+		return refuse("job", r.ID, ConstraintValue, &lab.InvalidStateError{What: "job verb", State: string(r.Verb)})
+	}
+	if !r.State.Valid() {
+		return refuse("job", r.ID, ConstraintValue, &lab.InvalidStateError{What: "job", State: string(r.State)})
+	}
+	if r.Done < 0 || r.Total < 0 {
+		return refuse("job", r.ID, ConstraintValue, fmt.Errorf("progress %d of %d", r.Done, r.Total))
+	}
+	return nil
 }
 
 // jobKey returns the key under which a job is stored, made now if it is new.

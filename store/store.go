@@ -16,7 +16,7 @@ import (
 
 // schema is the version of the records' form. Raised when an older program
 // could misread what this one writes.
-const schema = 1
+const schema = 2
 
 const lockTimeout = 500 * time.Millisecond
 
@@ -37,10 +37,17 @@ type Options struct {
 	// NoSync leaves writing to the disk to the kernel: faster, and a crash of
 	// the machine may lose or damage the file.
 	NoSync bool
+	// Fault, where not nil, is asked before each transaction that writes
+	// ("begin") and before it is kept ("commit"): an error stands for what a
+	// disk that is full or broken would say. For simulations.
+	Fault func(point string) error
 }
 
 // Store is an open database. Its methods may be called from any goroutine.
-type Store struct{ db *bolt.DB }
+type Store struct {
+	db    *bolt.DB
+	fault func(point string) error
+}
 
 // Open opens the database at path or makes a new one, with folders that only
 // the user can enter. Errors are ErrLocked, ErrNewer, ErrCorrupt or those of
@@ -81,7 +88,7 @@ func Open(path string, opt Options) (s *Store, err error) {
 		}
 		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 	}
-	s = &Store{db: db}
+	s = &Store{db: db, fault: opt.Fault}
 	if err := s.prepare(path); err != nil {
 		_ = db.Close()
 		release(file)
@@ -107,6 +114,7 @@ func (s *Store) prepare(path string) (err error) {
 			err = fmt.Errorf("%w: %s: %v", ErrCorrupt, path, r)
 		}
 	}()
+	from := uint64(schema) // a new file has nothing to be brought forward
 	err = s.db.View(func(tx *bolt.Tx) error {
 		// Read every page once. bbolt's own check would do more, but panics
 		// in a goroutine of its own on some damage.
@@ -123,8 +131,11 @@ func (s *Store) prepare(path string) (err error) {
 			if len(v) != sealSize+8 {
 				return fmt.Errorf("%w: %s: no schema version", ErrCorrupt, path)
 			}
-			if n := binary.BigEndian.Uint64(v[sealSize:]); n > schema {
-				return fmt.Errorf("%w: %s has schema %d, this program knows %d", ErrNewer, path, n, schema)
+			if from = binary.BigEndian.Uint64(v[sealSize:]); from > schema {
+				return fmt.Errorf("%w: %s has schema %d, this program knows %d", ErrNewer, path, from, schema)
+			}
+			if from < 1 {
+				return fmt.Errorf("%w: %s: schema %d", ErrCorrupt, path, from)
 			}
 		}
 		return nil
@@ -139,6 +150,9 @@ func (s *Store) prepare(path string) (err error) {
 				return err
 			}
 		}
+		if err := migrate(tx, from); err != nil {
+			return fmt.Errorf("%s could not be brought from schema %d to %d: %w", path, from, schema, err)
+		}
 		return tx.Bucket(bucketMeta).Put(keySchema, seal(keySchema, number(schema)))
 	})
 }
@@ -149,7 +163,18 @@ func (s *Store) Close() error { return s.db.Close() }
 // Update runs fn in a transaction that is kept whole or not at all: with an
 // error of fn, nothing of it is stored.
 func (s *Store) Update(fn func(*Tx) error) error {
-	return s.db.Update(func(tx *bolt.Tx) error { return fn(&Tx{tx}) })
+	if s.fault == nil {
+		return s.db.Update(func(tx *bolt.Tx) error { return fn(&Tx{tx}) })
+	}
+	if err := s.fault("begin"); err != nil {
+		return err
+	}
+	return s.db.Update(func(tx *bolt.Tx) error {
+		if err := fn(&Tx{tx}); err != nil {
+			return err
+		}
+		return s.fault("commit")
+	})
 }
 
 // View runs fn over one consistent state.

@@ -116,6 +116,23 @@ func (t *Tx) DeleteLab(name string) error {
 // PutNode stores a node. Its states must exist, its lab must be stored, and
 // its actual state must be one step from the stored one.
 func (t *Tx) PutNode(r Node) error {
+	if err := t.checkNode(r); err != nil {
+		return err
+	}
+	old, ok, err := get[Node](t.nodes(), key(r.Lab, r.Name))
+	if err != nil {
+		return err
+	}
+	if ok {
+		if err := old.Actual.CheckTransition(r.Actual); err != nil {
+			return refuse("node", r.Lab+"/"+r.Name, ConstraintTransition, err)
+		}
+	}
+	return put(t.nodes(), key(r.Lab, r.Name), r)
+}
+
+// checkNode says what a node cannot be, whatever was stored before.
+func (t *Tx) checkNode(r Node) error {
 	id := r.Lab + "/" + r.Name
 	if err := checkKey("node", r.Lab, r.Name); err != nil {
 		return err
@@ -132,16 +149,7 @@ func (t *Tx) PutNode(r Node) error {
 	if t.labs().Get(key(r.Lab)) == nil {
 		return refuse("node", id, ConstraintReference, fmt.Errorf("no lab %q", r.Lab))
 	}
-	old, ok, err := get[Node](t.nodes(), key(r.Lab, r.Name))
-	if err != nil {
-		return err
-	}
-	if ok {
-		if err := old.Actual.CheckTransition(r.Actual); err != nil {
-			return refuse("node", id, ConstraintTransition, err)
-		}
-	}
-	return put(t.nodes(), key(r.Lab, r.Name), r)
+	return nil
 }
 
 // Node returns one node; ok is false when there is none of that name.
@@ -166,29 +174,12 @@ func (t *Tx) DeleteNode(labName, name string) error {
 // its actual state must be one step from the stored one, and no other link
 // may use its interfaces.
 func (t *Tx) PutLink(r Link) error {
-	id := r.Lab + "/" + r.A.String() + "/" + r.B.String()
-	if err := checkKey("link", r.Lab, r.A.Node, r.A.Interface, r.B.Node, r.B.Interface); err != nil {
+	if err := t.checkLink(r); err != nil {
 		return err
 	}
-	if r.A == r.B {
-		return refuse("link", id, ConstraintUnique, errors.New("both ends are the same interface"))
-	}
-	if !r.Actual.Valid() {
-		return refuse("link", id, ConstraintValue, &lab.InvalidStateError{What: "link", State: string(r.Actual)})
-	}
-	if !r.Desired.Valid() {
-		return refuse("link", id, ConstraintValue, &lab.InvalidStateError{What: "desired link", State: string(r.Desired)})
-	}
-	k := key(r.Lab, r.A.String(), r.B.String())
+	id, k := r.id(), linkKey(r.Lab, r.A, r.B)
 	ifaces := t.tx.Bucket(bucketIfaces)
-	ends := []lab.Endpoint{r.A, r.B}
-	if r.Outside != nil {
-		ends = ends[:1] // the far end is no node's
-	}
-	for _, e := range ends {
-		if t.nodes().Get(key(r.Lab, e.Node)) == nil {
-			return refuse("link", id, ConstraintReference, fmt.Errorf("no node %q in lab %q", e.Node, r.Lab))
-		}
+	for _, e := range r.inside() {
 		ik := key(r.Lab, e.String())
 		if user := ifaces.Get(ik); user != nil && !bytes.Equal(user, seal(ik, k)) {
 			return refuse("link", id, ConstraintUnique, fmt.Errorf("%s is used by another link", e))
@@ -203,7 +194,7 @@ func (t *Tx) PutLink(r Link) error {
 			return refuse("link", id, ConstraintTransition, err)
 		}
 	}
-	for _, e := range ends {
+	for _, e := range r.inside() {
 		ik := key(r.Lab, e.String())
 		if err := ifaces.Put(ik, seal(ik, k)); err != nil {
 			return err
@@ -212,12 +203,46 @@ func (t *Tx) PutLink(r Link) error {
 	return put(t.links(), k, r)
 }
 
+// linkKey is the same whichever way round a link is written.
+func linkKey(labName string, a, b lab.Endpoint) []byte {
+	x, y := a.String(), b.String()
+	if y < x {
+		x, y = y, x
+	}
+	return key(labName, x, y)
+}
+
+func (r Link) id() string { return r.Lab + "/" + r.A.String() + "/" + r.B.String() }
+
+// checkLink says what a link cannot be, whatever was stored before.
+func (t *Tx) checkLink(r Link) error {
+	id := r.id()
+	if err := checkKey("link", r.Lab, r.A.Node, r.A.Interface, r.B.Node, r.B.Interface); err != nil {
+		return err
+	}
+	if r.A == r.B {
+		return refuse("link", id, ConstraintUnique, errors.New("both ends are the same interface"))
+	}
+	if !r.Actual.Valid() {
+		return refuse("link", id, ConstraintValue, &lab.InvalidStateError{What: "link", State: string(r.Actual)})
+	}
+	if !r.Desired.Valid() {
+		return refuse("link", id, ConstraintValue, &lab.InvalidStateError{What: "desired link", State: string(r.Desired)})
+	}
+	for _, e := range r.inside() {
+		if t.nodes().Get(key(r.Lab, e.Node)) == nil {
+			return refuse("link", id, ConstraintReference, fmt.Errorf("no node %q in lab %q", e.Node, r.Lab))
+		}
+	}
+	return nil
+}
+
 // Links returns a lab's links, by their ends.
 func (t *Tx) Links(labName string) ([]Link, error) { return list[Link](t.links(), prefix(labName)) }
 
 // DeleteLink removes a link.
 func (t *Tx) DeleteLink(labName string, a, b lab.Endpoint) error {
-	k := key(labName, a.String(), b.String())
+	k := linkKey(labName, a, b)
 	if t.links().Get(k) == nil {
 		return nil
 	}
@@ -225,11 +250,7 @@ func (t *Tx) DeleteLink(labName string, a, b lab.Endpoint) error {
 	if err != nil {
 		return err
 	}
-	ends := []lab.Endpoint{a, b}
-	if r.Outside != nil {
-		ends = ends[:1]
-	}
-	for _, e := range ends {
+	for _, e := range r.inside() {
 		if err := t.tx.Bucket(bucketIfaces).Delete(key(labName, e.String())); err != nil {
 			return err
 		}

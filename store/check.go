@@ -1,0 +1,86 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"archetype/lab"
+)
+
+// Check says everything that is wrong in the database: records that cannot be
+// read, states that do not exist, references to what is not there, indexes
+// that lack an entry or have one too many. The error joins one
+// *ConstraintError, or one that wraps ErrCorrupt, for each.
+func (t *Tx) Check() error {
+	var errs []error
+	say := func(err error) { errs = append(errs, err) }
+	used := map[string]bool{}
+	t.each(bucketLabs, say, func(k, v []byte) error {
+		var r Lab
+		if err := decode(k, v, &r); err != nil {
+			return err
+		}
+		if r.Name != string(k) {
+			return refuse("lab", string(k), ConstraintKey, fmt.Errorf("the record is of lab %q", r.Name))
+		}
+		return nil
+	})
+	t.each(bucketNodes, say, func(k, v []byte) error {
+		var r Node
+		if err := decode(k, v, &r); err != nil {
+			return err
+		}
+		return t.checkNode(r)
+	})
+	t.each(bucketLinks, say, func(k, v []byte) error {
+		var r Link
+		if err := decode(k, v, &r); err != nil {
+			return err
+		}
+		for _, e := range r.inside() {
+			ik := key(r.Lab, e.String())
+			used[string(ik)] = true
+			if user := t.tx.Bucket(bucketIfaces).Get(ik); !bytes.Equal(user, seal(ik, k)) {
+				say(refuse("link", string(k), ConstraintUnique, fmt.Errorf("%s is not noted as this link's", e)))
+			}
+		}
+		return t.checkLink(r)
+	})
+	t.each(bucketIfaces, say, func(k, _ []byte) error {
+		if !used[string(k)] {
+			return refuse("interface", string(k), ConstraintReference, errors.New("no link has it"))
+		}
+		return nil
+	})
+	t.each(bucketJobs, say, func(k, v []byte) error {
+		var r Job
+		if err := decode(k, v, &r); err != nil {
+			return err
+		}
+		return checkJob(r)
+	})
+	return errors.Join(errs...)
+}
+
+func (t *Tx) each(bucket []byte, say func(error), f func(k, v []byte) error) {
+	b := t.tx.Bucket(bucket)
+	if b == nil {
+		say(fmt.Errorf("%w: no bucket %q", ErrCorrupt, bucket))
+		return
+	}
+	_ = b.ForEach(func(k, v []byte) error {
+		if err := f(k, v); err != nil {
+			say(err)
+		}
+		return nil
+	})
+}
+
+// inside are the ends of a link that are nodes of the lab.
+func (r Link) inside() []lab.Endpoint {
+	if r.Outside != nil {
+		return []lab.Endpoint{r.A}
+	}
+	return []lab.Endpoint{r.A, r.B}
+}
