@@ -241,3 +241,22 @@ func (r *Registry) Kinds() []*Kind {
 	}
 	return out
 }
+
+// Under returns the same kinds as they would be if the provider named, and no
+// other, could run each of them.
+func (r *Registry) Under(provider string) *Registry {
+	out := *r
+	out.kinds = make(map[string]*entry, len(r.kinds))
+	for name, e := range r.kinds {
+		out.kinds[name] = &entry{origin: e.origin, kind: sync.OnceValue(func() *Kind {
+			k := e.kind()
+			if k == nil {
+				return nil
+			}
+			under := *k
+			under.Providers = []string{provider}
+			return &under
+		})}
+	}
+	return &out
+}
