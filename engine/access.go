@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"archetype/backends"
 	"archetype/engine/api"
@@ -23,10 +24,10 @@ func (c *controller) destroy() *job {
 		}
 	}
 	for _, j := range c.jobs {
-		j.waitNodes, j.waitLinks, j.waitGone, j.waitImpair, j.waitSwap, j.swapsLeft = nil, nil, nil, nil, "", 0
-		c.endJob(j, lab.JobCancelled, "")
+		c.dropJob(j)
 	}
 	c.m.destroying = true
+	c.cleanTries, c.cleanAt, c.cleanError = 0, time.Time{}, ""
 	c.saveLab()
 	for _, n := range c.m.nodeOrder {
 		n.forgive()
@@ -37,23 +38,36 @@ func (c *controller) destroy() *job {
 	return j
 }
 
-// cleanLab removes what the lab's links share and then the lab's records.
+// cleanLab makes sure that nothing of the lab is left — its providers are
+// asked once more for nodes that bear its label — and removes what its links
+// share. Only when that has succeeded are the lab's records removed.
 func (c *controller) cleanLab() {
 	used := map[string]bool{c.m.info.Network: true, c.m.swap.from: true}
 	for _, l := range c.m.linkOrder {
 		used[l.net] = true
 	}
 	var networks []backends.Network
-	for used := range used {
-		if n, ok := c.e.opt.Backends.Network(used); ok {
+	for _, name := range c.e.opt.Backends.Networks() {
+		if n, ok := c.e.opt.Backends.Network(name); ok && used[name] {
 			networks = append(networks, n)
 		}
 	}
+	ran := map[string]bool{}
+	for _, n := range c.m.nodeOrder {
+		ran[n.provider] = true
+	}
 	name := c.m.info.Name
-	go func() {
+	c.e.spawn(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
 		defer cancel()
 		var errs []error
+		for _, pname := range c.e.opt.Backends.Providers() {
+			p, _ := c.e.opt.Backends.Provider(pname)
+			// One that is not here and ran nothing of the lab has nothing of it.
+			if err := removeAll(ctx, p, name); err != nil && ran[pname] {
+				errs = append(errs, err)
+			}
+		}
 		for _, n := range networks {
 			errs = append(errs, n.Cleanup(ctx, name))
 		}
@@ -62,18 +76,49 @@ func (c *controller) cleanLab() {
 		}
 		err := errors.Join(errs...)
 		c.post(func(c *controller) { c.cleaned(err) })
-	}()
+	})
+}
+
+// removeAll removes every node of a lab that a provider still has, and looks
+// whether it is so.
+func removeAll(ctx context.Context, p backends.Provider, labName string) error {
+	list, err := p.List(ctx, labName)
+	if err != nil {
+		return fmt.Errorf("%s cannot be asked whether all is gone: %w", p.Name(), err)
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	for _, st := range list {
+		if err := p.Remove(ctx, st.Ref); err != nil && !errors.Is(err, backends.ErrNotFound) {
+			return fmt.Errorf("%s: remove: %w", st.Ref.Node, err)
+		}
+	}
+	if list, err = p.List(ctx, labName); err == nil && len(list) > 0 {
+		err = fmt.Errorf("%s still has %s", p.Name(), plural(len(list), "node"))
+	}
+	return err
 }
 
 func (c *controller) cleaned(err error) {
 	if err != nil {
-		c.event(api.Event{Level: api.LevelError, Text: "clean-up of the links: " + reason(err)})
+		c.cleaning = false
+		c.cleanTries++
+		c.cleanError = reason(err)
+		c.cleanAt = c.e.now().Add(backoff(c.cleanTries))
+		c.event(api.Event{Level: api.LevelError, Text: fmt.Sprintf("clean-up: %s; next try in %s", c.cleanError,
+			c.cleanAt.Sub(c.e.now()).Round(time.Second))})
+		return
 	}
 	name := c.m.info.Name
 	c.gone = true
 	c.event(api.Event{Text: "lab destroyed"})
 	c.checkJobs()
-	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.DeleteLab(name) })
+	for _, j := range c.jobs { // nothing is left that could end them
+		c.dropJob(j)
+	}
+	c.checkJobs()
+	c.save(func(tx *store.Tx) error { return tx.DeleteLab(name) })
 	_ = c.flush(true)
 	c.e.forget(c)
 	c.unpublish()

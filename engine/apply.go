@@ -88,6 +88,7 @@ func (c *controller) removeUnwanted(top *lab.Topology) {
 	for _, l := range c.m.linkOrder {
 		if !want[l.id] {
 			l.remove = true
+			l.retryAt = time.Time{}
 			l.touch()
 		}
 	}
@@ -187,7 +188,7 @@ func (c *controller) dropLink(l *link) {
 	delete(c.m.links, l.id)
 	c.m.linkOrder = slices.DeleteFunc(c.m.linkOrder, func(x *link) bool { return x == l })
 	a, b, name := l.spec.A.Endpoint, l.spec.B.Endpoint, c.m.info.Name
-	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.DeleteLink(name, a, b) })
+	c.save(func(tx *store.Tx) error { return tx.DeleteLink(name, a, b) })
 	for _, n := range []*node{l.a, l.b} {
 		for _, x := range n.links { // one may have waited for the interface
 			x.dirty = true
@@ -203,7 +204,7 @@ func (c *controller) dropNode(n *node) {
 	delete(c.m.nodes, n.spec.Name)
 	c.m.nodeOrder = slices.DeleteFunc(c.m.nodeOrder, func(x *node) bool { return x == n })
 	name, labName := n.spec.Name, c.m.info.Name
-	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.DeleteNode(labName, name) })
+	c.save(func(tx *store.Tx) error { return tx.DeleteNode(labName, name) })
 	c.event(api.Event{Node: name, Text: "removed"})
 	c.relist = true
 }

@@ -25,6 +25,7 @@ type controller struct {
 	wake   time.Time    // when to look again though nothing happened
 	again  bool         // a decision has made another one due
 	found  bool         // taken up from what ran, without a record
+	looked int          // which link was verified last
 	cleanup
 }
 
@@ -33,6 +34,10 @@ type cleanup struct {
 	cleaning bool
 	gone     bool
 	relist   bool // nodes or links came or went
+	// How often cleaning has failed, why, and when it is tried again.
+	cleanTries int
+	cleanError string
+	cleanAt    time.Time
 }
 
 func newController(e *Engine, m *model) *controller {
@@ -246,7 +251,7 @@ func (c *controller) setLinkError(l *link, text string) {
 func (c *controller) finishLeaving() (dropped bool) {
 	for i := len(c.m.linkOrder) - 1; i >= 0; i-- {
 		l := c.m.linkOrder[i]
-		if l.remove && l.busy == nil && !l.made && len(l.ready) == 0 {
+		if l.remove && l.busy == nil && !l.something() {
 			c.dropLink(l)
 			dropped = true
 		}
@@ -258,7 +263,7 @@ func (c *controller) finishLeaving() (dropped bool) {
 			dropped = true
 		}
 	}
-	if c.m.destroying && !c.cleaning {
+	if c.m.destroying && !c.cleaning && !c.wait(c.cleanAt) {
 		for _, n := range c.m.nodeOrder {
 			if n.busy != nil || n.exists || n.unsure || n.actual != lab.NodeUndeployed {
 				return dropped

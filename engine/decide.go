@@ -91,6 +91,9 @@ func (c *controller) decideLeaving(n *node) *effect {
 			return nil // its interfaces are being worked on: wait for that to end
 		}
 	}
+	if n.actual == lab.NodeError && c.wait(n.retryAt) {
+		return nil
+	}
 	if n.actual == lab.NodeStarting || n.actual == lab.NodeRunning {
 		c.moveNode(n, lab.NodeStopping)
 	}
@@ -108,14 +111,23 @@ func (c *controller) decideStopped(n *node) *effect {
 		switch {
 		case n.unsure:
 			return &effect{verb: doRemove, node: n}
+		case n.inited: // it was to be made anew while it runs
+			c.moveNode(n, lab.NodeStarting)
+			c.moveNode(n, lab.NodeStopping)
+			return &effect{verb: doStop, node: n}
 		case n.exists:
 			c.moveNode(n, lab.NodeStopped)
 		default:
 			c.moveNode(n, lab.NodeUndeployed)
 		}
-	case lab.NodeError:
-		if n.exists {
-			return &effect{verb: doStop, node: n} // the error may have left something running
+	case lab.NodeError: // which may have left something
+		switch {
+		case c.wait(n.retryAt):
+			return nil
+		case n.exists:
+			return &effect{verb: doStop, node: n}
+		case n.unsure:
+			return &effect{verb: doRemove, node: n}
 		}
 		n.err = ""
 		c.moveNode(n, lab.NodeUndeployed)
@@ -177,7 +189,10 @@ func (c *controller) decideLink(l *link) *effect {
 		return nil // what takes its interface away must have ended before
 	}
 	if l.remove || l.rebuild {
-		if l.made || len(l.ready) > 0 {
+		if l.something() {
+			if l.actual == lab.LinkError && c.wait(l.retryAt) {
+				return nil
+			}
 			return &effect{verb: doDelete, link: l}
 		}
 		if l.actual != lab.LinkDown && l.actual != lab.LinkUnknown {
@@ -247,6 +262,9 @@ func (c *controller) decideHalf(l *link) *effect {
 		}
 		if p.rebuild {
 			continue // back in a moment
+		}
+		if c.wait(l.retryAt) {
+			continue
 		}
 		return &effect{verb: doProvision, link: l, node: n}
 	}

@@ -33,8 +33,11 @@ func (c *controller) carryOut(ef *effect) {
 		defer cancel()
 		err := limit(ctx, slots, func() error { return run(ctx) })
 		t.Stop()
-		if err != nil && late.Load() { // not withdrawn: it took too long
+		switch {
+		case err != nil && late.Load(): // not withdrawn: it took too long
 			err = fmt.Errorf("%s took longer than %s: %s", ef.verb, effectTimeout, err) //nolint:errorlint // that its context ended is not to be told from a withdrawal
+		case errors.Is(err, context.Canceled) && ctx.Err() == nil: // nor here: something of the backend's own
+			err = fmt.Errorf("%s: %s", ef.verb, err) //nolint:errorlint // as above
 		}
 		c.post(func(c *controller) { c.ended(ef, err) })
 	}()
@@ -295,7 +298,7 @@ func (c *controller) ended(ef *effect, err error) {
 		ef.link.a.dirty, ef.link.b.dirty = true, true
 		return
 	}
-	ef.node.busy = nil
+	ef.node.busy, ef.node.done = nil, c.e.now()
 	c.nodeEnded(ef, err)
 	ef.node.touch()
 }
@@ -308,6 +311,7 @@ func (c *controller) nodeEnded(ef *effect, err error) {
 	switch ef.verb {
 	case doCreate:
 		if err != nil {
+			n.unsure = !n.exists // something of it may be there all the same
 			c.fail(n, err)
 			return
 		}
@@ -331,7 +335,7 @@ func (c *controller) nodeEnded(ef *effect, err error) {
 		c.bootOver(n)
 		n.inited = false
 		n.err = ""
-		n.boot++ // late news of this boot is no news
+		n.ended = n.boot // late news of this boot is no news
 		c.moveNode(n, lab.NodeStopped)
 		if n.restart {
 			n.restart = false
@@ -341,8 +345,6 @@ func (c *controller) nodeEnded(ef *effect, err error) {
 	case doRemove:
 		if err != nil && !errors.Is(err, backends.ErrNotFound) {
 			c.fail(n, fmt.Errorf("remove: %w", err))
-			n.retryAt = c.e.now().Add(backoff(n.retries))
-			c.wait(n.retryAt)
 			return
 		}
 		c.vanished(n)
@@ -388,7 +390,7 @@ func (c *controller) fail(n *node, err error) {
 // vanished notes that nothing of the node exists any more.
 func (c *controller) vanished(n *node) {
 	c.bootOver(n)
-	n.exists, n.unsure, n.inited, n.pid, n.boot = false, false, false, 0, 0
+	n.exists, n.unsure, n.inited, n.pid, n.boot, n.ended = false, false, false, 0, 0, 0
 	n.health, n.stage = "", staged{}
 	n.mgmt4, n.mgmt6 = "", ""
 	n.err = ""
@@ -403,6 +405,7 @@ func (c *controller) vanished(n *node) {
 			}
 			far.dirty = true
 		}
+		l.retryAt = time.Time{}
 		l.touch()
 	}
 	n.touch()
@@ -422,11 +425,11 @@ func (c *controller) linkEnded(ef *effect, err error) {
 		if errors.Is(err, context.Canceled) || c.m.destroying {
 			return
 		}
-		if errors.Is(err, backends.ErrNotFound) && !c.bothThere(l) {
-			return // an end went away meanwhile: decided upon again
-		}
 		l.retries++
 		l.retryAt = c.e.now().Add(backoff(l.retries))
+		if errors.Is(err, backends.ErrNotFound) && !c.bothThere(l) {
+			return // an end went away meanwhile: decided upon again, once that is known or later
+		}
 		c.setLinkError(l, l.reason(err))
 		if l.actual == lab.LinkDown || l.actual == lab.LinkUp || l.actual == lab.LinkUnknown ||
 			l.actual == lab.LinkPending || l.actual == lab.LinkCreating {

@@ -34,6 +34,9 @@ type Options struct {
 	Notices []string
 	// Now tells the time; nil means time.Now.
 	Now func() time.Time
+	// Parallel is how many calls to backends are under way at most; 0 means
+	// as many as suit the machine.
+	Parallel int
 }
 
 // Defaults serve labs and kinds that say nothing themselves.
@@ -76,13 +79,19 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
+	if opt.Parallel <= 0 {
+		opt.Parallel = max(16, 8*runtime.NumCPU())
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	e := &Engine{opt: opt, log: opt.Log, now: opt.Now, ctx: ctx, cancel: cancel,
 		hub: newHub(), labs: map[string]*controller{},
-		slots: make(chan struct{}, max(16, 8*runtime.NumCPU())), batched: make(chan struct{}, 128)}
+		slots: make(chan struct{}, opt.Parallel), batched: make(chan struct{}, max(128, opt.Parallel))}
 	e.persist = newPersister(opt.Store, opt.Log, func(err error) {
-		e.publishEvents([]*api.Event{{Seq: e.nextEvent(), Time: e.now(), Level: api.LevelError,
-			Text: "state could not be saved: " + reason(err)}})
+		ev := &api.Event{Seq: e.nextEvent(), Time: e.now(), Level: api.LevelInfo, Text: "state is saved again"}
+		if err != nil {
+			ev.Level, ev.Text = api.LevelError, "state could not be saved: "+reason(err)
+		}
+		e.publishEvents([]*api.Event{ev})
 	})
 	e.vendors.Store(opt.Vendors)
 	e.chosen.Store(&opt.Defaults)
@@ -197,6 +206,11 @@ func (e *Engine) controller(name string) (*controller, error) {
 // start runs a controller; e.mu is held.
 func (e *Engine) start(c *controller) {
 	e.labs[c.m.info.Name] = c
+	e.serve(c)
+}
+
+// serve runs a controller that others know already.
+func (e *Engine) serve(c *controller) {
 	e.spawn(func() {
 		c.run()
 		if c.gone {

@@ -78,6 +78,9 @@ func (e *Engine) Impair(ctx context.Context, req api.ImpairRequest) (*api.Job, e
 }
 
 func (c *controller) setImpairment(req api.ImpairRequest) (*job, error) {
+	if c.m.destroying {
+		return nil, api.Errorf(api.CodeConflict, "lab %s is being destroyed", c.m.info.Name)
+	}
 	l, err := c.linkBetween(req.A, req.B)
 	if err != nil {
 		return nil, err

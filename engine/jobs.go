@@ -85,6 +85,7 @@ func (c *controller) checkJobs() {
 		c.checkLinks(j)
 		c.checkImpairments(j)
 		c.checkSwap(j)
+		j.Total = max(j.Total, j.left()) // more links may be to be moved than at first
 		if done := j.Total - j.left(); done != j.Done {
 			j.Done, j.moved = done, true
 			j.Deadline = c.e.now().Add(j.patience)
@@ -115,7 +116,7 @@ func (c *controller) checkJobs() {
 func (c *controller) checkNodes(j *job) {
 	for n, wish := range j.waitNodes {
 		switch {
-		case n.desired != wish:
+		case n.desired != wish || n.remove:
 			delete(j.waitNodes, n) // somebody wished otherwise since
 		case n.actual.Matches(wish) && !n.restart && !n.rebuild && (!n.stale || wish == lab.WishStopped):
 			delete(j.waitNodes, n)
@@ -130,8 +131,12 @@ func (c *controller) checkNodes(j *job) {
 			delete(j.waitGone, name)
 		}
 	}
-	if j.whole && (c.gone || !c.m.destroying) {
+	switch {
+	case j.whole && (c.gone || !c.m.destroying):
 		j.whole = false
+	case j.whole && c.cleanTries >= settleTries:
+		j.whole = false
+		j.failed = append(j.failed, "clean-up: "+c.cleanError+"; it is tried again and again")
 	}
 }
 
@@ -225,6 +230,15 @@ func (c *controller) endJob(j *job, to lab.JobState, text string) {
 	c.event(ev)
 }
 
+// dropJob ends a job whose subject is going away.
+func (c *controller) dropJob(j *job) {
+	if j.State.Ended() {
+		return
+	}
+	j.waitNodes, j.waitLinks, j.waitGone, j.waitImpair, j.waitSwap, j.swapsLeft = nil, nil, nil, nil, "", 0
+	c.endJob(j, lab.JobCancelled, "")
+}
+
 // cancelJob withdraws what the job still waits for: starts and restarts that
 // have not arrived are withdrawn, stops and removals not yet done are not
 // done. What has arrived stays.
@@ -234,6 +248,9 @@ func (c *controller) cancelJob(id string) error {
 		return api.Errorf(api.CodeNotFound, "job %s is not running", id)
 	}
 	j := c.jobs[at]
+	if j.whole && (c.cleaning || c.cleanTries > 0) {
+		return api.Errorf(api.CodeConflict, "it is too late to cancel job %s: nothing is left of the lab", id)
+	}
 	for n, wish := range j.waitNodes {
 		n.restart = false
 		if wish == lab.WishRunning && n.actual != lab.NodeRunning {
@@ -251,7 +268,7 @@ func (c *controller) cancelJob(id string) error {
 			c.saveLink(l)
 		}
 	}
-	if j.whole && c.m.destroying && !c.cleaning {
+	if j.whole && c.m.destroying {
 		c.m.destroying = false
 		for _, n := range c.m.nodeOrder {
 			if n.actual != lab.NodeRunning {

@@ -55,8 +55,9 @@ type node struct {
 	identifier string
 	pid        int
 	boot       uint64
-	fresh      bool // we started it, and its new boot has not been heard of yet
-	image      bool // made from an image
+	ended      uint64 // the latest boot that we have ended
+	fresh      bool   // we started it, and its new boot has not been heard of yet
+	image      bool   // made from an image
 	health     backends.Health
 	mgmt4      string
 	mgmt6      string
@@ -65,6 +66,7 @@ type node struct {
 	err        string
 
 	busy      *effect            // what is being done to it
+	done      time.Time          // when that ended last
 	watch     context.CancelFunc // of the boot watch
 	watchBoot int                // tells a boot watch's messages from an older one's
 
@@ -99,6 +101,7 @@ type link struct {
 	impair  impairing
 
 	verifying bool // its state is being asked for
+	stored    bool // the store has a record of it
 	busy      *effect
 	retries   int
 	retryAt   time.Time
@@ -159,6 +162,22 @@ func (l *link) inTheWay() *link {
 		}
 	}
 	return nil
+}
+
+// something reports whether anything of the link may be there: what failed
+// half-way, or was not heard to succeed, counts.
+func (l *link) something() bool { return l.made || len(l.ready) > 0 || l.net != "" }
+
+// displaced reports whether another link's record has one of the interfaces.
+func (l *link) displaced() bool {
+	for _, n := range []*node{l.a, l.b} {
+		for _, x := range n.links {
+			if x != l && x.stored && (x.uses(l.spec.A.Endpoint) || x.uses(l.spec.B.Endpoint)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (l *link) name() string { return l.spec.A.String() + " -- " + l.spec.B.String() }

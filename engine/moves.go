@@ -73,11 +73,14 @@ func (c *controller) verify(l *link) {
 	c.e.spawn(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
 		defer cancel()
-		bl, err := attached(ctx)
 		var st backends.LinkStatus
-		if err == nil {
-			st, err = network.State(ctx, bl)
-		}
+		err := limit(ctx, c.e.slots, func() error {
+			bl, err := attached(ctx)
+			if err == nil {
+				st, err = network.State(ctx, bl)
+			}
+			return err
+		})
 		c.post(func(c *controller) {
 			l.verifying = false
 			switch {

@@ -33,6 +33,7 @@ func (c *controller) setNodes(req api.NodesRequest) (*job, error) {
 			}
 			n.desired = lab.WishStopped
 			n.restart = false
+			n.retryAt = time.Time{}
 			n.touch()
 			c.saveNode(n)
 			j.waitNodes[n] = lab.WishStopped

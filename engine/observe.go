@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +48,10 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus) 
 			wait = resubscribe
 			e.look(p)
 		}
+		var look <-chan time.Time
+		if len(events) == 0 { // news first
+			look = tick.C
+		}
 		select {
 		case st, ok := <-events:
 			if !ok {
@@ -58,7 +64,7 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus) 
 			if c, err := e.controller(st.Ref.Lab); err == nil {
 				c.post(func(c *controller) { c.observeNode(p.Name(), st) })
 			}
-		case <-tick.C:
+		case <-look:
 			if !e.Idle() {
 				e.look(p)
 			}
@@ -72,6 +78,7 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus) 
 func (e *Engine) look(p backends.Provider) {
 	ctx, cancel := context.WithTimeout(e.ctx, effectTimeout)
 	defer cancel()
+	began := e.now()
 	list, err := p.List(ctx, "")
 	if err != nil {
 		e.log.Warn("cannot list nodes", "provider", p.Name(), "err", err)
@@ -84,26 +91,36 @@ func (e *Engine) look(p backends.Provider) {
 		}
 		byLab[st.Ref.Lab][st.Ref.Node] = st
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for name, c := range e.labs {
-		found := byLab[name]
-		// Posting must not wait for a controller that waits for e.mu.
-		go c.post(func(c *controller) { c.observeAll(p, found) })
+	// In order with the events that follow: what is older must not be heard
+	// later.
+	for _, c := range e.all() {
+		found := byLab[c.m.info.Name]
+		c.post(func(c *controller) { c.observeAll(p, found, began) })
 	}
 }
 
+// all lists the labs, by name.
+func (e *Engine) all() []*controller {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := make([]*controller, 0, len(e.labs))
+	for _, name := range slices.Sorted(maps.Keys(e.labs)) {
+		out = append(out, e.labs[name])
+	}
+	return out
+}
+
 // observeAll takes in what a provider has of this lab: of its nodes, and of
-// nodes that the lab does not know.
-func (c *controller) observeAll(p backends.Provider, found map[string]backends.NodeStatus) {
+// nodes that the lab does not know. It was asked for at the moment given.
+func (c *controller) observeAll(p backends.Provider, found map[string]backends.NodeStatus, asked time.Time) {
 	for _, n := range c.m.nodeOrder {
-		if n.provider != p.Name() || n.busy != nil {
-			continue // what is being done to it will tell
+		if n.provider != p.Name() || n.busy != nil || !n.done.Before(asked) {
+			continue // what is being done to it will tell, or told since
 		}
 		if st, ok := found[n.spec.Name]; ok {
 			c.observeNode(p.Name(), st)
-		} else if n.exists || n.actual == lab.NodeRunning {
-			c.observeNode(p.Name(), backends.NodeStatus{Ref: c.ref(n), Gone: true})
+		} else if n.believed() {
+			c.observeNode(p.Name(), backends.NodeStatus{Ref: c.ref(n), Boot: n.boot, Gone: true})
 		}
 	}
 	for name, st := range found {
@@ -129,7 +146,7 @@ func (c *controller) removeStray(p backends.Provider, st backends.NodeStatus) {
 // observeNode takes in what a provider says of a node.
 func (c *controller) observeNode(provider string, st backends.NodeStatus) {
 	n := c.m.nodes[st.Ref.Node]
-	if n == nil || n.provider != provider || st.Boot < n.boot {
+	if n == nil || n.provider != provider || st.Boot < n.boot || st.Running && st.Boot > 0 && st.Boot <= n.ended {
 		return // of no concern here, or news of an earlier boot
 	}
 	switch {
@@ -140,12 +157,27 @@ func (c *controller) observeNode(provider string, st backends.NodeStatus) {
 	case st.Boot > 0 || n.inited:
 		c.observeEnded(n, st)
 	default:
-		n.exists = true
+		n.exists, n.unsure = true, false
+		c.foundMade(n)
 	}
 }
 
+// foundMade deals with a node of which more is there than was thought.
+func (c *controller) foundMade(n *node) {
+	if n.actual == lab.NodeUndeployed && n.busy == nil {
+		n.stale = true // made from who knows what
+		c.moveNode(n, lab.NodePending)
+		n.touch()
+	}
+}
+
+// believed reports whether the node is thought to exist.
+func (n *node) believed() bool {
+	return n.exists || n.actual.Alive() || n.actual == lab.NodeStopped
+}
+
 func (c *controller) observeGone(n *node) {
-	if n.busy != nil || !n.exists && n.actual != lab.NodeRunning {
+	if n.busy != nil || !n.believed() {
 		return // our own doing, or known
 	}
 	if !c.m.leaving(n) {
@@ -156,7 +188,7 @@ func (c *controller) observeGone(n *node) {
 }
 
 func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
-	n.exists = true
+	n.exists, n.unsure = true, false
 	c.observeHealth(n, st.Health)
 	if n.mgmt4 != st.ManagementIPv4 || n.mgmt6 != st.ManagementIPv6 {
 		n.mgmt4, n.mgmt6, n.moved = st.ManagementIPv4, st.ManagementIPv6, true
@@ -172,7 +204,7 @@ func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 		}
 		n.moved = true
 	}
-	if n.busy != nil || n.inited {
+	if n.busy != nil || n.inited && n.actual != lab.NodeStopped && n.actual != lab.NodeUndeployed {
 		return
 	}
 	// It runs though we did not start it just now: an earlier engine did.
@@ -218,13 +250,14 @@ func (c *controller) observeHealth(n *node, h backends.Health) {
 
 // observeEnded deals with a node whose init is not running: as asked, or not.
 func (c *controller) observeEnded(n *node, st backends.NodeStatus) {
-	n.exists = true
+	n.exists, n.unsure = true, false
 	n.boot = max(n.boot, st.Boot)
 	if n.busy != nil && n.busy.verb != doStart {
 		return // our own doing
 	}
 	// One that an earlier engine left running, its provider away since, is news.
 	if !n.inited && n.actual != lab.NodeRunning && (n.busy == nil || st.ExitReason == "") {
+		c.foundMade(n)
 		return // known
 	}
 	was := n.actual
@@ -313,6 +346,37 @@ func (e *Engine) followLinks(network string, subscribe func(context.Context) (<-
 		}
 		if !pause(e.ctx, resubscribe) {
 			return
+		}
+	}
+}
+
+// lookAtLinks is the safety net under the networks' events.
+func (e *Engine) lookAtLinks() {
+	tick := time.NewTicker(lookInterval + time.Second) // not at the same moments as the look at nodes
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-e.ctx.Done():
+			return
+		}
+		for _, c := range e.all() {
+			c.post((*controller).verifySome)
+		}
+	}
+}
+
+// verifySome asks for the truth about some of the links that are believed to
+// be as they should: a few at a time of a large lab, each in its turn.
+func (c *controller) verifySome() {
+	if c.m.destroying {
+		return
+	}
+	count := len(c.m.linkOrder)
+	for range min(count, max(200, count/10)) {
+		c.looked++
+		if l := c.m.linkOrder[c.looked%count]; l.made && l.busy == nil && !c.m.leaving(l.a) && !c.m.leaving(l.b) && !c.moving(l) {
+			c.verify(l)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,7 +13,10 @@ import (
 )
 
 // record is one thing to be written, in order with the others.
-type record func(*store.Tx) error
+type record struct {
+	put     func(*store.Tx) error
+	history bool // of use to readers only: nothing is decided by it
+}
 
 // gather is how long writes that nobody waits for are collected, so that many
 // transitions cost one synchronous disk write.
@@ -20,7 +24,9 @@ const gather = 25 * time.Millisecond
 
 // persister writes records in the order they were handed in, many in one
 // transaction. The actual states it writes are observations that could be
-// made again; wishes are waited for by whoever states them.
+// made again; wishes are waited for by whoever states them. What the disk
+// refuses is kept, in its order, and tried again: a record that was left out
+// would make the next step of the same node look like an illegal one.
 type persister struct {
 	st    *store.Store
 	log   *slog.Logger
@@ -29,14 +35,20 @@ type persister struct {
 	wake  chan struct{}
 	hurry chan struct{}
 	done  chan struct{}
-	// failed is told of writes that were lost, once each time it gets worse.
+	// failed is told when writes begin to be refused and, with nil, when they
+	// are taken again; also of a record that breaks a rule, which is lost.
 	failed func(error)
+	tries  int // how often the disk has refused in a row
 }
 
 type batch struct {
 	records []record
 	answer  chan error // nil when nobody waits
 }
+
+// keepUnsaved is how many batches are kept, at most, while the disk refuses
+// them; beyond, what is only history is let go.
+const keepUnsaved = 10_000
 
 func newPersister(st *store.Store, log *slog.Logger, failed func(error)) *persister {
 	return &persister{st: st, log: log, failed: failed,
@@ -87,7 +99,7 @@ func (p *persister) run(ctx context.Context) {
 			p.write()
 			return
 		}
-		t.Reset(gather)
+		t.Reset(gather << min(p.tries, 9)) // at most some 13 seconds
 		select {
 		case <-t.C:
 		case <-p.hurry:
@@ -114,14 +126,21 @@ func (p *persister) write() {
 		return nil
 	})
 	if err == nil {
+		p.saved()
 		for _, b := range todo {
 			b.tell(nil)
 		}
 		return
 	}
 	// One bad record must not take the others down with it.
-	for _, b := range todo {
+	for i, b := range todo {
 		err := p.st.Update(b.apply)
+		var refused *store.ConstraintError
+		if err != nil && !errors.As(err, &refused) {
+			p.keep(todo[i:], err)
+			return
+		}
+		p.saved()
 		b.tell(err)
 		if err != nil {
 			p.log.Error("a write was refused", "err", err)
@@ -132,9 +151,37 @@ func (p *persister) write() {
 	}
 }
 
+// saved notes that the disk takes what it is given.
+func (p *persister) saved() {
+	if p.tries > 0 {
+		p.tries = 0
+		p.failed(nil)
+	}
+}
+
+// keep has what the disk refused tried again, before what came since. Who
+// waits hears of it now.
+func (p *persister) keep(todo []batch, err error) {
+	if p.tries++; p.tries == 1 {
+		p.log.Error("the disk refuses writes", "err", err)
+		p.failed(err)
+	}
+	for i, b := range todo {
+		b.tell(err)
+		todo[i].answer = nil
+		if len(todo) > keepUnsaved {
+			todo[i].records = slices.DeleteFunc(b.records, func(r record) bool { return r.history })
+		}
+	}
+	p.mu.Lock()
+	p.todo = append(todo, p.todo...)
+	p.mu.Unlock()
+	signal(p.wake)
+}
+
 func (b batch) apply(tx *store.Tx) error {
 	for _, r := range b.records {
-		if err := r(tx); err != nil {
+		if err := r.put(tx); err != nil {
 			return err
 		}
 	}
@@ -154,41 +201,47 @@ func (c *controller) flush(wait bool) error {
 	c.writes = nil
 	for _, ev := range c.events {
 		r := eventRecord(ev)
-		writes = append(writes, func(tx *store.Tx) error { _, err := tx.AppendEvent(r); return err })
+		writes = append(writes, record{func(tx *store.Tx) error { _, err := tx.AppendEvent(r); return err }, true})
 	}
 	c.e.publishEvents(c.events)
 	c.events = nil
 	return c.e.persist.put(writes, wait)
 }
 
+// save has something written with the next flush.
+func (c *controller) save(put func(*store.Tx) error) {
+	c.writes = append(c.writes, record{put: put})
+}
+
 func (c *controller) saveNode(n *node) {
 	r := store.Node{Lab: c.m.info.Name, Name: n.spec.Name, Kind: n.spec.Kind, Provider: n.provider,
 		Identifier: n.identifier, Desired: n.desired, Actual: n.actual, Progress: n.progress,
 		ProgressText: n.text, Error: n.err, Since: n.since, Hash: n.hash, Retries: n.retries}
-	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.PutNode(r) })
+	c.save(func(tx *store.Tx) error { return tx.PutNode(r) })
 }
 
 func (c *controller) saveLink(l *link) {
-	if !l.remove && l.inTheWay() != nil {
+	if l.displaced() {
 		return // an interface has one record: it is this link's once the other is dropped
 	}
+	l.stored = true
 	r := store.Link{Lab: c.m.info.Name, A: l.spec.A.Endpoint, B: l.spec.B.Endpoint,
 		Desired: l.desired, Actual: l.actual, Error: l.err, Network: l.net, Outside: l.spec.Outside}
-	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.PutLink(r) })
+	c.save(func(tx *store.Tx) error { return tx.PutLink(r) })
 }
 
 func (c *controller) saveLab() {
 	r := store.Lab{Name: c.m.info.Name, File: c.m.info.File, Provider: c.m.info.Provider,
 		Network: c.m.info.Network, Topology: c.m.topology, Created: c.m.created, Destroying: c.m.destroying,
 		NetworkBefore: c.m.swap.from}
-	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.PutLab(r) })
+	c.save(func(tx *store.Tx) error { return tx.PutLab(r) })
 }
 
 func (c *controller) saveJob(j *api.Job, nodes []string) {
 	r := store.Job{ID: j.ID, Lab: j.Lab, Verb: j.Verb, Target: j.Target, State: j.State, Done: j.Done,
 		Total: j.Total, Text: j.Text, Error: j.Error, Created: j.Created, Ended: j.Ended,
 		Deadline: j.Deadline, Nodes: nodes}
-	c.writes = append(c.writes, func(tx *store.Tx) error { return tx.PutJob(r) })
+	c.save(func(tx *store.Tx) error { return tx.PutJob(r) })
 }
 
 func eventRecord(ev *api.Event) store.Event {

@@ -24,8 +24,8 @@ func (c *controller) publish() {
 			l.view, l.moved, changed = l.show(), false, true
 		}
 	}
-	if state := c.state(); state != c.m.info.State {
-		c.m.info.State, changed = state, true
+	if state := c.state(); state != c.m.info.State || c.m.info.Destroying != c.m.destroying {
+		c.m.info.State, c.m.info.Destroying, changed = state, c.m.destroying, true
 	}
 	jobs := c.jobOut
 	c.jobOut, c.relist = nil, false
@@ -119,7 +119,7 @@ func (n *node) show() *api.Node {
 	v := &api.Node{Name: n.spec.Name, Kind: n.spec.Kind, Provider: n.provider, Identifier: n.identifier,
 		Desired: n.desired, Actual: n.actual, Progress: n.progress, ProgressText: n.text, Error: n.err,
 		PID: n.pid, Image: n.spec.Image, Group: n.spec.Group, Since: n.since, Retries: n.retries,
-		Console: n.inited, ManagementIPv4: n.mgmt4, ManagementIPv6: n.mgmt6}
+		Console: n.inited, Leaving: n.remove, ManagementIPv4: n.mgmt4, ManagementIPv6: n.mgmt6}
 	if n.actual == lab.NodeError && !n.permanent && n.desired == lab.WishRunning {
 		v.RetryAt = n.retryAt
 	}
@@ -129,7 +129,7 @@ func (n *node) show() *api.Node {
 func (l *link) show() *api.Link {
 	v := &api.Link{A: l.spec.A.String(), B: l.spec.B.String(), Desired: l.desired, Actual: l.actual,
 		Carrier: l.carrier, VLAN: l.vlan, Error: l.err, MTU: l.spec.MTU,
-		ImpairA: l.spec.A.Impair, ImpairB: l.spec.B.Impair, Network: l.net}
+		ImpairA: l.spec.A.Impair, ImpairB: l.spec.B.Impair, Network: l.net, Leaving: l.remove}
 	if l.spec.Outside != nil {
 		v.Outside = l.spec.Outside.Type
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,7 +105,7 @@ func (e *Engine) recover(s *saved) {
 		}
 		if err == nil {
 			for _, c := range models {
-				c.observeAll(p, byLab[c.m.info.Name])
+				c.observeAll(p, byLab[c.m.info.Name], e.now())
 				c.endLost(name, byLab[c.m.info.Name])
 			}
 		}
@@ -114,16 +115,23 @@ func (e *Engine) recover(s *saved) {
 		n, _ := e.opt.Backends.Network(name)
 		e.spawn(func() { e.followLinks(name, n.Events) }) // also of one that is not available yet
 	}
+	e.spawn(e.lookAtLinks)
 	if o := e.opt.Backends.Outside(); o != nil {
 		e.spawn(func() { e.followLinks("", o.Events) })
 	}
+	// The labs are known from here on, so that events wait for them; nobody
+	// else waits while the networks are asked, which may take its time.
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, c := range models {
+	for name, c := range models {
+		e.labs[name] = c
+	}
+	e.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(models)) {
+		c := models[name]
 		c.observeLinks()
 		c.resume(s.jobs)
 		c.markAll()
-		e.start(c)
+		e.serve(c)
 	}
 }
 
@@ -159,6 +167,7 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 		n.desired, n.actual, n.since, n.err = rn.Desired, rn.Actual, rn.Since, rn.Error
 		n.progress, n.text, n.retries = rn.Progress, rn.ProgressText, rn.Retries
 		n.identifier = rn.Identifier
+		n.unsure = rn.Actual != lab.NodeUndeployed // until its provider has been heard
 		n.stale = rn.Hash != n.hash
 		n.restart = n.stale && n.actual.Alive()
 	}
@@ -175,7 +184,10 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 		if l == nil {
 			continue
 		}
-		l.desired, l.actual, l.err, l.net = rl.Desired, rl.Actual, rl.Error, rl.Network
+		l.desired, l.actual, l.err, l.net, l.stored = rl.Desired, rl.Actual, rl.Error, rl.Network, true
+		if l.net == "" && l.actual != lab.LinkUnknown { // it was about to be made, or more
+			l.net = m.info.Network
+		}
 	}
 	for _, l := range m.linkOrder {
 		if l.desired == "" {
@@ -380,7 +392,14 @@ func (e *Engine) rebuild(models map[string]*controller, list []backends.NodeStat
 			r.Topology.Nodes = append(r.Topology.Nodes, n)
 			links = append(links, ls...)
 		}
+		used := map[lab.Endpoint]bool{}
 		for _, l := range links { // only those whose both nodes are there
+			// Nodes that were made at different times may tell of different
+			// cables in one interface: it has one.
+			if used[l.A.Endpoint] || l.Outside == nil && used[l.B.Endpoint] {
+				continue
+			}
+			used[l.A.Endpoint], used[l.B.Endpoint] = true, l.Outside == nil || used[l.B.Endpoint]
 			_, okA := r.Topology.Node(l.A.Node)
 			_, okB := r.Topology.Node(l.B.Node)
 			switch {

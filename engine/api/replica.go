@@ -100,7 +100,8 @@ func merge[T any](old, changed []*T, order []string, reordered bool, key func(*T
 		for _, v := range changed {
 			if i, ok := at[key(v)]; ok {
 				out[i] = v
-			} else {
+			} else { // it may come more than once: the last one counts
+				at[key(v)] = len(out)
 				out = append(out, v)
 			}
 		}

@@ -41,6 +41,8 @@ type Info struct {
 	File     string    `json:"file"`
 	Provider string    `json:"provider"`
 	Network  string    `json:"network"`
+	// Destroying: its end is wished for and has not come yet.
+	Destroying bool `json:"destroying,omitempty"`
 }
 
 // Node is one node of a lab. The JSON names are part of what scripts rely on.
@@ -62,6 +64,7 @@ type Node struct {
 	Retries int       `json:"retries,omitzero"` // of enforcement, since it was last healthy
 	RetryAt time.Time `json:"retry_at,omitzero"`
 	Console bool      `json:"console,omitempty"` // a console can be opened now
+	Leaving bool      `json:"leaving,omitempty"` // it is no part of the lab any more and is being removed
 
 	// ManagementIPv4 and ManagementIPv6 are its addresses in the management
 	// network, where the provider has one.
@@ -87,6 +90,7 @@ type Link struct {
 	Network string `json:"network,omitempty"`
 	// Outside says what B is when it is no node of the lab.
 	Outside lab.OutsideType `json:"outside,omitempty"`
+	Leaving bool            `json:"leaving,omitempty"` // it is no part of the lab any more and is being removed
 }
 
 // Job is a piece of work that somebody asked for.

@@ -1,0 +1,114 @@
+package sim
+
+import (
+	"archetype/backends"
+	"archetype/lab"
+)
+
+// What happens on a machine behind an engine's back.
+
+// Kill ends a node's init.
+func (w *World) Kill(ref backends.NodeRef, why string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := w.nodes[ref]
+	if m == nil || !m.running {
+		return
+	}
+	m.running, m.exit = false, why
+	m.log.end()
+	w.tellNode(m.status(ref))
+}
+
+// Restart ends a node's init and starts another.
+func (w *World) Restart(ref backends.NodeRef) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := w.nodes[ref]
+	if m == nil {
+		return
+	}
+	if m.running {
+		m.running, m.exit = false, "killed"
+		m.log.end()
+		w.tellNode(m.status(ref))
+	}
+	w.run(ref, m)
+}
+
+// Vanish removes a node.
+func (w *World) Vanish(ref backends.NodeRef) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := w.nodes[ref]
+	if m == nil {
+		return
+	}
+	w.drop(ref)
+	w.tellNode(backends.NodeStatus{Ref: ref, Boot: m.boot, Gone: true})
+}
+
+// Unplug removes an interface of a link, and with it the link.
+func (w *World) Unplug(labName, id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k := wireKey{labName, id}
+	l := w.wires[k]
+	if l == nil {
+		return
+	}
+	delete(w.wires, k)
+	w.tellLink(l.network, backends.LinkStatus{Lab: labName, ID: id, Gone: true, Carrier: lab.CarrierOff})
+}
+
+// Sever cuts a link that somebody else's hand pulled: both interfaces stay.
+func (w *World) Sever(labName, id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k := wireKey{labName, id}
+	if l := w.wires[k]; l != nil && l.connected {
+		l.connected = false
+		w.tellLink(l.network, l.status(k))
+	}
+}
+
+// SetCarrier lets both ends see a carrier or not; the link stays whole.
+func (w *World) SetCarrier(labName, id string, c lab.Carrier) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k := wireKey{labName, id}
+	if l := w.wires[k]; l != nil && l.connected {
+		l.carrier = c
+		w.tellLink(l.network, l.status(k))
+	}
+}
+
+// Stray makes a node that bears the label of a lab without being part of it,
+// as an interrupted change would leave it.
+func (w *World) Stray(ref backends.NodeRef) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.nodes[ref] == nil {
+		w.nodes[ref] = &machine{cfg: backends.NodeConfig{Ref: ref, Labels: map[string]string{"archetype.lab": ref.Lab}}, log: newBootLog()}
+	}
+}
+
+// Foreign makes something that is not ours, which nobody may touch.
+func (w *World) Foreign(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.foreign[name] = true
+}
+
+// Reboot is what a restart of the machine leaves: nodes that are kept on disk
+// without running, and no links.
+func (w *World) Reboot() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range w.nodes {
+		m.running, m.exit = false, ""
+		m.log.end()
+	}
+	clear(w.wires)
+	clear(w.ports)
+}
