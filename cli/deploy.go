@@ -56,7 +56,7 @@ func (a *app) deploy() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&req.Provider, "provider", "", "what runs the nodes: netns (default: the file's, the kind's, or the setting)")
+	cmd.Flags().StringVar(&req.Provider, "provider", "", "what runs the nodes: netns, docker, podman or libvirt (default: the file's, the kind's, or the setting)")
 	cmd.Flags().StringVar(&req.Network, "network", "", "what makes the links: linuxbridge, veth or ovs")
 	varsFlag(cmd, &vars)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a stream of JSON objects, one a line")

@@ -19,6 +19,7 @@ import (
 	"archetype/backends/network/veth"
 	"archetype/backends/privilege"
 	"archetype/backends/provider/docker"
+	"archetype/backends/provider/libvirt"
 	"archetype/backends/provider/netns"
 	"archetype/backends/provider/netns/holder"
 	"archetype/backends/provider/podman"
@@ -75,6 +76,12 @@ func Serve(s *settings.Settings, version string) error {
 	pp := podman.New(podman.Config{Host: s.Podman.Host, Run: filepath.Join(s.Run(), "podman"), Labs: s.Labs(), Rootless: s.Rootless})
 	defer func() { _ = pp.Close() }()
 	reg.AddProvider(pp)
+	vp, err := libvirt.New(libvirt.Config{URI: s.Libvirt.URI, Run: filepath.Join(s.Run(), "libvirt"), Labs: s.Labs(), Images: s.Images(), Rootless: s.Rootless})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = vp.Close() }()
+	reg.AddProvider(vp)
 	for _, make := range []func(panel string) (backends.Network, error){
 		func(panel string) (backends.Network, error) { return veth.New(panel) },
 		func(panel string) (backends.Network, error) { return linuxbridge.New(panel) },

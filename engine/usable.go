@@ -10,6 +10,7 @@ import (
 	"archetype/backends"
 	"archetype/engine/api"
 	"archetype/lab"
+	"archetype/vendors"
 )
 
 // examine says whether a backend can be used here, and what it needs. It asks
@@ -27,13 +28,15 @@ func (e *Engine) examine(ctx context.Context, role backends.Role, name string, d
 	return backends.Allowed(found, needs), needs
 }
 
-// providerFor picks the node's own wish, else the lab's where the kind can
+// providerFor picks the node's own wish, else what runs its image, else the lab's where the kind can
 // run there, else the kind's favourite.
 func (e *Engine) providerFor(spec lab.Node, labs string) string {
 	kind := e.kind(spec.Kind)
 	switch {
 	case spec.Provider != "":
 		return spec.Provider
+	case kind != nil && kind.IsVM() && vendors.DiskFile(spec.Image) && slices.Contains(kind.Providers, vendors.VMProvider):
+		return vendors.VMProvider
 	case kind == nil || len(kind.Providers) == 0 || slices.Contains(kind.Providers, labs):
 		return labs
 	default:

@@ -42,6 +42,7 @@ type Choices struct {
 	OVS         OVS           `yaml:"ovs"`
 	Docker      Endpoint      `yaml:"docker"`
 	Podman      Endpoint      `yaml:"podman"`
+	Libvirt     Libvirt       `yaml:"libvirt"`
 }
 
 // OVS says how Open vSwitch is used.
@@ -49,6 +50,13 @@ type OVS struct {
 	Mode   string `yaml:"mode"`   // shared: one bridge for all labs; dedicated: one a lab
 	Bridge string `yaml:"bridge"` // name of the shared one
 	Socket string `yaml:"socket"` // of ovsdb-server
+}
+
+// Libvirt says where virtual machines are run.
+type Libvirt struct {
+	// URI is such as qemu:///system, with ?socket=/path where libvirt listens
+	// at no usual place; empty: this machine's.
+	URI string `yaml:"uri"`
 }
 
 // Endpoint says where a container engine is reached.
@@ -129,6 +137,9 @@ func (s *Settings) Labs() string { return filepath.Join(s.State, "labs") }
 
 // Log is what the engine has to say when nobody looks.
 func (s *Settings) Log() string { return filepath.Join(s.State, "engine.log") }
+
+// Images is the folder of the disks that virtual machines are made from.
+func (s *Settings) Images() string { return filepath.Join(s.State, "images") }
 
 // Vendors is the folder of the user's own kinds.
 func (s *Settings) Vendors() string { return filepath.Join(s.Config, "vendors") }

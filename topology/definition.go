@@ -41,7 +41,7 @@ var readers = map[string]func(r *reader, v *value, what string) any{
 	"startup-config": text, "provider": text, "hostname": hostname, "cpu-set": text, "cgroup-parent": text,
 	"image-pull-policy": oneOf("IfNotPresent", "Always", "Never"),
 	"restart-policy":    restartPolicy,
-	"runtime":           oneOf("docker", "podman"),
+	"runtime":           oneOf("docker", "podman", "libvirt"),
 	"network-mode":      mode("bridge", "host", "none"),
 	"pid-mode":          mode("host", "private"),
 	"cgroupns-mode":     oneOf("host", "private"),

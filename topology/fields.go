@@ -61,7 +61,7 @@ var nodeConstructs = []construct{
 	{"image", served, "containers"},
 	{"image-pull-policy", served, "`IfNotPresent`, `Always`, `Never`; containers"},
 	{"provider", served, "Archetype's own: which provider runs the node"},
-	{"runtime", served, "`docker` or `podman`, the same as `provider`"},
+	{"runtime", served, "`docker`, `podman` or `libvirt`, the same as `provider`"},
 	{"entrypoint", served, ""},
 	{"cmd", served, ""},
 	{"user", served, ""},

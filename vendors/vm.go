@@ -112,6 +112,8 @@ type VMExec struct {
 	Status string `yaml:"status,omitempty" json:"status,omitempty"`
 	Failed string `yaml:"failed,omitempty" json:"failed,omitempty"`
 	Port   int    `yaml:"port,omitempty" json:"port,omitempty"` // of SSH
+	// Quote has a command's words quoted as a POSIX shell wants them.
+	Quote bool `yaml:"quote,omitempty" json:"quote,omitempty"`
 }
 
 // IsVM reports whether the kind says how it runs as a virtual machine.
@@ -143,6 +145,9 @@ func (k *Kind) AsVM() *Kind {
 	out.Images = nil
 	return &out
 }
+
+// VMProvider is the provider of kinds whose image is a disk.
+const VMProvider = "libvirt"
 
 // DiskFile reports whether an image is named like a disk and not like a
 // container's.
@@ -241,4 +246,4 @@ func (p *checker) steps(path string, list []Step) {
 // vmFields are the keys of the part about virtual machines.
 var vmFields = []string{"vm", "machine", "disk_bus", "uefi", "vnc", "initrd", "cmdline", "disks", "size_mb", "bus", "nic", "nics",
 	"reserved", "seed", "label", "cd", "credentials", "username", "password", "dialogue", "expect", "quiet", "send", "raw",
-	"times", "exec", "prompt", "setup", "login", "status", "failed", "port"}
+	"times", "exec", "prompt", "setup", "login", "status", "failed", "port", "quote"}

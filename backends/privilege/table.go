@@ -72,6 +72,13 @@ var table = []row{
 	{p, "podman", anywhere, socket, "podman.sock", "the engine's API; the socket of the system's Podman is root's", false, ""},
 	{p, "podman", anywhere, daemon, "podman system service", "makes and runs the containers", false, ""},
 
+	{p, "libvirt", anywhere, root, "root", "taps are made on this machine, and the machines' disks belong to libvirt's root", false, instead},
+	{p, "libvirt", rootful, capab, "CAP_NET_ADMIN", "taps are made and removed", false, grant},
+	{p, "libvirt", anywhere, pack, "qemu-img", "makes the machines' disks (package qemu-utils)", false, "apt install qemu-utils"},
+	{p, "libvirt", anywhere, pack, "libvirtd", "runs the machines (package libvirt-daemon-system, with qemu-system-x86)", true, "apt install libvirt-daemon-system qemu-system-x86"},
+	{p, "libvirt", anywhere, socket, "libvirt-sock", "libvirt's API; its socket is root's and the group libvirt's", false, ""},
+	{p, "libvirt", anywhere, daemon, "libvirtd", "makes and runs the machines", false, ""},
+
 	{n, "veth", rootful, capab, "CAP_SYS_ADMIN", "nodes' namespaces are entered", false, grant},
 	{n, "veth", rootful, capab, "CAP_NET_ADMIN", "interfaces are made, addressed and set up", false, grant},
 	{n, "veth", anywhere, kernel, "veth", "a link is a pair of interfaces", false, config + "CONFIG_VETH (modprobe veth)"},

@@ -1,0 +1,120 @@
+package libvirt_test
+
+import (
+	"bufio"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"archetype/backends"
+	"archetype/backends/provider/libvirt"
+	"archetype/backends/provider/libvirt/libvirttest"
+	"archetype/lab"
+	"archetype/vendors"
+)
+
+const patience = 2 * time.Minute
+
+// bench is a provider with nodes that go with the test.
+type bench struct {
+	*testing.T
+	*libvirt.Provider
+	d *libvirttest.Daemon
+}
+
+func newBench(t *testing.T) *bench {
+	d := libvirttest.Start(t)
+	p := d.Provider()
+	if a := p.Available(t.Context()); !a.OK {
+		t.Skip(a.Reason)
+	}
+	return &bench{t, p, d}
+}
+
+func (b *bench) node(kind *vendors.Kind, name string, ends ...lab.End) backends.NodeRef {
+	b.Helper()
+	ref := backends.NodeRef{Lab: "lab", Node: name}
+	c := backends.NodeConfig{Ref: ref, Node: lab.Node{Name: name, Kind: kind.Name}, Kind: b.Adapt(kind), Labels: map[string]string{"who": name}, Ends: ends}
+	for _, e := range ends {
+		c.Interfaces = append(c.Interfaces, e.Interface)
+	}
+	b.must(b.Create(b.Context(), c))
+	b.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := b.Remove(ctx, ref); err != nil {
+			b.Error(err)
+		}
+	})
+	return ref
+}
+
+func (b *bench) must(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// up starts a node and waits until it says so.
+func (b *bench) up(ref backends.NodeRef) {
+	b.Helper()
+	b.must(b.Start(b.Context(), ref))
+	b.says(ref, "guest: up")
+}
+
+// says waits for a line in the record of this boot.
+func (b *bench) says(ref backends.NodeRef, want string) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), patience)
+	defer cancel()
+	r, err := b.Logs(ctx, ref, backends.LogOptions{Follow: true, Boot: true})
+	b.must(err)
+	defer func() { _ = r.Close() }()
+	var all []string
+	for s := bufio.NewScanner(r); s.Scan(); {
+		all = append(all, s.Text())
+		if strings.Contains(s.Text(), want) {
+			return
+		}
+	}
+	b.Fatalf("%s never said %q, but\n%s", ref, want, strings.Join(all, "\n"))
+}
+
+func (b *bench) exec(ref backends.NodeRef, words ...string) string {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), patience)
+	defer cancel()
+	res, err := b.Exec(ctx, ref, backends.ExecRequest{Command: words})
+	b.must(err)
+	if res.Code != 0 {
+		b.Fatalf("%s in %s: exit code %d: %s", strings.Join(words, " "), ref, res.Code, res.Stdout)
+	}
+	return string(res.Stdout)
+}
+
+func TestLife(t *testing.T) {
+	b := newBench(t)
+	kind := libvirttest.Build(t, b.d.Dir, "echo guest: begins", nil).Kind(t, "small", "")
+	ref := b.node(kind, "a", lab.End{Endpoint: lab.Endpoint{Node: "a", Interface: "eth2"}, MAC: "02:00:00:00:00:42"})
+	list, err := b.List(t.Context(), "lab")
+	b.must(err)
+	if len(list) != 1 || list[0].Running || list[0].Ref != ref || list[0].Labels["who"] != "a" {
+		t.Fatalf("%+v", list)
+	}
+	b.up(ref)
+	if got := b.exec(ref, "cat", "/sys/class/net/eth1/address"); got != "02:00:00:00:00:42\n" {
+		t.Errorf("address %q", got)
+	}
+	if got := b.exec(ref, "echo", "it's", "a  b"); got != "it's a  b\n" {
+		t.Errorf("said %q", got)
+	}
+	res, err := b.Exec(t.Context(), ref, backends.ExecRequest{Command: []string{"sh", "-c", "exit 7"}})
+	if err != nil || res.Code != 7 {
+		t.Errorf("code %d, %v", res.Code, err)
+	}
+	b.must(b.Stop(t.Context(), ref, 20*time.Second))
+	b.must(b.Stop(t.Context(), ref, time.Second))
+	b.up(ref)
+}

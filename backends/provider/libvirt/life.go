@@ -1,0 +1,293 @@
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	golibvirt "github.com/digitalocean/go-libvirt"
+	"libvirt.org/go/libvirtxml"
+
+	"archetype/backends"
+)
+
+// glance is how often a machine that is to end is looked at, press how often
+// its power button is pressed again: a system that boots may not heed it.
+const (
+	glance = 50 * time.Millisecond
+	press  = 2 * time.Second
+)
+
+// Create makes the node's disks and taps and defines its domain.
+func (p *Provider) Create(ctx context.Context, c backends.NodeConfig) error {
+	defer p.lock(c.Ref)()
+	return fail(c.Ref, p.create(ctx, c))
+}
+
+func (p *Provider) create(ctx context.Context, c backends.NodeConfig) error {
+	if !c.Kind.IsVM() {
+		return fmt.Errorf("kind %s does not say how it runs as a virtual machine (%w)", c.Kind.Name, backends.ErrUnsupported)
+	}
+	dir := p.folder(c.Ref)
+	for _, d := range []string{dir, p.cfg.Run} {
+		if err := os.MkdirAll(d, 0o711); err != nil {
+			return err
+		}
+	}
+	k := &kept{}
+	if have, err := p.read(c.Ref); err == nil {
+		k = have
+	}
+	k.VM, k.Stable = *c.Kind.VM, c.Config
+	var err error
+	if k.NICs, err = p.nics(c); err != nil {
+		return err
+	}
+	disks, err := p.disks(ctx, c)
+	if err != nil {
+		return err
+	}
+	keep := map[string]bool{}
+	for _, n := range k.NICs {
+		keep[n.Tap] = true
+		if err := makeTap(n.Tap, tapAlias(c.Ref, n.Name)); err != nil {
+			return err
+		}
+	}
+	if err := p.dropTaps(c.Ref, keep); err != nil {
+		return err
+	}
+	kvm, _ := p.kvm.works(ctx)
+	text, err := p.domain(c, k, disks, kvm).Marshal()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(replace(filepath.Join(dir, domainFile), []byte(text)), p.write(c.Ref, k)); err != nil {
+		return err
+	}
+	return p.conn.do(ctx, func(lv *golibvirt.Libvirt) error {
+		_, err := lv.DomainDefineXMLFlags(text, golibvirt.DomainDefineValidate)
+		return err
+	})
+}
+
+// define has libvirt know the node's domain as it was made, with the carrier
+// that its interfaces have now. Whoever has changed it meanwhile is overruled.
+func (p *Provider) define(lv *golibvirt.Libvirt, ref backends.NodeRef) (golibvirt.Domain, error) {
+	data, err := os.ReadFile(filepath.Join(p.folder(ref), domainFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return golibvirt.Domain{}, gone(ref)
+	}
+	if err != nil {
+		return golibvirt.Domain{}, err
+	}
+	var d libvirtxml.Domain
+	if err := d.Unmarshal(string(data)); err != nil {
+		return golibvirt.Domain{}, err
+	}
+	for i := range d.Devices.Interfaces {
+		if t := d.Devices.Interfaces[i].Target; t != nil {
+			d.Devices.Interfaces[i].Link = linkState(plugged(t.Dev))
+		}
+	}
+	text, err := d.Marshal()
+	if err != nil {
+		return golibvirt.Domain{}, err
+	}
+	return lv.DomainDefineXMLFlags(text, 0)
+}
+
+// Start switches the machine on.
+func (p *Provider) Start(ctx context.Context, ref backends.NodeRef) error {
+	defer p.lock(ref)()
+	return fail(ref, p.start(ctx, ref))
+}
+
+func (p *Provider) start(ctx context.Context, ref backends.NodeRef) error {
+	k, err := p.read(ref)
+	if err != nil {
+		return err
+	}
+	for _, n := range k.NICs { // one may have been removed behind our back
+		if err := makeTap(n.Tap, tapAlias(ref, n.Name)); err != nil {
+			return err
+		}
+	}
+	p.want(ref, false)
+	err = p.conn.do(ctx, func(lv *golibvirt.Libvirt) error {
+		if on, err := p.isOn(lv, ref); on && err == nil {
+			return nil
+		}
+		_ = os.Remove(p.socket(ref))
+		dom, err := p.define(lv, ref)
+		if err != nil {
+			return err
+		}
+		if err := p.begun(ref, k); err != nil {
+			return err
+		}
+		_, err = lv.DomainCreateWithFlags(dom, 0)
+		if isCode(err, golibvirt.ErrOperationInvalid) { // somebody else has
+			if on, oerr := p.isOn(lv, ref); on && oerr == nil {
+				return nil
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p.syncTap(ctx, ref, "")
+	if k.VM.Management {
+		return p.forward(ctx, ref, k)
+	}
+	return nil
+}
+
+// forward leads a port of this machine to the device's SSH.
+func (p *Provider) forward(ctx context.Context, ref backends.NodeRef, k *kept) error {
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	inner := k.VM.Exec.Port
+	if inner == 0 {
+		inner = 22
+	}
+	err = p.conn.do(ctx, func(lv *golibvirt.Libvirt) error {
+		dom, err := p.lookup(lv, ref)
+		if err != nil {
+			return err
+		}
+		const human = 1 // the command is in the monitor's language for people
+		_, err = lv.QEMUDomainMonitorCommand(dom, fmt.Sprintf("hostfwd_add hostnet0 tcp:127.0.0.1:%d-:%d", port, inner), human)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("the way to its SSH: %w", err)
+	}
+	k.SSH = port
+	return p.write(ref, k)
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// isOn reports whether the node's machine is switched on.
+func (p *Provider) isOn(lv *golibvirt.Libvirt, ref backends.NodeRef) (bool, error) {
+	dom, err := p.lookup(lv, ref)
+	if err != nil {
+		return false, err
+	}
+	state, _, err := lv.DomainGetState(dom, 0)
+	return on(golibvirt.DomainState(state)), err
+}
+
+func on(s golibvirt.DomainState) bool {
+	switch s {
+	case golibvirt.DomainRunning, golibvirt.DomainBlocked, golibvirt.DomainPaused, golibvirt.DomainShutdown, golibvirt.DomainPmsuspended:
+		return true
+	}
+	return false
+}
+
+// Stop presses the machine's power button and, after grace, pulls its plug.
+func (p *Provider) Stop(ctx context.Context, ref backends.NodeRef, grace time.Duration) error {
+	defer p.lock(ref)()
+	p.want(ref, true)
+	err := p.conn.do(ctx, func(lv *golibvirt.Libvirt) error { return p.stop(ctx, lv, ref, grace) })
+	if notFound(err) {
+		return nil
+	}
+	return fail(ref, err)
+}
+
+func (p *Provider) stop(ctx context.Context, lv *golibvirt.Libvirt, ref backends.NodeRef, grace time.Duration) error {
+	dom, err := p.lookup(lv, ref)
+	if err != nil {
+		return err
+	}
+	over := time.Now().Add(grace)
+	var pressed time.Time
+	for {
+		on, err := p.isOn(lv, ref)
+		if err != nil || !on {
+			return err
+		}
+		now := time.Now()
+		if !now.Before(over) {
+			break
+		}
+		if now.Sub(pressed) >= press {
+			pressed = now
+			if err := lv.DomainShutdownFlags(dom, golibvirt.DomainShutdownAcpiPowerBtn); err != nil && !isCode(err, golibvirt.ErrOperationInvalid) {
+				return err
+			}
+		}
+		select {
+		case <-time.After(glance):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	err = lv.DomainDestroyFlags(dom, golibvirt.DomainDestroyDefault)
+	if isCode(err, golibvirt.ErrOperationInvalid) || isCode(err, golibvirt.ErrNoDomain) {
+		return nil // it has ended by itself
+	}
+	return err
+}
+
+// Remove removes the domain with its disks, taps and record.
+func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
+	defer p.lock(ref)()
+	p.want(ref, true)
+	err := p.conn.do(ctx, func(lv *golibvirt.Libvirt) error {
+		if err := p.stop(ctx, lv, ref, 0); err != nil {
+			return err
+		}
+		dom, err := p.lookup(lv, ref)
+		if err != nil {
+			return err
+		}
+		return lv.DomainUndefineFlags(dom, golibvirt.DomainUndefineManagedSave|golibvirt.DomainUndefineSnapshotsMetadata|
+			golibvirt.DomainUndefineNvram|golibvirt.DomainUndefineCheckpointsMetadata)
+	})
+	if err != nil && !notFound(err) && !isCode(err, golibvirt.ErrNoDomain) {
+		return fail(ref, err)
+	}
+	p.mu.Lock()
+	l := p.lines[ref]
+	delete(p.lines, ref)
+	p.mu.Unlock()
+	if l != nil {
+		l.close()
+	}
+	_ = os.Remove(p.socket(ref))
+	err = errors.Join(p.dropTaps(ref, nil), os.RemoveAll(p.folder(ref)))
+	_ = os.Remove(filepath.Dir(p.folder(ref))) // the lab's, when this was its last
+	return fail(ref, err)
+}
+
+// Attachment is the interface's tap.
+func (p *Provider) Attachment(_ context.Context, ref backends.NodeRef, iface string) (backends.Attachment, error) {
+	k, err := p.read(ref)
+	if err != nil {
+		return backends.Attachment{}, err
+	}
+	for _, n := range k.NICs {
+		if n.Name == iface {
+			return backends.Attachment{Tap: n.Tap}, nil
+		}
+	}
+	return backends.Attachment{}, fmt.Errorf("node %s: its machine has %d interfaces and no %s: stop and start the node (%w)", ref.Node, len(k.NICs), iface, backends.ErrConflict)
+}
