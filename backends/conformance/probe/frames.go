@@ -13,15 +13,15 @@ import (
 
 func htons(v uint16) uint16 { return v<<8 | v>>8 }
 
-// notTCP lets through all but TCP, of which the transfers are made: their
-// frames are many and nobody asks for them.
-var notTCP = []unix.SockFilter{
+// wanted lets through all but what no case asks for, for which the socket may
+// have no room: TCP, of which the transfers are made, and ARP and IPv6, the
+// noise of a hundred interfaces that come up.
+var wanted = []unix.SockFilter{
 	{Code: 0x28, K: 12},                   // ldh [12]
-	{Code: 0x15, Jt: 0, Jf: 2, K: 0x0800}, // IPv4?
+	{Code: 0x15, Jt: 4, Jf: 0, K: 0x0806}, // ARP: drop
+	{Code: 0x15, Jt: 3, Jf: 0, K: 0x86dd}, // IPv6: drop
+	{Code: 0x15, Jt: 0, Jf: 3, K: 0x0800}, // IPv4?
 	{Code: 0x30, K: 23},                   // ldb [23]
-	{Code: 0x15, Jt: 3, Jf: 4, K: 6},      // TCP: drop
-	{Code: 0x15, Jt: 0, Jf: 3, K: 0x86dd}, // IPv6?
-	{Code: 0x30, K: 20},                   // ldb [20]
 	{Code: 0x15, Jt: 0, Jf: 1, K: 6},      // TCP: drop
 	{Code: 0x06, K: 0},                    // drop
 	{Code: 0x06, K: 0x40000},              // accept
@@ -36,7 +36,7 @@ func (d *device) capture() error {
 	}
 	d.fd = fd
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20) // a bigger buffer, where permitted
-	prog := unix.SockFprog{Len: uint16(len(notTCP)), Filter: &notTCP[0]}
+	prog := unix.SockFprog{Len: uint16(len(wanted)), Filter: &wanted[0]}
 	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
 		return err
 	}

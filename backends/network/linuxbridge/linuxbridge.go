@@ -269,11 +269,14 @@ func (n *Network) forwardAll(l netlink.Link) { _ = n.panel.LinkSetBRSlaveGroupFw
 
 // Provision makes an interface without carrier.
 func (n *Network) Provision(_ context.Context, p backends.Port) error {
-	s, err := n.open(p)
-	if err == nil {
+	err := nsnet.Again(func() error {
+		s, err := n.open(p)
+		if err != nil {
+			return err
+		}
 		defer s.ns.Close()
-		err = n.port(s, 0, false)
-	}
+		return n.port(s, 0, false)
+	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.End, err)
 	}
@@ -282,7 +285,7 @@ func (n *Network) Provision(_ context.Context, p backends.Port) error {
 
 // Connect makes the bridge and puts both ends on it.
 func (n *Network) Connect(ctx context.Context, l backends.Link) error {
-	return wrap(l, n.connect(ctx, l))
+	return wrap(l, nsnet.Again(func() error { return n.connect(ctx, l) }))
 }
 
 func (n *Network) connect(ctx context.Context, l backends.Link) error {

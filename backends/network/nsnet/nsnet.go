@@ -94,6 +94,20 @@ func (n *NS) Find(name string) (netlink.Link, error) {
 	return l, err
 }
 
+// Again calls f anew when an interface has vanished under it: what goes with a
+// node's namespace, far ends included, goes some time after the node.
+func Again(f func() error) error {
+	var err error
+	for range 5 {
+		err = f()
+		var missing netlink.LinkNotFoundError
+		if !errors.As(err, &missing) && !errors.Is(err, syscall.ENODEV) {
+			return err
+		}
+	}
+	return err
+}
+
 // Delete removes the interface of that name; one that is gone is no error.
 func (n *NS) Delete(name string) error {
 	l, err := n.Find(name)

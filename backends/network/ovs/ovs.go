@@ -201,7 +201,7 @@ func (n *Network) request(ctx context.Context, labName string, ends []end, plan 
 // Provision makes an interface without carrier on a tag of its own.
 func (n *Network) Provision(ctx context.Context, p backends.Port) error {
 	defer n.lock(p)()
-	if err := n.provision(ctx, p); err != nil {
+	if err := nsnet.Again(func() error { return n.provision(ctx, p) }); err != nil {
 		return fmt.Errorf("%s: %w", p.End, err)
 	}
 	return nil
@@ -238,7 +238,7 @@ func (n *Network) provision(ctx context.Context, p backends.Port) error {
 func (n *Network) Connect(ctx context.Context, l backends.Link) error {
 	defer n.lock(l.A, l.B)()
 	defer n.calling(l)()
-	return wrap(l, n.connect(ctx, l))
+	return wrap(l, nsnet.Again(func() error { return n.connect(ctx, l) }))
 }
 
 func (n *Network) connect(ctx context.Context, l backends.Link) error {

@@ -205,7 +205,8 @@ func parked(p backends.Port) string { return nsnet.Name("p", p.Lab, p.End.String
 // Provision makes an interface whose far end waits in the panel. Of a pair
 // both ends stay where both nodes are there: the other one is no less needed.
 func (n *Network) Provision(ctx context.Context, p backends.Port) error {
-	return errors.Join(n.provision(ctx, p), n.here.Plug(p.Attachment.Tap, false))
+	err := nsnet.Again(func() error { return n.provision(ctx, p) })
+	return errors.Join(err, n.here.Plug(p.Attachment.Tap, false))
 }
 
 func (n *Network) provision(ctx context.Context, p backends.Port) error {
@@ -301,7 +302,7 @@ func (n *Network) Connect(ctx context.Context, l backends.Link) error {
 	if done, err := n.fresh(ctx, l); done || err != nil {
 		return wrap(l, err)
 	}
-	return wrap(l, n.connect(ctx, l))
+	return wrap(l, nsnet.Again(func() error { return n.connect(ctx, l) }))
 }
 
 // fresh makes the pair of a link that has no interfaces yet. It reports
