@@ -58,7 +58,8 @@ func sandbox() *syscall.SysProcAttr {
 		Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC}
 }
 
-func inSandbox(t *testing.T) {
+// enterSandbox makes the new namespaces look like a machine.
+func enterSandbox(t *testing.T) {
 	if os.Getpid() != 1 {
 		t.Fatal("this is for the sandbox")
 	}
@@ -70,6 +71,10 @@ func inSandbox(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+func inSandbox(t *testing.T) {
+	enterSandbox(t)
 	w := newWorld(t, mode(os.Getenv("E2E_MODE")))
 	file := w.file("quickstart.clab.yml", example(t, "quickstart"))
 	w.ok("doctor") // the first use of all makes the folder for state

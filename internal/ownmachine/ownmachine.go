@@ -25,7 +25,7 @@ func Main(tests func() int) int {
 		return again()
 	}
 	if os.Geteuid() == 0 {
-		if err := furnish(); err != nil {
+		if err := Furnish(); err != nil {
 			fmt.Fprintln(os.Stderr, "a network namespace for the tests:", err)
 			return 1
 		}
@@ -62,9 +62,9 @@ func again() int {
 	return 0
 }
 
-// furnish makes the new namespaces look like a machine: a loopback, and a
+// Furnish makes new network and mount namespaces look like a machine: a loopback, and a
 // /sys that shows its own interfaces but the machine's control groups.
-func furnish() error {
+func Furnish() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}

@@ -138,26 +138,10 @@ func (p *Provider) serve(n *node) error {
 	if n.server != nil {
 		return nil
 	}
-	program, err := p.installedGate()
-	if err != nil {
+	if err := p.placeGate(n); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(n.box(), 0o755); err != nil {
-		return err
-	}
-	link := filepath.Join(n.box(), gate.Program)
-	if err := os.Link(program, link); errors.Is(err, os.ErrExist) {
-		if !sameFile(program, link) { // of another build: for the next container
-			if err := os.Link(program, link+".new"); err != nil && !errors.Is(err, os.ErrExist) {
-				return err
-			}
-			if err := os.Rename(link+".new", link); err != nil {
-				return err
-			}
-		}
-	} else if err != nil {
-		return err
-	}
+	var err error
 	n.server, err = gate.Listen(n.box(), func(pid int, gone <-chan struct{}) error {
 		if p.cfg.Enter != nil {
 			if err := p.cfg.Enter(pid); err != nil {
@@ -166,6 +150,52 @@ func (p *Provider) serve(n *node) error {
 		}
 		return n.open(pid, gone)
 	})
+	return err
+}
+
+// placeGate puts the gate where the node's container finds it.
+func (p *Provider) placeGate(n *node) error {
+	p.gate.Lock()
+	defer p.gate.Unlock()
+	if err := os.MkdirAll(n.box(), 0o755); err != nil {
+		return err
+	}
+	program, err := gate.Install(filepath.Join(p.cfg.Run, gateFolder))
+	if err != nil {
+		return fmt.Errorf("%w (%w)", err, backends.ErrUnavailable)
+	}
+	link := filepath.Join(n.box(), gate.Program)
+	err = os.Link(program, link)
+	if !errors.Is(err, os.ErrExist) || sameFile(program, link) {
+		return ignore(err, os.ErrExist)
+	}
+	// One of another build: the next start has the new one.
+	if err := os.Link(program, link+".new"); ignore(err, os.ErrExist) != nil {
+		return err
+	}
+	return os.Rename(link+".new", link)
+}
+
+// gateFolder is where the gate is kept, once for all nodes.
+const gateFolder = "gate"
+
+// removeGate removes it when there is no node's folder beside it.
+func (p *Provider) removeGate() error {
+	p.gate.Lock()
+	defer p.gate.Unlock()
+	list, err := os.ReadDir(p.cfg.Run)
+	if err != nil || len(list) != 1 || list[0].Name() != gateFolder {
+		return ignore(err, os.ErrNotExist)
+	}
+	err = os.RemoveAll(filepath.Join(p.cfg.Run, gateFolder))
+	_ = os.Remove(p.cfg.Run) // unless a node has just come
+	return err
+}
+
+func ignore(err, which error) error {
+	if errors.Is(err, which) {
+		return nil
+	}
 	return err
 }
 
@@ -272,5 +302,5 @@ func (p *Provider) cleanup(n *node) error {
 	err = errors.Join(err, os.RemoveAll(n.dir), os.RemoveAll(p.own(n.ref)))
 	_ = os.Remove(filepath.Dir(n.dir)) // the lab's, with its last node
 	_ = os.Remove(filepath.Dir(p.own(n.ref)))
-	return err
+	return errors.Join(err, p.removeGate())
 }

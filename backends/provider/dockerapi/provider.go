@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -19,7 +17,6 @@ import (
 	"github.com/moby/moby/client"
 
 	"archetype/backends"
-	"archetype/backends/provider/gate"
 )
 
 // Config is what differs from one engine to another.
@@ -73,9 +70,7 @@ type Provider struct {
 	ctx context.Context // ends with the provider
 	end context.CancelFunc
 
-	gateOnce sync.Mutex
-	gate     string // path of the installed gate
-
+	gate sync.Mutex // held while the gate is placed or removed
 	mgmt sync.Mutex // held while the management network is made or removed
 }
 
@@ -173,23 +168,6 @@ func Get(ctx context.Context, cli *client.Client, path string) (*http.Response, 
 		return nil, err
 	}
 	return h.Do(req)
-}
-
-// installedGate is the path of the program that holds inits back.
-func (p *Provider) installedGate() (string, error) {
-	p.gateOnce.Lock()
-	defer p.gateOnce.Unlock()
-	if p.gate != "" {
-		if _, err := os.Stat(p.gate); err == nil {
-			return p.gate, nil
-		}
-	}
-	path, err := gate.Install(filepath.Join(p.cfg.Run, "gate"))
-	if err != nil {
-		return "", fmt.Errorf("%w (%w)", err, backends.ErrUnavailable)
-	}
-	p.gate = path
-	return path, nil
 }
 
 // fail makes of an engine's error one that the program can act on and a

@@ -29,7 +29,7 @@ type server struct {
 	reaper                 *reap.Reaper
 	spawner                *spawner // of nodes
 	keeper                 *spawner // of the engine
-	panel                  *os.File
+	panel                  *panel
 	null, signals, program *os.File // what every init is given
 	l                      *net.UnixListener
 	done                   chan struct{}
@@ -41,6 +41,7 @@ type server struct {
 	used   bool
 	ending bool
 	subs   map[chan Status]bool
+	look   later
 }
 
 // Main is the program of the holder: it serves until it holds nothing. The
@@ -101,7 +102,7 @@ func newServer(cfg Config) (*server, error) {
 	if s.keeper, err = newSpawner(1, func() error { return nil }); err != nil {
 		return nil, err
 	}
-	if s.panel, err = s.spawner.newNetns(); err != nil {
+	if s.panel, err = newPanel(s.spawner); err != nil {
 		return nil, err
 	}
 	if s.null, err = os.Open(os.DevNull); err != nil {
@@ -133,6 +134,10 @@ func (s *server) mayEnd() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ending || !s.used || s.engine != 0 || s.busy > 0 || len(s.nodes) > 0 {
+		return
+	}
+	if s.panel.inUse() { // by nodes that are not held here, such as containers
+		s.look.again(s.mayEnd)
 		return
 	}
 	s.ending = true
@@ -263,7 +268,7 @@ func (s *server) handle(req *request) (response, error) {
 func (s *server) info() *Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &Info{PID: os.Getpid(), Protocol: protocol, Rootless: s.cfg.Rootless, Panel: self(s.panel), Engine: s.engine, Nodes: len(s.nodes)}
+	return &Info{PID: os.Getpid(), Protocol: protocol, Rootless: s.cfg.Rootless, Panel: self(s.panel.ns), Engine: s.engine, Nodes: len(s.nodes)}
 }
 
 // list answers with one node, those of a lab, or all.
