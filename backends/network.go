@@ -55,6 +55,12 @@ type Batcher interface {
 	Batches()
 }
 
+// Lister is implemented by networks that can tell which labs they have
+// something of, whoever is running: what a crash has left behind.
+type Lister interface {
+	Labs(ctx context.Context) ([]string, error)
+}
+
 // Impairer is implemented by networks that can make a link worse than a cable.
 type Impairer interface {
 	// Impair gives each direction of a connected link the impairment that

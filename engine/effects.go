@@ -455,6 +455,13 @@ func (c *controller) linkEnded(ef *effect, err error) {
 	case doProvision:
 		l.ready[ef.node] = true
 	case doDelete:
+		for _, n := range []*node{l.a, l.b} {
+			for _, x := range n.links { // the interface that was kept is this one's now
+				if x != l && x.net == "" && (x.uses(l.spec.A.Endpoint) || x.uses(l.spec.B.Endpoint)) {
+					x.net = l.net
+				}
+			}
+		}
 		l.unmade()
 		l.net = ""
 		l.impair = impairing{}

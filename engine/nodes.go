@@ -87,6 +87,11 @@ func (c *controller) setLink(req api.LinkRequest) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
+	if l.displaced() { // the wish could not be kept over a crash
+		err := api.Errorf(api.CodeConflict, "the cable that %s had before is still being taken out", l.name())
+		err.Hint = "ask again in a moment"
+		return nil, err
+	}
 	verb := lab.JobConnect
 	if req.Wish == lab.WishDown {
 		verb = lab.JobDisconnect

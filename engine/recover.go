@@ -42,6 +42,15 @@ func (e *Engine) loadSaved() (*saved, error) {
 		if s.jobs, err = tx.Jobs(api.KeepJobs); err != nil {
 			return err
 		}
+		// Those that have not ended count, however many came after them.
+		s.jobs = slices.DeleteFunc(s.jobs, func(j store.Job) bool { return !j.State.Ended() })
+		for _, state := range []lab.JobState{lab.JobPending, lab.JobRunning} {
+			open, err := store.JobsIn("", state).Run(tx)
+			if err != nil {
+				return err
+			}
+			s.jobs = append(s.jobs, open...)
+		}
 		events, err = tx.Events(api.KeepEvents)
 		return err
 	})

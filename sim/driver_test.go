@@ -55,9 +55,9 @@ type driver struct {
 	cancel context.CancelFunc
 	down   []string
 
-	calm  bool
-	steps int
-	said  []string // the course
+	calm, failed bool
+	steps        int
+	said         []string // the course
 
 	lost   bool              // something that was asked for may never have been saved
 	wishes map[string]string // what was wished, by node and link, as far as it is known
@@ -283,9 +283,14 @@ func (d *driver) fail(format string, args ...any) {
 		s, _ := d.e.Snapshot(context.Background())
 		about = describe(s)
 	}
+	contents := d.w.Contents()
+	if !d.failed { // so that nothing of the engine is left when the test ends
+		d.failed = true
+		d.finish()
+	}
 	tail := d.said[max(0, len(d.said)-number("SIM_TAIL", 60)):]
 	d.Fatalf("seed %d, step %d: %s\n\nThe machine has:\n  %s\nThe engine says:\n%s\nThe last steps:\n  %s\nOnce more: SIM_SEED=%d go test ./sim -run TestSeeds -v",
-		d.seed, d.steps, fmt.Sprintf(format, args...), strings.Join(d.w.Contents(), "\n  "), about, strings.Join(tail, "\n  "), d.seed)
+		d.seed, d.steps, fmt.Sprintf(format, args...), strings.Join(contents, "\n  "), about, strings.Join(tail, "\n  "), d.seed)
 }
 
 func describe(s *api.Snapshot) string {

@@ -60,6 +60,21 @@ func (t *Tx) Check() error {
 		}
 		return checkJob(r)
 	})
+	t.each(bucketHosts, say, func(k, v []byte) error {
+		var r Host
+		if err := decode(k, v, &r); err != nil {
+			return err
+		}
+		return checkHost(r)
+	})
+	t.each(bucketCopies, say, func(k, v []byte) error {
+		var r ImageCopy
+		if err := decode(k, v, &r); err != nil {
+			return err
+		}
+		return t.checkCopy(r)
+	})
+	t.checkIndexes(say)
 	return errors.Join(errs...)
 }
 
@@ -83,4 +98,31 @@ func (r Link) inside() []lab.Endpoint {
 		return []lab.Endpoint{r.A}
 	}
 	return []lab.Endpoint{r.A, r.B}
+}
+
+// checkIndexes compares the indexes with what the records say they hold.
+func (t *Tx) checkIndexes(say func(error)) {
+	b := t.tx.Bucket(bucketIndex)
+	if b == nil {
+		say(fmt.Errorf("%w: no bucket %q", ErrCorrupt, bucketIndex))
+		return
+	}
+	want := map[string]bool{}
+	err := t.entries(func(record, k []byte) error {
+		want[string(k)] = true
+		if b.Get(k) == nil {
+			say(refuse("index", string(record), ConstraintReference, fmt.Errorf("no entry %q", k)))
+		}
+		return nil
+	})
+	if err != nil {
+		say(err)
+		return
+	}
+	_ = b.ForEach(func(k, _ []byte) error {
+		if !want[string(k)] {
+			say(refuse("index", string(k), ConstraintReference, errors.New("an entry without a record")))
+		}
+		return nil
+	})
 }

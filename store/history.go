@@ -30,6 +30,8 @@ func (t *Tx) PutJob(r Job) error {
 	if err != nil {
 		return err
 	}
+	var had [][]byte
+	t.touch(3)
 	if known {
 		old, ok, err := get[Job](jobs, k)
 		if err != nil {
@@ -39,7 +41,11 @@ func (t *Tx) PutJob(r Job) error {
 			if err := old.State.CheckTransition(r.State); err != nil {
 				return refuse("job", r.ID, ConstraintTransition, err)
 			}
+			had = jobEntries(k, old)
 		}
+	}
+	if err := t.reindex(had, jobEntries(k, r)); err != nil {
+		return err
 	}
 	if err := put(jobs, k, r); err != nil {
 		return err
@@ -95,6 +101,9 @@ func (t *Tx) trimJobs() error {
 		}
 	}
 	for i, j := range old {
+		if err := t.reindex(jobEntries(keys[i], j), nil); err != nil {
+			return err
+		}
 		if err := jobs.Delete(keys[i]); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 // one schema or of another. Each is tested from a file that its schema wrote.
 var migrations = []func(*bolt.Tx) error{
 	oneKeyForALink,
+	indexed,
 }
 
 func migrate(tx *bolt.Tx, from uint64) error {
@@ -24,7 +25,7 @@ func migrate(tx *bolt.Tx, from uint64) error {
 // file wrote them, so that the same link written the other way round was
 // refused as another one's rival.
 func oneKeyForALink(tx *bolt.Tx) error {
-	t := &Tx{tx}
+	t := &Tx{tx: tx}
 	var all []Link
 	if err := t.links().ForEach(func(k, v []byte) error {
 		var r Link
@@ -50,4 +51,57 @@ func oneKeyForALink(tx *bolt.Tx) error {
 		}
 	}
 	return nil
+}
+
+// indexed: up to schema 2 there were no indexes.
+func indexed(tx *bolt.Tx) error {
+	if err := tx.DeleteBucket(bucketIndex); err != nil {
+		return err
+	}
+	if _, err := tx.CreateBucket(bucketIndex); err != nil {
+		return err
+	}
+	t := &Tx{tx: tx}
+	return t.entries(func(_, k []byte) error { return t.reindex(nil, [][]byte{k}) })
+}
+
+// entries goes over every entry that the records should have in an index,
+// with the record's own key.
+func (t *Tx) entries(f func(record, k []byte) error) error {
+	all := func(bucket []byte, of func(k, v []byte) ([][]byte, error)) error {
+		return t.tx.Bucket(bucket).ForEach(func(k, v []byte) error {
+			entries, err := of(k, v)
+			if err != nil {
+				return err
+			}
+			for _, e := range entries {
+				if err := f(k, e); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for bucket, of := range map[string]func(k, v []byte) ([][]byte, error){
+		string(bucketNodes):  entriesOf(func(_ []byte, r Node) [][]byte { return nodeEntries(r) }),
+		string(bucketLinks):  entriesOf(func(_ []byte, r Link) [][]byte { return linkEntries(r) }),
+		string(bucketJobs):   entriesOf(jobEntries),
+		string(bucketHosts):  entriesOf(func(_ []byte, r Host) [][]byte { return hostEntries(r) }),
+		string(bucketCopies): entriesOf(func(_ []byte, r ImageCopy) [][]byte { return copyEntries(r) }),
+	} {
+		if err := all([]byte(bucket), of); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func entriesOf[T any](of func(k []byte, r T) [][]byte) func(k, v []byte) ([][]byte, error) {
+	return func(k, v []byte) ([][]byte, error) {
+		var r T
+		if err := decode(k, v, &r); err != nil {
+			return nil, err
+		}
+		return of(k, r), nil
+	}
 }

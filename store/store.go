@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 
 // schema is the version of the records' form. Raised when an older program
 // could misread what this one writes.
-const schema = 2
+const schema = 3
 
 const lockTimeout = 500 * time.Millisecond
 
@@ -29,6 +30,9 @@ var (
 	bucketJobs   = []byte("jobs")       // time of creation, id
 	bucketJobIDs = []byte("job ids")    // id → the job's key
 	bucketEvents = []byte("events")     // sequence number
+	bucketHosts  = []byte("hosts")
+	bucketCopies = []byte("image copies") // image, host
+	bucketIndex  = []byte("indexes")      // see index.go
 	keySchema    = []byte("schema")
 )
 
@@ -47,6 +51,8 @@ type Options struct {
 type Store struct {
 	db    *bolt.DB
 	fault func(point string) error
+
+	touched atomic.Int64
 }
 
 // Open opens the database at path or makes a new one, with folders that only
@@ -145,7 +151,7 @@ func (s *Store) prepare(path string) (err error) {
 	}
 	return s.db.Update(func(tx *bolt.Tx) error {
 		for _, b := range [][]byte{bucketMeta, bucketLabs, bucketNodes, bucketLinks, bucketIfaces,
-			bucketJobs, bucketJobIDs, bucketEvents} {
+			bucketJobs, bucketJobIDs, bucketEvents, bucketHosts, bucketCopies, bucketIndex} {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return err
 			}
@@ -163,23 +169,33 @@ func (s *Store) Close() error { return s.db.Close() }
 // Update runs fn in a transaction that is kept whole or not at all: with an
 // error of fn, nothing of it is stored.
 func (s *Store) Update(fn func(*Tx) error) error {
-	if s.fault == nil {
-		return s.db.Update(func(tx *bolt.Tx) error { return fn(&Tx{tx}) })
-	}
-	if err := s.fault("begin"); err != nil {
-		return err
-	}
-	return s.db.Update(func(tx *bolt.Tx) error {
-		if err := fn(&Tx{tx}); err != nil {
+	if s.fault != nil {
+		if err := s.fault("begin"); err != nil {
 			return err
 		}
-		return s.fault("commit")
+	}
+	return s.db.Update(func(tx *bolt.Tx) error {
+		t := &Tx{tx: tx}
+		err := fn(t)
+		s.touched.Add(int64(t.touched))
+		if err == nil && s.fault != nil {
+			err = s.fault("commit")
+		}
+		return err
 	})
 }
 
+// Touched is how many keys were read or written since the store was opened.
+func (s *Store) Touched() int64 { return s.touched.Load() }
+
 // View runs fn over one consistent state.
 func (s *Store) View(fn func(*Tx) error) error {
-	return s.db.View(func(tx *bolt.Tx) error { return fn(&Tx{tx}) })
+	return s.db.View(func(tx *bolt.Tx) error {
+		t := &Tx{tx: tx}
+		err := fn(t)
+		s.touched.Add(int64(t.touched))
+		return err
+	})
 }
 
 func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

@@ -13,7 +13,13 @@ import (
 )
 
 // Tx is one transaction. It is only valid within the function it was given to.
-type Tx struct{ tx *bolt.Tx }
+type Tx struct {
+	tx      *bolt.Tx
+	touched int
+}
+
+// touch counts keys that are read or written.
+func (t *Tx) touch(n int) { t.touched += n }
 
 const separator = "\x00"
 
@@ -105,6 +111,11 @@ func (t *Tx) Labs() ([]Lab, error) { return list[Lab](t.labs(), nil) }
 // they are history.
 func (t *Tx) DeleteLab(name string) error {
 	pre := prefix(name)
+	for _, index := range []string{NodesByActual, NodesByDesired, LinksByActual} {
+		if err := drop(t.tx.Bucket(bucketIndex), prefix(index, name)); err != nil {
+			return err
+		}
+	}
 	for _, b := range [][]byte{bucketNodes, bucketLinks, bucketIfaces} {
 		if err := drop(t.tx.Bucket(b), pre); err != nil {
 			return err
@@ -123,11 +134,17 @@ func (t *Tx) PutNode(r Node) error {
 	if err != nil {
 		return err
 	}
+	var had [][]byte
 	if ok {
 		if err := old.Actual.CheckTransition(r.Actual); err != nil {
 			return refuse("node", r.Lab+"/"+r.Name, ConstraintTransition, err)
 		}
+		had = nodeEntries(old)
 	}
+	if err := t.reindex(had, nodeEntries(r)); err != nil {
+		return err
+	}
+	t.touch(2)
 	return put(t.nodes(), key(r.Lab, r.Name), r)
 }
 
@@ -154,11 +171,16 @@ func (t *Tx) checkNode(r Node) error {
 
 // Node returns one node; ok is false when there is none of that name.
 func (t *Tx) Node(labName, name string) (r Node, ok bool, err error) {
+	t.touch(1)
 	return get[Node](t.nodes(), key(labName, name))
 }
 
 // Nodes returns a lab's nodes by name.
-func (t *Tx) Nodes(labName string) ([]Node, error) { return list[Node](t.nodes(), prefix(labName)) }
+func (t *Tx) Nodes(labName string) ([]Node, error) {
+	out, err := list[Node](t.nodes(), prefix(labName))
+	t.touch(len(out))
+	return out, err
+}
 
 // DeleteNode removes a node that no link uses any more.
 func (t *Tx) DeleteNode(labName, name string) error {
@@ -166,6 +188,13 @@ func (t *Tx) DeleteNode(labName, name string) error {
 	if k, _ := t.tx.Bucket(bucketIfaces).Cursor().Seek(pre); bytes.HasPrefix(k, pre) {
 		return refuse("node", labName+"/"+name, ConstraintReference,
 			fmt.Errorf("a link still uses %s", k[len(prefix(labName)):]))
+	}
+	r, ok, err := t.Node(labName, name)
+	if err != nil || !ok {
+		return err
+	}
+	if err := t.reindex(nodeEntries(r), nil); err != nil {
+		return err
 	}
 	return t.nodes().Delete(key(labName, name))
 }
@@ -189,11 +218,17 @@ func (t *Tx) PutLink(r Link) error {
 	if err != nil {
 		return err
 	}
+	var had [][]byte
 	if ok {
 		if err := old.Actual.CheckTransition(r.Actual); err != nil {
 			return refuse("link", id, ConstraintTransition, err)
 		}
+		had = linkEntries(old)
 	}
+	if err := t.reindex(had, linkEntries(r)); err != nil {
+		return err
+	}
+	t.touch(4)
 	for _, e := range r.inside() {
 		ik := key(r.Lab, e.String())
 		if err := ifaces.Put(ik, seal(ik, k)); err != nil {
@@ -238,7 +273,11 @@ func (t *Tx) checkLink(r Link) error {
 }
 
 // Links returns a lab's links, by their ends.
-func (t *Tx) Links(labName string) ([]Link, error) { return list[Link](t.links(), prefix(labName)) }
+func (t *Tx) Links(labName string) ([]Link, error) {
+	out, err := list[Link](t.links(), prefix(labName))
+	t.touch(len(out))
+	return out, err
+}
 
 // DeleteLink removes a link.
 func (t *Tx) DeleteLink(labName string, a, b lab.Endpoint) error {
@@ -248,6 +287,9 @@ func (t *Tx) DeleteLink(labName string, a, b lab.Endpoint) error {
 	}
 	r, _, err := get[Link](t.links(), k)
 	if err != nil {
+		return err
+	}
+	if err := t.reindex(linkEntries(r), nil); err != nil {
 		return err
 	}
 	for _, e := range r.inside() {

@@ -26,7 +26,10 @@ type Client struct {
 	done     chan struct{}
 }
 
-var _ api.Engine = (*Client)(nil)
+var (
+	_ api.Engine    = (*Client)(nil)
+	_ api.Caretaker = (*Client)(nil)
+)
 
 // Dial connects to the engine's socket. It fails with the error of the dial
 // when nobody serves there.
@@ -172,6 +175,16 @@ func (c *Client) SetLink(ctx context.Context, req api.LinkRequest) (*api.Job, er
 
 func (c *Client) Edit(ctx context.Context, req api.EditRequest) (*api.Job, error) {
 	return ask[*api.Job](ctx, c, pathEdit, req)
+}
+
+// Backup implements api.Caretaker.
+func (c *Client) Backup(ctx context.Context, req api.BackupRequest) (*api.Backup, error) {
+	return ask[*api.Backup](ctx, c, pathBackup, req)
+}
+
+// Strays implements api.Caretaker.
+func (c *Client) Strays(ctx context.Context, req api.StraysRequest) ([]api.Stray, error) {
+	return ask[[]api.Stray](ctx, c, pathStrays, req)
 }
 
 func (c *Client) Impair(ctx context.Context, req api.ImpairRequest) (*api.Job, error) {

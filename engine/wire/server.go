@@ -51,6 +51,10 @@ func Serve(ctx context.Context, l net.Listener, e api.Engine, opt Options) error
 	handle(mux, pathNodes, e.SetNodes)
 	handle(mux, pathLink, e.SetLink)
 	handle(mux, pathEdit, e.Edit)
+	if care, ok := e.(api.Caretaker); ok {
+		handle(mux, pathBackup, care.Backup)
+		handle(mux, pathStrays, care.Strays)
+	}
 	handle(mux, pathImpair, e.Impair)
 	handle(mux, pathNetwork, e.SetNetwork)
 	handle(mux, pathCancel, func(ctx context.Context, r nameRequest) (struct{}, error) {

@@ -25,6 +25,8 @@ const (
 	pathNodes    = "/v1/nodes"
 	pathLink     = "/v1/link"
 	pathEdit     = "/v1/edit"
+	pathBackup   = "/v1/backup"
+	pathStrays   = "/v1/strays"
 	pathImpair   = "/v1/impair"
 	pathNetwork  = "/v1/network"
 	pathCancel   = "/v1/cancel"

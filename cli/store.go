@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"archetype/daemon"
+	"archetype/engine/api"
+	"archetype/store"
+)
+
+// store is what can be done with the file in which everything is kept.
+func (a *app) store() *cobra.Command {
+	cmd := &cobra.Command{Use: "store", Short: "Back up, restore, check or compact what is stored", Args: args(1, 0)}
+	cmd.AddCommand(
+		&cobra.Command{
+			Use: "backup [FILE]", Short: "Write a copy of what is stored, also while labs run", Args: args(0, 1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				file := a.s.Database() + ".backup-" + time.Now().Format("20060102-150405")
+				if len(args) == 1 {
+					file = args[0]
+				}
+				size, err := a.backup(cmd.Context(), file)
+				if err == nil {
+					fmt.Fprintf(a.out, "%s: %d KiB\n", file, size>>10)
+				}
+				return err
+			},
+		},
+		&cobra.Command{
+			Use: "restore FILE", Short: "Put a backup in the place of what is stored; what runs is taken up again",
+			Long: "The backup is checked first, and what was stored before is kept beside it. The engine\n" +
+				"must not be running: labs go on without it. Afterwards the engine compares what the\n" +
+				"backup says with what runs, and goes on from there.", Args: args(1, 1),
+			RunE: func(_ *cobra.Command, args []string) error {
+				kept, err := store.Restore(args[0], a.s.Database())
+				if err != nil {
+					return held(err)
+				}
+				fmt.Fprintf(a.out, "restored from %s\n", args[0])
+				if kept != "" {
+					fmt.Fprintf(a.out, "what was stored before is kept as %s\n", kept)
+				}
+				return nil
+			},
+		},
+		&cobra.Command{
+			Use: "check", Short: "Read everything that is stored and say what is wrong with it", Args: args(0, 0),
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				err := store.Verify(a.s.Database())
+				if errors.Is(err, store.ErrLocked) { // the engine has it: a copy is as good
+					var dir string
+					if dir, err = os.MkdirTemp("", "archetype-check-"); err != nil {
+						return err
+					}
+					defer func() { _ = os.RemoveAll(dir) }()
+					file := filepath.Join(dir, "copy.db")
+					if _, err = a.backup(cmd.Context(), file); err == nil {
+						err = store.Verify(file)
+					}
+				}
+				switch {
+				case errors.Is(err, os.ErrNotExist):
+					fmt.Fprintln(a.out, "nothing is stored yet")
+					return nil
+				case err != nil:
+					return err
+				}
+				fmt.Fprintf(a.out, "%s: everything in it can be read and holds together\n", a.s.Database())
+				return nil
+			},
+		},
+		&cobra.Command{
+			Use: "compact", Short: "Give back the space of what was removed; the engine must not be running", Args: args(0, 0),
+			RunE: func(*cobra.Command, []string) error {
+				before, after, err := store.Compact(a.s.Database())
+				if err == nil {
+					fmt.Fprintf(a.out, "%d KiB before, %d KiB now\n", before>>10, after>>10)
+				}
+				return held(err)
+			},
+		})
+	return cmd
+}
+
+// backup has the engine write a copy or, where none runs, does so itself.
+func (a *app) backup(ctx context.Context, file string) (int64, error) {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return 0, err
+	}
+	if c, err := daemon.Running(ctx, a.s); err == nil {
+		defer func() { _ = c.Close() }()
+		b, err := c.Backup(ctx, api.BackupRequest{File: file})
+		if err != nil {
+			return 0, err
+		}
+		return b.Size, nil
+	}
+	if _, err := os.Stat(a.s.Database()); err != nil {
+		return 0, err
+	}
+	st, err := store.Open(a.s.Database(), store.Options{})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = st.Close() }()
+	return st.Backup(file)
+}
+
+// held explains a database that is in use.
+func held(err error) error {
+	if errors.Is(err, store.ErrLocked) {
+		return &api.Error{Code: api.CodeConflict, Message: "the engine is running and holds what is stored",
+			Hint: "archetype engine stop ends it; labs go on running, and the next verb starts it again"}
+	}
+	return err
+}

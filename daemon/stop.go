@@ -1,0 +1,45 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"archetype/backends/provider/netns/holder"
+	"archetype/settings"
+)
+
+// ErrNotRunning says that there is no engine to be ended.
+var ErrNotRunning = errors.New("the engine is not running")
+
+// Stop ends the engine and waits until it has let go of what it holds. Labs go
+// on running.
+func Stop(ctx context.Context, s *settings.Settings) error {
+	h, err := holder.Connect(ctx, holder.Config{Dir: s.Run(), Rootless: s.Rootless})
+	if err != nil {
+		return ErrNotRunning
+	}
+	info, err := h.Info(ctx)
+	if err != nil || info.Engine == 0 {
+		return ErrNotRunning
+	}
+	pid := info.Engine
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		return fmt.Errorf("the engine, process %d, cannot be ended: %w", pid, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		info, err := h.Info(ctx)
+		if err != nil || info.Engine != pid {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("the engine, process %d, does not end", pid)
+		}
+	}
+}

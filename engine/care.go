@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+
+	"archetype/backends"
+	"archetype/engine/api"
+)
+
+var _ api.Caretaker = (*Engine)(nil)
+
+// Backup implements api.Caretaker.
+func (e *Engine) Backup(_ context.Context, req api.BackupRequest) (*api.Backup, error) {
+	if !filepath.IsAbs(req.File) {
+		return nil, api.Errorf(api.CodeUsage, "%s is no absolute path", req.File)
+	}
+	n, err := e.opt.Store.Backup(req.File)
+	if err != nil {
+		return nil, api.Errorf(api.CodeFailed, "backup: %s", reason(err))
+	}
+	return &api.Backup{File: req.File, Size: n}, nil
+}
+
+// Strays implements api.Caretaker. What belongs to a lab that is deployed is
+// that lab's business, also where the lab does not want it any more.
+func (e *Engine) Strays(ctx context.Context, req api.StraysRequest) ([]api.Stray, error) {
+	owned := map[string]bool{}
+	for _, c := range e.all() {
+		owned[c.m.info.Name] = true
+	}
+	var out []api.Stray
+	for _, name := range e.opt.Backends.Providers() {
+		p, _ := e.opt.Backends.Provider(name)
+		if !p.Available(ctx).OK {
+			continue
+		}
+		list, err := p.List(ctx, "")
+		if err != nil {
+			out = append(out, api.Stray{Backend: name, Type: "node", Error: "cannot be looked for: " + reason(err)})
+			continue
+		}
+		for _, st := range list {
+			if owned[st.Ref.Lab] {
+				continue
+			}
+			s := api.Stray{Backend: name, Type: "node", Lab: st.Ref.Lab, Name: st.Ref.Node}
+			if req.Remove {
+				s.Removed, s.Error = outcome(p.Remove(ctx, st.Ref))
+			}
+			out = append(out, s)
+		}
+	}
+	return e.strayLinks(ctx, req, owned, out), nil
+}
+
+// strayLinks finds what networks have of labs that nobody knows.
+func (e *Engine) strayLinks(ctx context.Context, req api.StraysRequest, owned map[string]bool, out []api.Stray) []api.Stray {
+	labs := map[string]bool{}
+	for _, s := range out {
+		labs[s.Lab] = true
+	}
+	for _, name := range e.opt.Backends.Networks() {
+		n, _ := e.opt.Backends.Network(name)
+		if !n.Available(ctx).OK {
+			continue
+		}
+		var have []string
+		if l, ok := n.(backends.Lister); ok {
+			var err error
+			if have, err = l.Labs(ctx); err != nil {
+				out = append(out, api.Stray{Backend: name, Type: "links", Error: "cannot be looked for: " + reason(err)})
+			}
+		}
+		for _, labName := range have {
+			if owned[labName] {
+				continue
+			}
+			s := api.Stray{Backend: name, Type: "links", Lab: labName}
+			if req.Remove {
+				s.Removed, s.Error = outcome(n.Cleanup(ctx, labName))
+			}
+			out = append(out, s)
+		}
+		for labName := range labs { // what cannot be listed goes with the lab's nodes
+			if req.Remove && labName != "" && !slices.Contains(have, labName) {
+				if err := n.Cleanup(ctx, labName); err != nil {
+					out = append(out, api.Stray{Backend: name, Type: "links", Lab: labName, Error: reason(err)})
+				}
+			}
+		}
+	}
+	return out
+}
+
+func outcome(err error) (removed bool, why string) {
+	if err != nil {
+		return false, reason(err)
+	}
+	return true, ""
+}
