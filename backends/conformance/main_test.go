@@ -9,11 +9,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"archetype/backends/conformance"
 	"archetype/backends/provider/docker/dockertest"
 	"archetype/backends/provider/netns/holder"
 	"archetype/backends/provider/netns/nodeinit"
+	"archetype/backends/provider/podman/podmantest"
 	"archetype/internal/ownmachine"
 )
 
@@ -34,15 +36,25 @@ func TestMain(m *testing.M) {
 	os.Exit(ownmachine.Main(func() int { return tests(m) }))
 }
 
+// enginesOf runs the tests and ends the Docker engine that they shared.
+type enginesOf struct{ m *testing.M }
+
+func (e enginesOf) Run() int { return dockertest.Main(e.m) }
+
 func tests(m *testing.M) int {
 	before := machine()
-	code := dockertest.Main(m)
+	code := podmantest.Main(enginesOf{m})
 	conformance.Clean()
-	for _, thing := range machine() {
-		if !slices.Contains(before, thing) {
-			fmt.Println("left on the machine:", thing)
-			code = max(code, 1)
-		}
+	left := func() []string {
+		return slices.DeleteFunc(machine(), func(thing string) bool { return slices.Contains(before, thing) })
+	}
+	// What was told to end may take a moment.
+	for end := time.Now().Add(30 * time.Second); len(left()) > 0 && time.Now().Before(end); {
+		time.Sleep(50 * time.Millisecond)
+	}
+	for _, thing := range left() {
+		fmt.Println("left on the machine:", thing)
+		code = max(code, 1)
 	}
 	return code
 }

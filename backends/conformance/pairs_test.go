@@ -15,15 +15,18 @@ import (
 	"archetype/backends/network/ovs/ovstest"
 	"archetype/backends/network/veth"
 	"archetype/backends/provider/docker/dockertest"
+	"archetype/backends/provider/dockerapi/enginetest"
 	"archetype/backends/provider/netns"
 	"archetype/backends/provider/netns/holder"
+	"archetype/backends/provider/podman/podmantest"
 )
 
 // One line each.
 var (
 	providers = []conformance.Provider{
 		{Name: "netns", New: func(t *testing.T) *conformance.Env { return embedded(t, false) }},
-		{Name: "docker", New: containers},
+		{Name: "docker", New: func(t *testing.T) *conformance.Env { return containers(t, dockertest.New(t)) }},
+		{Name: "podman", New: func(t *testing.T) *conformance.Env { return containers(t, podmantest.New(t)) }},
 		{Name: "netns-rootless", New: func(t *testing.T) *conformance.Env { return embedded(t, true) }},
 	}
 	networks = []conformance.Network{
@@ -124,13 +127,12 @@ func embedded(t *testing.T, rootless bool) *conformance.Env {
 	}}
 }
 
-// containers is a place for the provider docker; as in the program, the
+// containers is a place for a provider of containers; as in the program, the
 // holder's namespace is the panel, and switches are embedded nodes.
-func containers(t *testing.T) *conformance.Env {
-	p := dockertest.New(t)
+func containers(t *testing.T, p backends.Provider) *conformance.Env {
 	h, labs := newHolder(t, false)
 	return &conformance.Env{Provider: p, Panel: h.Panel(), Switches: newEmbedded(t, h, false, labs), Prepare: func(c *backends.NodeConfig) {
-		c.Node.Image = dockertest.Image
+		c.Node.Image = enginetest.Image
 		c.Node.Container.NetworkMode = "none"
 	}}
 }
