@@ -38,7 +38,7 @@ var _ backends.Provider = (*Provider)(nil)
 func New(cfg Config) *Provider {
 	p := &Provider{cfg: cfg}
 	p.Provider = dockerapi.New(dockerapi.Config{Name: "docker", Run: cfg.Run, Labs: cfg.Labs,
-		Connect: p.connect, Explain: explain})
+		Connect: p.connect, Explain: explain, Access: access})
 	return p
 }
 

@@ -42,8 +42,11 @@ func (p *Provider) management(ctx context.Context, c backends.NodeConfig) (strin
 	p.mgmt.Lock()
 	defer p.mgmt.Unlock()
 	have, err := p.networks(ctx, cli, m.Network)
-	if err != nil || len(have) > 0 {
+	if err != nil {
 		return m.Network, err
+	}
+	if len(have) > 0 {
+		return m.Network, p.access(ctx, have[0], m)
 	}
 	opt, err := networkOptions(m)
 	if err != nil {
@@ -71,10 +74,39 @@ func (p *Provider) management(ctx context.Context, c backends.NodeConfig) (strin
 	if len(all) > 1 {
 		first := slices.MinFunc(all, func(a, b network.Summary) int { return a.Created.Compare(b.Created) })
 		if first.ID != res.ID {
-			_, err = cli.NetworkRemove(ctx, res.ID, client.NetworkRemoveOptions{})
+			if _, err := cli.NetworkRemove(ctx, res.ID, client.NetworkRemoveOptions{}); err != nil {
+				return "", err
+			}
 		}
+		all[0] = first
 	}
-	return m.Network, err
+	if len(all) == 0 {
+		return "", fmt.Errorf("management network %s was removed as soon as it was made (%w)", m.Network, backends.ErrConflict)
+	}
+	return m.Network, p.access(ctx, all[0], m)
+}
+
+// access sees to who may reach the nodes of a network that we made: everybody
+// to whom this machine routes, unless the file says otherwise.
+func (p *Provider) access(ctx context.Context, n network.Summary, m lab.Management) error {
+	if p.cfg.Access == nil || n.Labels[labelHome] != p.home() || p.opened[n.ID] {
+		return nil
+	}
+	allowed := m.ExternalAccess == nil || *m.ExternalAccess
+	if err := p.cfg.Access(ctx, bridgeName(n), &allowed); err != nil {
+		return fmt.Errorf("external access to management network %s: %w", n.Name, err)
+	}
+	p.opened[n.ID] = true
+	return nil
+}
+
+// bridgeName is the interface of a network, as Docker names those that nobody
+// named.
+func bridgeName(n network.Summary) string {
+	if bridge := n.Options["com.docker.network.bridge.name"]; bridge != "" {
+		return bridge
+	}
+	return "br-" + n.ID[:min(12, len(n.ID))]
 }
 
 // ManagementBridge implements backends.ManagementBridger.
@@ -98,10 +130,7 @@ func (p *Provider) ManagementBridge(ctx context.Context, m *lab.Management) (str
 		bridge, err := p.cfg.Bridge(ctx, cli, name)
 		return bridge, p.fail("management network "+name, err)
 	}
-	if bridge := have[0].Options["com.docker.network.bridge.name"]; bridge != "" {
-		return bridge, nil
-	}
-	return "br-" + have[0].ID[:min(12, len(have[0].ID))], nil // as the engine names those that nobody named
+	return bridgeName(have[0]), nil
 }
 
 // networks are those of exactly that name.
@@ -185,8 +214,18 @@ func (p *Provider) leave(ctx context.Context, cli *client.Client, name string) e
 		if len(list.Items) > 0 {
 			continue
 		}
-		if _, err := cli.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{}); err != nil && !cerrdefs.IsNotFound(err) && !busy(err) {
+		_, err = cli.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
+		if err != nil && busy(err) {
+			continue
+		}
+		if err != nil && !cerrdefs.IsNotFound(err) {
 			return err
+		}
+		delete(p.opened, n.ID)
+		if p.cfg.Access != nil {
+			if err := p.cfg.Access(ctx, bridgeName(n), nil); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -50,6 +50,9 @@ type Config struct {
 	// Bridge, where not nil, says by which interface of the machine a network
 	// is reached, where that is not told in Docker's way.
 	Bridge func(ctx context.Context, cli *client.Client, network string) (string, error)
+	// Access, where not nil, lets other machines reach the nodes that meet at a
+	// bridge, or keeps them out; with nil the bridge is about to be forgotten.
+	Access func(ctx context.Context, bridge string, allowed *bool) error
 	// Actions are the engine's own names of events, where they are not Docker's.
 	Actions map[events.Action]events.Action
 }
@@ -70,8 +73,9 @@ type Provider struct {
 	ctx context.Context // ends with the provider
 	end context.CancelFunc
 
-	gate sync.Mutex // held while the gate is placed or removed
-	mgmt sync.Mutex // held while the management network is made or removed
+	gate   sync.Mutex      // held while the gate is placed or removed
+	mgmt   sync.Mutex      // held while the management network is made or removed
+	opened map[string]bool // networks by ID whose access has been seen to
 }
 
 var (
@@ -83,7 +87,7 @@ var (
 // New makes the provider. It talks to nobody until it is used.
 func New(cfg Config) *Provider {
 	p := &Provider{cfg: cfg, nodes: map[backends.NodeRef]*node{}, images: map[string]*pull{},
-		followers: map[context.Context]chan backends.NodeStatus{}}
+		followers: map[context.Context]chan backends.NodeStatus{}, opened: map[string]bool{}}
 	p.ctx, p.end = context.WithCancel(context.Background())
 	return p
 }
