@@ -8,7 +8,7 @@ SOURCES    = $(shell find . -name '*.go' -not -path './bin/*') $(wildcard vendor
 LINT      := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 TESTFLAGS ?= -race
 
-.PHONY: help run build test conformance bench lint format fuzz sim picture clean
+.PHONY: help run build test conformance bench lint format fuzz sim faults picture clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ fuzz: ## fuzz every target for a minute each
 
 sim: ## the engine against a simulated world: 1,000 seeds of 1,000 steps (SIM_SEEDS, SIM_STEPS)
 	SIM_SEEDS=$${SIM_SEEDS:-1000} $(GO) test ./sim -count=1 -run 'TestSeeds' -v -timeout 60m | grep -v '^=== \|^ *--- PASS'
+
+faults: ## kill the real engine at every place around every effect, and write docs/faults.md
+	FAULTS=all $(GO) test ./e2e -count=1 -run TestKilledAtEveryPlace -v -timeout 60m
 
 picture: $(BIN) ## render the workbench, from the program itself, to docs/workbench.svg
 	$(GO) run ./scripts/picture $(BIN) $(LAB) docs/workbench.svg

@@ -11,6 +11,7 @@ import (
 
 	"archetype/backends"
 	"archetype/engine/api"
+	"archetype/internal/fail"
 	"archetype/lab"
 	"archetype/store"
 	"archetype/vendors"
@@ -60,6 +61,8 @@ func (c *controller) cleanLab() {
 	c.e.spawn(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
 		defer cancel()
+		fail.Point("clean.before")
+		defer fail.Point("clean.after")
 		var errs []error
 		for _, pname := range c.e.opt.Backends.Providers() {
 			p, _ := c.e.opt.Backends.Provider(pname)
@@ -68,9 +71,11 @@ func (c *controller) cleanLab() {
 				errs = append(errs, err)
 			}
 		}
+		fail.Point("clean.nodes")
 		for _, n := range networks {
 			errs = append(errs, n.Cleanup(ctx, name))
 		}
+		fail.Point("clean.links")
 		if o := c.e.opt.Backends.Outside(); o != nil {
 			errs = append(errs, o.Cleanup(ctx, name))
 		}

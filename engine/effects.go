@@ -11,6 +11,7 @@ import (
 
 	"archetype/backends"
 	"archetype/engine/api"
+	"archetype/internal/fail"
 	"archetype/lab"
 )
 
@@ -31,7 +32,11 @@ func (c *controller) carryOut(ef *effect) {
 	run, slots := c.prepare(ef), c.slots(ef)
 	go func() {
 		defer cancel()
-		err := limit(ctx, slots, func() error { return run(ctx) })
+		err := limit(ctx, slots, func() error {
+			fail.Point(ef.verb.String() + ".before")
+			defer fail.Point(ef.verb.String() + ".after")
+			return run(ctx)
+		})
 		t.Stop()
 		switch {
 		case err != nil && late.Load(): // not withdrawn: it took too long

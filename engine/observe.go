@@ -157,9 +157,17 @@ func (c *controller) observeNode(provider string, st backends.NodeStatus) {
 	case st.Boot > 0 || n.inited:
 		c.observeEnded(n, st)
 	default:
-		n.exists, n.unsure = true, false
+		n.there()
 		c.foundMade(n)
 	}
+}
+
+// there notes that the node exists, which its links may have waited for.
+func (n *node) there() {
+	if !n.exists {
+		n.touch()
+	}
+	n.exists, n.unsure = true, false
 }
 
 // foundMade deals with a node of which more is there than was thought.
@@ -188,7 +196,7 @@ func (c *controller) observeGone(n *node) {
 }
 
 func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
-	n.exists, n.unsure = true, false
+	n.there()
 	c.observeHealth(n, st.Health)
 	if n.mgmt4 != st.ManagementIPv4 || n.mgmt6 != st.ManagementIPv6 {
 		n.mgmt4, n.mgmt6, n.moved = st.ManagementIPv4, st.ManagementIPv6, true
@@ -250,7 +258,7 @@ func (c *controller) observeHealth(n *node, h backends.Health) {
 
 // observeEnded deals with a node whose init is not running: as asked, or not.
 func (c *controller) observeEnded(n *node, st backends.NodeStatus) {
-	n.exists, n.unsure = true, false
+	n.there()
 	n.boot = max(n.boot, st.Boot)
 	if n.busy != nil && n.busy.verb != doStart {
 		return // our own doing

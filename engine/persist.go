@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"archetype/engine/api"
+	"archetype/internal/fail"
 	"archetype/store"
 )
 
@@ -117,14 +118,17 @@ func (p *persister) write() {
 	if len(todo) == 0 {
 		return
 	}
+	fail.Point("save.before")
 	err := p.st.Update(func(tx *store.Tx) error {
 		for _, b := range todo {
 			if err := b.apply(tx); err != nil {
 				return err
 			}
 		}
+		fail.Point("save.within")
 		return nil
 	})
+	fail.Point("save.after")
 	if err == nil {
 		p.saved()
 		for _, b := range todo {

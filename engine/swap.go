@@ -9,6 +9,7 @@ import (
 
 	"archetype/backends"
 	"archetype/engine/api"
+	"archetype/internal/fail"
 	"archetype/lab"
 )
 
@@ -125,12 +126,14 @@ func (c *controller) prepareSwap(ef *effect, old backends.Network, both func(con
 				return errors.Join(err, wire(old))
 			}
 		}
+		fail.Point("swap.released")
 		if err := wire(next); err != nil {
 			if h, ok := next.(backends.Handover); ok {
 				err = errors.Join(err, h.Release(ctx, bl))
 			}
 			return errors.Join(err, wire(old))
 		}
+		fail.Point("swap.wired")
 		ef.moved.gap = time.Since(begin)
 		if t, ok := next.(backends.Tagger); ok {
 			ef.vlan = t.Tag(bl)
