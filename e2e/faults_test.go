@@ -19,7 +19,7 @@ import (
 type operation struct {
 	name   string
 	before [][]string // verbs that make the state in which it is asked for
-	file   string // what the file says when the verb runs; empty: as before
+	file   string     // what the file says when the verb runs; empty: as before
 	verb   []string
 	after  func(f *faults)
 }
