@@ -59,8 +59,9 @@ type Engine struct {
 	folders map[Provider]string // of the providers that New made
 }
 
-// start makes an engine with the image that the cases use.
-func start(k Kind) (_ *Engine, err error) {
+// Launch makes an engine with the image that the cases use. The caller closes
+// it.
+func Launch(k Kind) (_ *Engine, err error) {
 	dir, err := os.MkdirTemp("", "eng") // short: sockets live in it
 	if err != nil {
 		return nil, err
@@ -68,7 +69,7 @@ func start(k Kind) (_ *Engine, err error) {
 	e := &Engine{Kind: k, Host: "unix://" + dir + "/s", Dir: dir, folders: map[Provider]string{}}
 	defer func() {
 		if err != nil {
-			e.close()
+			e.Close()
 		}
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), short)
@@ -154,8 +155,8 @@ func (e *Engine) Stop() {
 	e.cmd = nil
 }
 
-// close ends the engine and removes all of it.
-func (e *Engine) close() {
+// Close ends the engine and removes all of it.
+func (e *Engine) Close() {
 	if e.Dissolve != nil && e.cmd != nil {
 		e.Dissolve(e)
 	}
@@ -172,11 +173,11 @@ func Own(t testing.TB, k Kind) *Engine {
 	if why := k.Missing(); why != "" {
 		t.Skip(why)
 	}
-	e, err := start(k)
+	e, err := Launch(k)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(e.close)
+	t.Cleanup(e.Close)
 	return e
 }
 
@@ -198,7 +199,7 @@ func (s *Shared) Main(m interface{ Run() int }) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.e != nil {
-		s.e.close()
+		s.e.Close()
 	}
 	return code
 }
@@ -210,7 +211,7 @@ func (s *Shared) Get(t testing.TB) *Engine {
 	defer s.mu.Unlock()
 	if s.e == nil && s.skip == "" && s.err == nil {
 		if s.skip = s.Kind.Missing(); s.skip == "" {
-			s.e, s.err = start(s.Kind)
+			s.e, s.err = Launch(s.Kind)
 		}
 	}
 	if s.skip != "" {
