@@ -59,7 +59,9 @@ func TestRootlessPodmanIsToldApart(t *testing.T) {
 	go func() { ended <- service.Wait() }()
 	t.Cleanup(func() {
 		_ = service.Process.Signal(syscall.SIGTERM)
-		<-ended
+		if err := <-ended; err != nil {
+			t.Log("it ended: ", err)
+		}
 		stopPause(home)
 	})
 	for late := time.After(time.Minute); ; {
