@@ -1,0 +1,3 @@
+// Package beside measures the program beside others that do the same on one
+// Docker engine. It consists of benchmarks, which cmd bench runs.
+package beside
