@@ -28,7 +28,8 @@ type operation struct {
 // the other, on one pair of provider and network.
 type faults struct {
 	*world
-	base string // the lab's file
+	base        string // the lab's file
+	told, shown bool
 }
 
 const faultLab = "f"
@@ -57,6 +58,9 @@ func operations(base, network, other string) []operation {
 // all of them and writes docs/faults.md; else at some, which differ from run
 // to run: FAULTS_SEED says which.
 func TestKilledAtEveryPlace(t *testing.T) {
+	if os.Getenv("FAULTS") == "" {
+		t.Skip("takes minutes: make faults, or FAULTS=some for some of the places")
+	}
 	seed := rand.Uint64()
 	if s := os.Getenv("FAULTS_SEED"); s != "" {
 		_, _ = fmt.Sscan(s, &seed)
@@ -132,6 +136,12 @@ func (f *faults) with(env string, do func()) {
 
 func (f *faults) killedAt(op operation, place string) {
 	f.Helper()
+	f.Cleanup(func() {
+		if f.Failed() && !f.told {
+			f.told = true
+			f.Logf("%s killed at %s", op.name, place)
+		}
+	})
 	f.prepare(op)
 	var r result
 	f.with(fail.EnvAt+"="+place, func() { r = f.run(op.verb...) })
@@ -160,6 +170,12 @@ func (f *faults) killedAt(op operation, place string) {
 // whole: every node runs once, every link is there once.
 func (f *faults) whole(links int) {
 	f.Helper()
+	f.Cleanup(func() {
+		if f.Failed() && !f.shown {
+			f.shown = true
+			f.Logf("%s", f.run("inspect", faultLab))
+		}
+	})
 	l := f.awaitWhole(faultLab)
 	if len(l.Links) != links {
 		f.Errorf("%d links, of %d", len(l.Links), links)

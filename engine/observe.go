@@ -342,9 +342,12 @@ func (c *controller) askLastWords(n *node) {
 
 // followLinks keeps subscribed to a network's events. Without a name they are
 // about links of any network.
-func (e *Engine) followLinks(network string, subscribe func(context.Context) (<-chan backends.LinkStatus, error)) {
+func (e *Engine) followLinks(network string, events <-chan backends.LinkStatus, subscribe func(context.Context) (<-chan backends.LinkStatus, error)) {
 	for {
-		events, err := subscribe(e.ctx)
+		var err error
+		if events == nil {
+			events, err = subscribe(e.ctx)
+		}
 		if err == nil {
 			for st := range events {
 				if c, err := e.controller(st.Lab); err == nil {
@@ -352,10 +355,21 @@ func (e *Engine) followLinks(network string, subscribe func(context.Context) (<-
 				}
 			}
 		}
+		events = nil
 		if !pause(e.ctx, resubscribe) {
 			return
 		}
 	}
+}
+
+// startFollowing subscribes before anybody asks for the state of a link, so
+// that nothing falls in between.
+func (e *Engine) startFollowing(network string, subscribe func(context.Context) (<-chan backends.LinkStatus, error)) {
+	events, err := subscribe(e.ctx)
+	if err != nil {
+		events = nil
+	}
+	e.spawn(func() { e.followLinks(network, events, subscribe) })
 }
 
 // lookAtLinks is the safety net under the networks' events.

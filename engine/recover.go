@@ -122,11 +122,11 @@ func (e *Engine) recover(s *saved) {
 	}
 	for _, name := range e.opt.Backends.Networks() {
 		n, _ := e.opt.Backends.Network(name)
-		e.spawn(func() { e.followLinks(name, n.Events) }) // also of one that is not available yet
+		e.startFollowing(name, n.Events) // also of one that is not available yet
 	}
 	e.spawn(e.lookAtLinks)
 	if o := e.opt.Backends.Outside(); o != nil {
-		e.spawn(func() { e.followLinks("", o.Events) })
+		e.startFollowing("", o.Events)
 	}
 	// The labs are known from here on, so that events wait for them; nobody
 	// else waits while the networks are asked, which may take its time.
@@ -302,15 +302,13 @@ func (c *controller) settleLink(l *link, st *backends.LinkStatus) {
 		if l.actual == lab.LinkUp || l.actual == lab.LinkCreating {
 			c.moveLink(l, lab.LinkPending)
 		}
-	case st.Connected:
+	case st.Connected && (l.actual == lab.LinkUp || c.found && st.Carrier == lab.CarrierOn):
 		l.made, l.carrier, l.vlan = true, st.Carrier, st.VLAN
-		switch l.actual {
-		case lab.LinkPending, lab.LinkError:
+		c.moveLink(l, lab.LinkUp)
+	case st.Connected: // or half-way there, which cannot be told: connecting once more does no harm
+		l.carrier, l.vlan = st.Carrier, st.VLAN
+		if l.actual == lab.LinkCreating {
 			c.moveLink(l, lab.LinkPending)
-			c.moveLink(l, lab.LinkCreating)
-			c.moveLink(l, lab.LinkUp)
-		default:
-			c.moveLink(l, lab.LinkUp)
 		}
 	default: // both ends are there and nothing crosses: cut, or half made
 		l.carrier = lab.CarrierOff
