@@ -261,10 +261,17 @@ func (e *Engine) Logs(ctx context.Context, labName, node string, opt backends.Lo
 // Stats implements api.Engine.
 func (e *Engine) Stats(ctx context.Context, labName string) ([]api.NodeStats, error) {
 	var out []api.NodeStats
+	used := map[string]bool{} // one that no node is on need not even be there
+	snap, _ := e.hub.get()
+	if l := snap.Lab(labName); l != nil {
+		for _, n := range l.Nodes {
+			used[n.Provider] = true
+		}
+	}
 	for _, name := range e.opt.Backends.Providers() {
 		p, _ := e.opt.Backends.Provider(name)
 		r, ok := p.(backends.StatsReader)
-		if !ok {
+		if !ok || !used[name] {
 			continue
 		}
 		list, err := r.Stats(ctx, labName)
