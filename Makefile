@@ -47,7 +47,7 @@ sim: ## the engine against a simulated world: 1,000 seeds of 1,000 steps (SIM_SE
 	SIM_SEEDS=$${SIM_SEEDS:-1000} $(GO) test ./sim -count=1 -run 'TestSeeds' -v -timeout 60m | grep -v '^=== \|^ *--- PASS'
 
 faults: ## kill the real engine at every place around every effect, and write docs/faults.md
-	FAULTS=all $(GO) test ./e2e -count=1 -run TestKilledAtEveryPlace -v -timeout 60m
+	FAULTS=all $(GO) test -tags faults ./e2e -count=1 -run TestKilledAtEveryPlace -v -timeout 60m
 
 picture: $(BIN) ## render the workbench, from the program itself, to docs/workbench.svg
 	$(GO) run ./scripts/picture $(BIN) $(LAB) docs/workbench.svg

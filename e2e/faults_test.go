@@ -1,3 +1,5 @@
+//go:build faults
+
 package e2e
 
 import (
@@ -58,9 +60,6 @@ func operations(base, network, other string) []operation {
 // all of them and writes docs/faults.md; else at some, which differ from run
 // to run: FAULTS_SEED says which.
 func TestKilledAtEveryPlace(t *testing.T) {
-	if os.Getenv("FAULTS") == "" {
-		t.Skip("takes minutes: make faults, or FAULTS=some for some of the places")
-	}
 	seed := rand.Uint64()
 	if s := os.Getenv("FAULTS_SEED"); s != "" {
 		_, _ = fmt.Sscan(s, &seed)

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -137,6 +138,16 @@ func (v *settingsView) available(sort string) []choice {
 		}
 		out = append(out, c)
 	}
+	// What can be used comes first, and stays in sight however much cannot.
+	slices.SortStableFunc(out, func(a, b choice) int {
+		switch {
+		case (a.why == "") == (b.why == ""):
+			return 0
+		case a.why == "":
+			return -1
+		}
+		return 1
+	})
 	return out
 }
 

@@ -36,7 +36,7 @@ type rig struct {
 // everyNetwork runs a test over each network that this kernel makes.
 func everyNetwork(t *testing.T, f func(r *rig)) {
 	if os.Getenv(inside) == "" {
-		t.Skip("runs in the guest")
+		t.Skip("runs only in the guest, where TestInGuest starts it")
 	}
 	for _, name := range []string{"veth", "linuxbridge", "ovs"} {
 		t.Run(name, func(t *testing.T) {
