@@ -48,6 +48,7 @@ func Attach(ctx context.Context, e api.Engine, labName, node string, key byte) e
 	winch := make(chan os.Signal, 1)
 	signal.Notify(winch, unix.SIGWINCH)
 	defer signal.Stop(winch)
+	_ = con.Resize(size()) // it may have changed since the console was opened
 	go func() {
 		for {
 			select {
