@@ -15,7 +15,7 @@ func (a *app) gc() *cobra.Command {
 	var remove, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "gc",
-		Short: "Find everything of ours on this machine that no lab owns, and remove it with --remove",
+		Short: "Find nodes of ours on this machine that no lab owns, and remove them with --remove",
 		Args:  args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
@@ -53,7 +53,7 @@ func (a *app) showStrays(strays []api.Stray, remove, asJSON bool) error {
 			return err
 		}
 	case len(strays) == 0:
-		fmt.Fprintln(a.out, "nothing: all that is ours on this machine belongs to a lab")
+		fmt.Fprintln(a.out, "nothing: every node of ours on this machine belongs to a lab")
 	default:
 		for _, s := range strays {
 			what := fmt.Sprintf("%s %s %s", s.Backend, s.Type, s.Lab)

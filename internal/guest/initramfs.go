@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -21,9 +20,6 @@ type File struct {
 	Source string
 	Data   []byte
 }
-
-// Program is a File of a program of this machine, at the same path.
-func Program(path string) File { return File{Path: path, Mode: 0o755, Source: path} }
 
 // Initramfs writes one to a file: busybox with all its applets, the files, the
 // modules in /lib/modules with their order in /lib/modules/order, and an
@@ -171,30 +167,3 @@ func (a *archive) write(s string) {
 }
 
 func (a *archive) pad() { a.write(strings.Repeat("\x00", (4-a.at%4)%4)) }
-
-// WithLibraries returns programs of this machine and the shared libraries that
-// they need, by the machine's own linker.
-func WithLibraries(programs ...string) ([]File, error) {
-	var out []File
-	add := func(p string) {
-		if !slices.ContainsFunc(out, func(f File) bool { return f.Path == p }) {
-			out = append(out, Program(p))
-		}
-	}
-	for _, p := range programs {
-		add(p)
-		list, err := exec.Command("ldd", p).CombinedOutput()
-		if err != nil {
-			if strings.Contains(string(list), "not a dynamic executable") {
-				continue
-			}
-			return nil, fmt.Errorf("ldd %s: %w: %s", p, err, list)
-		}
-		for field := range strings.FieldsSeq(string(list)) {
-			if strings.HasPrefix(field, "/") {
-				add(field)
-			}
-		}
-	}
-	return out, nil
-}

@@ -145,20 +145,10 @@ func (d *Daemon) Log() string {
 	return string(data)
 }
 
-// Virsh runs a command of virsh, where that is installed.
-func (d *Daemon) Virsh(args ...string) string {
-	d.t.Helper()
-	out, err := exec.Command("virsh", append([]string{"-c", "qemu:///system?socket=" + d.Socket}, args...)...).CombinedOutput()
-	if err != nil {
-		d.t.Fatalf("virsh %s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
 func (d *Daemon) end() {
 	d.Stop()
 	if d.box != nil && d.box.Process != nil {
-		_ = syscall.Kill(d.pid, syscall.SIGKILL) // the first process: all others go with it
+		_ = d.box.Process.Kill() // takes its child along, the first process, and with it all others
 		_ = d.box.Wait()
 		for over := time.Now().Add(patience); len(Emulators(d.Dir)) > 0 && time.Now().Before(over); {
 			time.Sleep(20 * time.Millisecond)
