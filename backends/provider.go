@@ -51,6 +51,30 @@ type StatsReader interface {
 	Stats(ctx context.Context, labName string) ([]NodeStats, error)
 }
 
+// Speaker is implemented by providers whose nodes have a line on which they
+// ask and are answered while they boot.
+type Speaker interface {
+	// Say writes a text to the node's line. While a person has the line, which
+	// is from the first key typed on a console until that console is closed,
+	// nothing is written: ErrConflict. An empty text only asks for that.
+	Say(ctx context.Context, ref NodeRef, text []byte) error
+}
+
+// Prober is implemented by providers whose nodes' services are reached by a
+// way of the provider's own.
+type Prober interface {
+	// Probe tries once whether a node serves what is asked for.
+	Probe(ctx context.Context, ref NodeRef, p Probe) error
+}
+
+// Probe is a TCP port that should take a connection. With SSH a login there
+// should succeed or, without a user name, an SSH server greet.
+type Probe struct {
+	Port               int // 0, with SSH: the usual one
+	SSH                bool
+	Username, Password string
+}
+
 // Commander is implemented by providers whose nodes run the file's exec
 // commands themselves, before they count as ready.
 type Commander interface {

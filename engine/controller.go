@@ -212,11 +212,11 @@ func (c *controller) moveNode(n *node, to lab.NodeState) {
 	c.wakeWaiting()
 	switch to {
 	case lab.NodePending:
-		n.err, n.progress, n.text = "", 0, ""
+		n.err, n.progress, n.text, n.line = "", 0, "", ""
 	case lab.NodeRunning:
 		n.progress, n.err = 100, ""
 	case lab.NodeStopped, lab.NodeUndeployed:
-		n.progress, n.text, n.pid = 0, "", 0
+		n.progress, n.text, n.line, n.pid = 0, "", "", 0
 	}
 	n.moved = true
 	c.saveNode(n)

@@ -63,6 +63,7 @@ type node struct {
 	mgmt6      string
 	progress   int
 	text       string
+	line       string // of its log, that earned the progress
 	err        string
 
 	busy      *effect            // what is being done to it

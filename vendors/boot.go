@@ -17,8 +17,10 @@ type Boot struct {
 	kind     *Kind
 	patterns []*regexp.Regexp // beside kind.Progress; nil where it has Text
 	ready    *regexp.Regexp
+	after    *regexp.Regexp // nil where there is none, or it was seen
 	percent  int
 	text     string
+	line     string
 	done     bool
 }
 
@@ -37,6 +39,9 @@ func NewBoot(k *Kind) *Boot {
 	case "log":
 		b.ready, _ = regexp.Compile(k.Readiness.Pattern)
 	}
+	if k.Readiness.After != "" {
+		b.after, _ = regexp.Compile(k.Readiness.After)
+	}
 	return b
 }
 
@@ -47,6 +52,9 @@ func (b *Boot) Line(raw string) (changed bool) {
 		return false
 	}
 	line := Clean(raw)
+	if b.after != nil && b.after.MatchString(line) {
+		b.after = nil
+	}
 	for i, p := range b.kind.Progress {
 		if p.Percent <= b.percent {
 			continue
@@ -54,22 +62,40 @@ func (b *Boot) Line(raw string) (changed bool) {
 		if re := b.patterns[i]; (re != nil && !re.MatchString(line)) || (re == nil && !strings.Contains(line, p.Text)) {
 			continue
 		}
-		// The last per cent is earned by readiness alone.
-		b.percent = min(p.Percent, 99)
-		b.text = p.Message
-		if b.text == "" {
-			b.text = short(line)
-		}
-		changed = true
+		changed = b.Earn(p.Percent, p.Message, line) || changed
 	}
 	if b.ready != nil && b.ready.MatchString(line) {
-		b.done, b.percent, changed = true, 100, true
-		if b.text == "" {
-			b.text = short(line)
-		}
+		b.Finish(line)
+		changed = true
 	}
 	return changed
 }
+
+// Earn notes progress that a line has earned, with a message that may be
+// empty, and reports whether there is more of it than before. The last per
+// cent is earned by readiness alone.
+func (b *Boot) Earn(percent int, message, line string) bool {
+	if b.done || percent <= b.percent {
+		return false
+	}
+	b.percent, b.line = min(percent, 99), short(line)
+	if b.text = message; b.text == "" {
+		b.text = b.line
+	}
+	return true
+}
+
+// Finish makes the boot ready, which a line has earned.
+func (b *Boot) Finish(line string) {
+	b.done, b.percent, b.line = true, 100, short(line)
+	if b.text == "" {
+		b.text = b.line
+	}
+}
+
+// Due reports whether the device may be tried, by a command or at a port: its
+// log has said what the kind waits for before that.
+func (b *Boot) Due() bool { return b.after == nil }
 
 // Percent is how far the boot got, 0 to 100. It never falls, and is 100 only
 // once the boot is ready.
@@ -78,6 +104,10 @@ func (b *Boot) Percent() int { return b.percent }
 // Text is the message that earned the per cent: the kind's own, or the line
 // of the log.
 func (b *Boot) Text() string { return b.text }
+
+// Earned is the line of the log that earned the per cent; empty where
+// something else did.
+func (b *Boot) Earned() string { return b.line }
 
 // Ready reports whether the log has said that the node is up. A kind probed
 // by a command is not made ready by its log.

@@ -119,11 +119,17 @@ type Resources struct {
 // Readiness says when a booting node counts as running.
 type Readiness struct {
 	// Probe is none (running as soon as started), log (Pattern seen in the
-	// log) or command (Command exits with 0 and, where Pattern is given, its
-	// output matches).
-	Probe    string   `yaml:"probe,omitempty" json:"probe,omitempty"`
-	Pattern  string   `yaml:"pattern,omitempty" json:"pattern,omitempty"` // regular expression
-	Command  []string `yaml:"command,omitempty" json:"command,omitempty"`
+	// log), command (Command exits with 0 and, where Pattern is given, its
+	// output matches), tcp (Port takes a connection), ssh (a login over SSH
+	// succeeds), dialogue (a step that is marked ready is done) or health (the
+	// image's own health check succeeds).
+	Probe   string   `yaml:"probe,omitempty" json:"probe,omitempty"`
+	Pattern string   `yaml:"pattern,omitempty" json:"pattern,omitempty"` // regular expression
+	Command []string `yaml:"command,omitempty" json:"command,omitempty"`
+	Port    int      `yaml:"port,omitempty" json:"port,omitempty"` // for tcp, and for ssh where it is not 22
+	// After is a regular expression for a line of the log: a command, port or
+	// login is only tried once it was seen.
+	After    string   `yaml:"after,omitempty" json:"after,omitempty"`
 	Interval Duration `yaml:"interval,omitempty" json:"interval,omitzero"`
 	Timeout  Duration `yaml:"timeout,omitempty" json:"timeout,omitzero"`
 }

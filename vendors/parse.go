@@ -176,6 +176,9 @@ func (p *checker) kind(k *Kind) {
 		}
 	}
 	p.readiness("$.readiness", k.Readiness)
+	if k.Readiness.Probe == "dialogue" || k.Embedded.Readiness.Probe == "dialogue" {
+		p.at("$.readiness.probe", "only a virtual machine has a dialogue: put it under vm")
+	}
 	p.progress("$.progress", k.Progress)
 	p.readiness("$.embedded.readiness", k.Embedded.Readiness)
 	p.progress("$.embedded.progress", k.Embedded.Progress)
@@ -250,7 +253,7 @@ func (p *checker) progress(path string, list []Progress) {
 }
 
 func (p *checker) readiness(path string, r Readiness) {
-	p.oneOf(path+".probe", "readiness probe", r.Probe, "", "none", "log", "command")
+	p.oneOf(path+".probe", "readiness probe", r.Probe, "", "none", "log", "command", "tcp", "ssh", "dialogue", "health")
 	switch r.Probe {
 	case "log":
 		if r.Pattern == "" {
@@ -260,6 +263,16 @@ func (p *checker) readiness(path string, r Readiness) {
 		if len(r.Command) == 0 {
 			p.at(path+".probe", "a command probe needs a command")
 		}
+	case "tcp":
+		if r.Port == 0 {
+			p.at(path+".probe", "a tcp probe needs a port")
+		}
+	}
+	if r.Port < 0 || r.Port > 65535 {
+		p.at(path+".port", "port %d is not within 1 to 65535", r.Port)
+	}
+	if r.After != "" {
+		p.regexp(path+".after", r.After)
 	}
 	if r.Pattern != "" {
 		p.regexp(path+".pattern", r.Pattern)

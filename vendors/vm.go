@@ -85,17 +85,25 @@ type Credentials struct {
 
 // Step waits for something on the serial line and answers it.
 type Step struct {
-	// Expect is a regular expression for what stands on the line last. With
-	// Quiet it is enough that nothing is said for that long.
+	// Expect is a regular expression for what stands on the line last, and
+	// has no end: a prompt. With Line it is for the end of a whole line, such
+	// as "Press RETURN to get started". With Quiet it is enough that nothing
+	// is said for that long.
 	Expect string   `yaml:"expect,omitempty" json:"expect,omitempty"`
+	Line   bool     `yaml:"line,omitempty" json:"line,omitempty"`
 	Quiet  Duration `yaml:"quiet,omitempty" json:"quiet,omitzero"`
-	// Send is written, with \r at its end unless Raw.
-	Send string `yaml:"send,omitempty" json:"send,omitempty"`
-	Raw  bool   `yaml:"raw,omitempty" json:"raw,omitempty"`
-	// Times bounds how often the step is done; 0 means 20.
+	// Send is written, with \r at its end unless Raw. Lines is a text of which
+	// one line after the other is sent, each when Expect is seen again.
+	Send  string `yaml:"send,omitempty" json:"send,omitempty"`
+	Lines string `yaml:"lines,omitempty" json:"lines,omitempty"`
+	Raw   bool   `yaml:"raw,omitempty" json:"raw,omitempty"`
+	// Times bounds how often the step is done in one boot; 0 means 20. Of
+	// steps that expect the same, the first that may still be done counts.
 	Times   int    `yaml:"times,omitempty" json:"times,omitempty"`
 	Percent int    `yaml:"percent,omitempty" json:"percent,omitempty"`
 	Message string `yaml:"message,omitempty" json:"message,omitempty"`
+	// Ready makes the device ready once the step is done, with the probe dialogue.
+	Ready bool `yaml:"ready,omitempty" json:"ready,omitempty"`
 }
 
 // VMExec says how a command is run in the device.
@@ -194,6 +202,7 @@ func (p *checker) vm(v *VM) {
 	}
 	p.interfaces("$.vm.interfaces", v.Interfaces)
 	p.readiness("$.vm.readiness", v.Readiness)
+	p.vmReadiness(v)
 	p.progress("$.vm.progress", v.Progress)
 	p.extract("$.vm.config_extract", v.ConfigExtract)
 	for i, n := range v.Images {
@@ -230,6 +239,33 @@ func (p *checker) vm(v *VM) {
 	}
 }
 
+// vmReadiness checks that a machine can be asked what its readiness asks.
+func (p *checker) vmReadiness(v *VM) {
+	at := "$.vm.readiness.probe"
+	switch r := v.Readiness; r.Probe {
+	case "health":
+		p.at(at, "a virtual machine has no health check of an image's: use log, command, tcp, ssh or dialogue")
+	case "tcp", "ssh":
+		if !v.Management {
+			p.at(at, "a %s probe reaches the machine through its management interface: set management: true", r.Probe)
+		}
+	case "command":
+		switch {
+		case v.Exec.Method == "":
+			p.at(at, "a command probe needs exec, which says how a command is run")
+		case v.Exec.Method == "serial" && r.After == "":
+			p.at(at, "a command over the serial line needs after: what the device says once the line is free for it")
+		}
+	case "dialogue":
+		for _, s := range v.Dialogue {
+			if s.Ready {
+				return
+			}
+		}
+		p.at(at, "a dialogue probe needs a step of dialogue with ready: true")
+	}
+}
+
 func (p *checker) steps(path string, list []Step) {
 	for i, s := range list {
 		at := fmt.Sprintf("%s[%d]", path, i)
@@ -237,6 +273,12 @@ func (p *checker) steps(path string, list []Step) {
 			p.at(at, "a step needs either expect or quiet, and not both")
 		}
 		p.regexp(at+".expect", s.Expect)
+		if s.Lines != "" && (s.Send != "" || s.Expect == "" || s.Line || s.Raw) {
+			p.at(at+".lines", "lines needs expect, and goes with neither send nor line nor raw")
+		}
+		if s.Line && s.Expect == "" {
+			p.at(at+".line", "line needs expect")
+		}
 		if s.Percent < 0 || s.Percent > 100 || s.Times < 0 || s.Quiet < 0 {
 			p.at(at, "percent can be 0 to 100; times and quiet cannot be negative")
 		}
@@ -246,4 +288,4 @@ func (p *checker) steps(path string, list []Step) {
 // vmFields are the keys of the part about virtual machines.
 var vmFields = []string{"vm", "machine", "disk_bus", "uefi", "vnc", "initrd", "cmdline", "disks", "size_mb", "bus", "nic", "nics",
 	"reserved", "seed", "label", "cd", "credentials", "username", "password", "dialogue", "expect", "quiet", "send", "raw",
-	"times", "exec", "prompt", "setup", "login", "status", "failed", "port", "quote"}
+	"times", "line", "lines", "after", "exec", "prompt", "setup", "login", "status", "failed", "port", "quote"}

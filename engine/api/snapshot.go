@@ -54,9 +54,14 @@ type Node struct {
 	Desired      lab.NodeWish  `json:"desired"`
 	Actual       lab.NodeState `json:"actual"`
 	Progress     int           `json:"progress"`      // per cent of the boot, 0 to 100
-	ProgressText string        `json:"progress_text"` // the line of the log that earned it
+	ProgressText string        `json:"progress_text"` // what it means, or the line of the log that earned it
 	Error        string        `json:"error"`
 	PID          int           `json:"pid"` // of its init, as seen from the host; 0 when not running
+
+	// ProgressLine is the line of the log that earned the progress. Typical is
+	// how long a boot of its kind takes on this machine; 0 where none is known.
+	ProgressLine string        `json:"progress_line,omitempty"`
+	Typical      time.Duration `json:"typical,omitzero"` // nanoseconds
 
 	Image   string    `json:"image,omitempty"`
 	Group   string    `json:"group,omitempty"`

@@ -13,6 +13,8 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"archetype/backends"
+	"archetype/backends/provider/serialline"
+	"archetype/vendors"
 )
 
 // uuid is a node's, the same whenever its domain is made anew. It begins with
@@ -155,7 +157,7 @@ func (p *Provider) domain(c backends.NodeConfig, k *kept, disks []disk, kvm bool
 		d.OS.Firmware, d.OS.Type.Machine = "efi", either(v.Machine, "q35")
 	}
 	if v.Kernel != "" {
-		d.OS.Kernel, d.OS.Initrd, d.OS.Cmdline = v.Kernel, v.Initrd, fill(v.Cmdline, c)
+		d.OS.Kernel, d.OS.Initrd, d.OS.Cmdline = v.Kernel, v.Initrd, k.Facts.Fill(v.Cmdline)
 	} else {
 		d.OS.BootDevices = []libvirtxml.DomainBootDevice{{Dev: "hd"}}
 	}
@@ -193,7 +195,7 @@ func (p *Provider) domain(c backends.NodeConfig, k *kept, disks []disk, kvm bool
 		d.Devices.Interfaces = append(d.Devices.Interfaces, i)
 	}
 	d.Devices.Serials = []libvirtxml.DomainSerial{{Source: &libvirtxml.DomainChardevSource{UNIX: &libvirtxml.DomainChardevSourceUNIX{Mode: "bind", Path: p.socket(c.Ref)}},
-		Log: &libvirtxml.DomainChardevLog{File: filepath.Join(dir, serialLog), Append: "on"}}}
+		Log: &libvirtxml.DomainChardevLog{File: filepath.Join(dir, serialline.Record), Append: "on"}}}
 	d.Devices.MemBalloon = &libvirtxml.DomainMemBalloon{Model: "none"}
 	if v.VNC {
 		d.Devices.Graphics = []libvirtxml.DomainGraphic{{VNC: &libvirtxml.DomainGraphicVNC{AutoPort: "yes", Listen: "127.0.0.1"}}}
@@ -222,8 +224,7 @@ func either(a, b string) string {
 	return b
 }
 
-// fill puts what is the node's own into a text of its kind's.
-func fill(text string, c backends.NodeConfig) string {
-	return strings.NewReplacer("{hostname}", c.Ref.Node, "{username}", c.Kind.VM.Credentials.Username,
-		"{password}", c.Kind.VM.Credentials.Password, "{config}", c.Config).Replace(text)
+// facts are what the texts of a node's kind are filled with.
+func facts(c backends.NodeConfig) vendors.Facts {
+	return vendors.FactsOf(c.Kind, c.Ref.Node, c.Config, c.Node.Env)
 }

@@ -12,18 +12,21 @@ import (
 	"time"
 
 	"archetype/backends"
+	"archetype/backends/provider/serialline"
 	"archetype/vendors"
 )
 
 // kept is what is remembered of a node beside its domain, in its folder. All
 // of it can be had again by making the node anew.
 type kept struct {
-	VM     vendors.VM `json:"vm"`
-	NICs   []nic      `json:"nics"`
-	Boot   uint64     `json:"boot"`   // of the latest start
-	LogAt  int64      `json:"log_at"` // where its serial line's record begins, in bytes
-	SSH    int        `json:"ssh"`    // port of this machine that leads to the device's, 0: none
-	Stable string     `json:"config"` // startup configuration, for files that contain it
+	VM    vendors.VM    `json:"vm"`
+	NICs  []nic         `json:"nics"`
+	Boot  uint64        `json:"boot"`   // of the latest start
+	LogAt int64         `json:"log_at"` // where its serial line's record begins, in bytes
+	SSH   int           `json:"ssh"`    // port of this machine that leads to the device's, 0: none
+	Facts vendors.Facts `json:"facts"`
+	// Ways lead to ports of the device, by port.
+	Ways map[int]forwarded `json:"ways,omitempty"`
 }
 
 // nic is an interface of a node.
@@ -36,7 +39,6 @@ type nic struct {
 const (
 	keptFile   = "node.json"
 	domainFile = "domain.xml"
-	serialLog  = "console.log"
 )
 
 func (p *Provider) read(ref backends.NodeRef) (*kept, error) {
@@ -75,7 +77,7 @@ func replace(path string, data []byte) error {
 func (p *Provider) begun(ref backends.NodeRef, k *kept) error {
 	k.Boot = max(k.Boot+1, uint64(time.Now().UnixNano()))
 	k.LogAt = 0
-	if st, err := os.Stat(filepath.Join(p.folder(ref), serialLog)); err == nil {
+	if st, err := os.Stat(filepath.Join(p.folder(ref), serialline.Record)); err == nil {
 		k.LogAt = st.Size()
 	}
 	return p.write(ref, k)

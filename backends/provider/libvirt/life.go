@@ -42,7 +42,7 @@ func (p *Provider) create(ctx context.Context, c backends.NodeConfig) error {
 	if have, err := p.read(c.Ref); err == nil {
 		k = have
 	}
-	k.VM, k.Stable = *c.Kind.VM, c.Config
+	k.VM, k.Facts = *c.Kind.VM, facts(c)
 	var err error
 	if k.NICs, err = p.nics(c); err != nil {
 		return err
@@ -270,7 +270,7 @@ func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 	delete(p.lines, ref)
 	p.mu.Unlock()
 	if l != nil {
-		l.close()
+		l.Close()
 	}
 	_ = os.Remove(p.socket(ref))
 	err = errors.Join(p.dropTaps(ref, nil), os.RemoveAll(p.folder(ref)))

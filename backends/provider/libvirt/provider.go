@@ -16,6 +16,7 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/provider/logfile"
+	"archetype/backends/provider/serialline"
 	"archetype/vendors"
 )
 
@@ -39,7 +40,7 @@ type Provider struct {
 
 	mu    sync.Mutex
 	locks map[backends.NodeRef]*sync.Mutex
-	lines map[backends.NodeRef]*line
+	lines map[backends.NodeRef]*serialline.Line
 	asked map[backends.NodeRef]bool // its end is wanted
 	ends  context.CancelFunc
 }
@@ -48,6 +49,8 @@ var (
 	_ backends.Provider    = (*Provider)(nil)
 	_ backends.KindAdapter = (*Provider)(nil)
 	_ backends.StatsReader = (*Provider)(nil)
+	_ backends.Speaker     = (*Provider)(nil)
+	_ backends.Prober      = (*Provider)(nil)
 )
 
 // New makes the provider. Libvirt need not be there, nor is it asked.
@@ -61,7 +64,7 @@ func New(cfg Config) (*Provider, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Provider{cfg: cfg, owner: digits(cfg.Run, 6), logs: w, locks: map[backends.NodeRef]*sync.Mutex{},
-		lines: map[backends.NodeRef]*line{}, asked: map[backends.NodeRef]bool{}, ends: cancel}
+		lines: map[backends.NodeRef]*serialline.Line{}, asked: map[backends.NodeRef]bool{}, ends: cancel}
 	p.conn.uri, p.conn.socket = cfg.URI, cfg.Socket
 	p.kvm.cache = filepath.Join(cfg.Run, "kvm.json")
 	go p.watchTaps(ctx)
@@ -73,10 +76,10 @@ func (p *Provider) Close() error {
 	p.ends()
 	p.mu.Lock()
 	lines := p.lines
-	p.lines = map[backends.NodeRef]*line{}
+	p.lines = map[backends.NodeRef]*serialline.Line{}
 	p.mu.Unlock()
 	for _, l := range lines {
-		l.close()
+		l.Close()
 	}
 	p.conn.close()
 	return p.logs.Close()

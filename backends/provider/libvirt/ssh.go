@@ -8,12 +8,13 @@ import (
 	"io"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"archetype/backends"
+	"archetype/backends/provider/serialline"
+	"archetype/backends/reach"
 )
 
 // sshPatience is how long a device may take to let us in.
@@ -24,32 +25,14 @@ func (p *Provider) dialSSH(ctx context.Context, ref backends.NodeRef, k *kept) (
 	if k.SSH == 0 {
 		return nil, fmt.Errorf("node %s: there is no way to its SSH: stop and start it (%w)", ref.Node, backends.ErrUnavailable)
 	}
-	cred := k.VM.Credentials
-	cfg := &ssh.ClientConfig{User: cred.Username, Timeout: sshPatience,
-		HostKeyCallback: ssh.InsecureIgnoreHostKey(), //nolint:gosec // the way leads through the emulator, and a new device has a new key
-		Auth: []ssh.AuthMethod{ssh.Password(cred.Password), ssh.KeyboardInteractive(func(_, _ string, questions []string, _ []bool) ([]string, error) {
-			answers := make([]string, len(questions))
-			for i := range answers {
-				answers[i] = cred.Password
-			}
-			return answers, nil
-		})}}
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(k.SSH))
+	ctx, cancel := context.WithTimeout(ctx, sshPatience)
+	defer cancel()
 	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", addr)
+	c, err := d.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(k.SSH)))
 	if err != nil {
 		return nil, err
 	}
-	_ = c.SetDeadline(time.Now().Add(sshPatience))
-	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
-	defer stop()
-	conn, chans, reqs, err := ssh.NewClientConn(c, addr, cfg)
-	if err != nil {
-		_ = c.Close()
-		return nil, fmt.Errorf("its SSH does not let us in: %w", err)
-	}
-	_ = c.SetDeadline(time.Time{})
-	return ssh.NewClient(conn, chans, reqs), nil
+	return reach.Login(ctx, c, k.Facts.Username, k.Facts.Password)
 }
 
 func (p *Provider) overSSH(ctx context.Context, ref backends.NodeRef, k *kept, req backends.ExecRequest) (backends.ExecResult, error) {
@@ -76,7 +59,7 @@ func (p *Provider) overSSH(ctx context.Context, ref backends.NodeRef, k *kept, r
 			_ = in.Close()
 		}()
 	}
-	err = s.Run(commandLine(req, k.VM.Exec.Quote))
+	err = s.Run(serialline.CommandLine(req, k.VM.Exec.Quote))
 	res.Stdout, res.Stderr = out.Bytes(), errOut.Bytes()
 	var exit *ssh.ExitError
 	switch {
@@ -106,35 +89,4 @@ func (b *bounded) Write(p []byte) (int, error) {
 		b.Buffer.Write(p[:min(room, len(p))])
 	}
 	return len(p), nil
-}
-
-// commandLine is a command in one line: its words, quoted as a shell wants
-// them where there is one.
-func commandLine(req backends.ExecRequest, quote bool) string {
-	words := make([]string, 0, len(req.Command)+len(req.Env))
-	if !quote {
-		return strings.Join(req.Command, " ")
-	}
-	for _, e := range req.Env {
-		name, value, _ := strings.Cut(e, "=")
-		words = append(words, name+"="+shellWord(value))
-	}
-	for _, w := range req.Command {
-		words = append(words, shellWord(w))
-	}
-	text := strings.Join(words, " ")
-	if req.Dir != "" {
-		text = "cd " + shellWord(req.Dir) + " && " + text
-	}
-	return text
-}
-
-func shellWord(w string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,@%+", r)
-	}
-	if w != "" && strings.TrimFunc(w, plain) == "" {
-		return w
-	}
-	return "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 }

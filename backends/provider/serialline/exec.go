@@ -1,4 +1,4 @@
-package libvirt
+package serialline
 
 import (
 	"bytes"
@@ -23,14 +23,14 @@ import (
 // conversation is one over the serial line, of which there is one at a time
 // for commands: everybody hears the same answers.
 type conversation struct {
-	ref    backends.NodeRef
-	line   *line
+	line   *Line
+	how    vendors.VMExec
+	facts  vendors.Facts
 	heard  chan []byte
 	raw    []byte // the beginning of an escape sequence
 	buf    []byte
 	prompt *regexp.Regexp
 	login  []question
-	kept   *kept
 }
 
 type question struct {
@@ -39,58 +39,81 @@ type question struct {
 	asked  int
 }
 
+// hush is how long nobody may have typed before a command is.
+const hush = 10 * time.Second
+
+// hush waits until a person who types on the line pauses.
+func (l *Line) hush(ctx context.Context) error {
+	for {
+		taken, ago := l.isTaken()
+		if !taken || ago >= hush {
+			return nil
+		}
+		select {
+		case <-time.After(hush - ago):
+		case <-ctx.Done():
+			return errors.Join(ErrTaken, ctx.Err())
+		}
+	}
+}
+
 // nudge is how long a line may be silent before it is sent an empty command.
 const nudge = 2 * time.Second
 
-func (p *Provider) overSerial(ctx context.Context, ref backends.NodeRef, k *kept, req backends.ExecRequest) (backends.ExecResult, error) {
+// Exec runs a command on the line, logging in where that is asked for.
+func (l *Line) Exec(ctx context.Context, how vendors.VMExec, facts vendors.Facts, req backends.ExecRequest) (backends.ExecResult, error) {
 	var res backends.ExecResult
-	defer p.lock(backends.NodeRef{Lab: ref.Lab, Node: ref.Node + "\x00serial"})()
-	c := &conversation{ref: ref, line: p.line(ref), kept: k, heard: make(chan []byte)}
-	var err error
-	if c.prompt, err = regexp.Compile("(?:" + k.VM.Exec.Prompt + `)\s*$`); err != nil {
-		return res, fail(ref, err)
+	if req.Stdin != nil {
+		return res, fmt.Errorf("a command over the serial line has no input (%w)", backends.ErrUnsupported)
 	}
-	for _, s := range k.VM.Exec.Login {
+	if err := l.hush(ctx); err != nil {
+		return res, err
+	}
+	l.command.Lock()
+	defer l.command.Unlock()
+	c := &conversation{line: l, how: how, facts: facts, heard: make(chan []byte)}
+	var err error
+	if c.prompt, err = regexp.Compile("(?:" + how.Prompt + `)\s*$`); err != nil {
+		return res, err
+	}
+	for _, s := range how.Login {
 		if s.Expect == "" {
 			continue
 		}
 		re, err := regexp.Compile("(?:" + s.Expect + `)\s*$`)
 		if err != nil {
-			return res, fail(ref, err)
+			return res, err
 		}
 		c.login = append(c.login, question{Step: s, expect: re})
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var from int64
-	if st, err := os.Stat(filepath.Join(p.folder(ref), serialLog)); err == nil {
+	if st, err := os.Stat(filepath.Join(l.dir, Record)); err == nil {
 		from = st.Size()
 	}
-	r, err := p.logs.Open(ctx, p.folder(ref), serialLog, logfile.Options{From: from, Follow: true})
+	r, err := l.Read(ctx, logfile.Options{From: from, Follow: true})
 	if err != nil {
-		return res, fail(ref, err)
+		return res, err
 	}
 	defer func() { _ = r.Close() }()
 	go c.listen(ctx, r)
-	if req.Stdin != nil {
-		return res, fail(ref, fmt.Errorf("a command over the serial line has no input (%w)", backends.ErrUnsupported))
-	}
 	if err := c.begin(ctx); err != nil {
-		return res, fail(ref, err)
+		return res, err
 	}
-	out, err := c.command(ctx, commandLine(req, k.VM.Exec.Quote))
+	out, err := c.command(ctx, CommandLine(req, how.Quote))
 	if err != nil {
-		return res, fail(ref, err)
+		return res, err
 	}
-	if s := k.VM.Exec.Status; s != "" {
+	if s := how.Status; s != "" {
 		text, err := c.command(ctx, s)
 		if err != nil {
-			return res, fail(ref, err)
+			return res, err
 		}
 		if res.Code, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil {
-			return res, fail(ref, fmt.Errorf("the exit code of the command is not to be had: %q", text))
+			return res, fmt.Errorf("the exit code of the command is not to be had: %q", text)
 		}
-	} else if f := k.VM.Exec.Failed; f != "" {
+	} else if f := how.Failed; f != "" {
 		if ok, _ := regexp.Match("(?m)"+f, out); ok {
 			res.Code = 1
 		}
@@ -132,7 +155,7 @@ func (c *conversation) begin(ctx context.Context) error {
 			if q.asked < max(q.Times, 3) && q.expect.Match(c.buf) {
 				q.asked++
 				c.buf = nil
-				if err := c.line.write([]byte(c.fill(q.Send) + "\r")); err != nil {
+				if err := c.line.write([]byte(c.facts.Fill(q.Send) + "\r")); err != nil {
 					return err
 				}
 				answered = true
@@ -146,16 +169,12 @@ func (c *conversation) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, s := range c.kept.VM.Exec.Setup {
+	for _, s := range c.how.Setup {
 		if _, err := c.command(ctx, s); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (c *conversation) fill(s string) string {
-	return strings.NewReplacer("{username}", c.kept.VM.Credentials.Username, "{password}", c.kept.VM.Credentials.Password, "{hostname}", c.ref.Node).Replace(s)
 }
 
 // hear takes more in; when the line is silent it may be nudged.
@@ -181,7 +200,7 @@ func (c *conversation) hear(ctx context.Context, push bool) error {
 			}
 			t.Reset(nudge)
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("waited for its prompt; the line ends with %q", tail(c.buf)), ctx.Err())
+			return errors.Join(fmt.Errorf("waited for its prompt; the line ends with %q", c.facts.Hide(tail(c.buf))), ctx.Err())
 		}
 	}
 }
@@ -230,4 +249,35 @@ func (c *conversation) command(ctx context.Context, text string) ([]byte, error)
 			return nil, err
 		}
 	}
+}
+
+// CommandLine is a command in one line: its words, quoted as a shell wants
+// them where there is one.
+func CommandLine(req backends.ExecRequest, quote bool) string {
+	words := make([]string, 0, len(req.Command)+len(req.Env))
+	if !quote {
+		return strings.Join(req.Command, " ")
+	}
+	for _, e := range req.Env {
+		name, value, _ := strings.Cut(e, "=")
+		words = append(words, name+"="+shellWord(value))
+	}
+	for _, w := range req.Command {
+		words = append(words, shellWord(w))
+	}
+	text := strings.Join(words, " ")
+	if req.Dir != "" {
+		text = "cd " + shellWord(req.Dir) + " && " + text
+	}
+	return text
+}
+
+func shellWord(w string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,@%+", r)
+	}
+	if w != "" && strings.TrimFunc(w, plain) == "" {
+		return w
+	}
+	return "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 }

@@ -1,0 +1,204 @@
+// Package serialline is the serial line of a virtual machine, which its boot,
+// commands and any number of people share.
+//
+// The line has one record, which the emulator itself writes from the first
+// byte on, and one way in. Whoever looks reads the record, so nothing is lost
+// when nobody does; whoever writes does so over the one way in. From the first
+// key that a person types on a console until that console is closed the line
+// is that person's: what answers the device's boot says nothing meanwhile, and
+// a command waits until nobody has typed for a while.
+package serialline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"sync"
+	"time"
+
+	"archetype/backends"
+	"archetype/backends/provider/logfile"
+)
+
+// Record is the file of a line's record, in the node's folder.
+const Record = "console.log"
+
+// ErrTaken is for who would talk over a person.
+var ErrTaken = fmt.Errorf("somebody types on its console (%w)", backends.ErrConflict)
+
+// Line is one.
+type Line struct {
+	dir, socket string
+	logs        *logfile.Watcher
+
+	command sync.Mutex // held by whoever waits for an answer
+
+	mu   sync.Mutex
+	conn net.Conn
+
+	who   sync.Mutex
+	taken int       // consoles in which somebody has typed
+	typed time.Time // when somebody did last
+}
+
+// New is the line of a node whose record is in a folder and whose way in is a
+// socket. Neither need be there yet.
+func New(logs *logfile.Watcher, dir, socket string) *Line {
+	return &Line{dir: dir, socket: socket, logs: logs}
+}
+
+// dialFor is how long a machine that has just started may take to listen.
+const dialFor = 5 * time.Second
+
+func (l *Line) write(p []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for again := range 2 {
+		if l.conn == nil {
+			c, err := net.DialTimeout("unix", l.socket, dialFor)
+			if err != nil {
+				return err
+			}
+			l.conn = c
+			go l.drain(c)
+		}
+		_ = l.conn.SetWriteDeadline(time.Now().Add(dialFor))
+		_, err := l.conn.Write(p)
+		if err == nil {
+			return nil
+		}
+		_ = l.conn.Close()
+		l.conn = nil
+		if again == 1 {
+			return err
+		}
+	}
+	return nil
+}
+
+// drain takes what the line says, which is in the record already: a line that
+// is not emptied stands still.
+func (l *Line) drain(c net.Conn) {
+	_, _ = io.Copy(io.Discard, c)
+	_ = c.Close()
+	l.mu.Lock()
+	if l.conn == c {
+		l.conn = nil
+	}
+	l.mu.Unlock()
+}
+
+// Close closes the way in. It opens again when somebody writes.
+func (l *Line) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn != nil {
+		_ = l.conn.Close()
+	}
+}
+
+// take notes that somebody types in a console; first: not before.
+func (l *Line) take(first bool) {
+	l.who.Lock()
+	defer l.who.Unlock()
+	l.typed = time.Now()
+	if first {
+		l.taken++
+	}
+}
+
+func (l *Line) leave() {
+	l.who.Lock()
+	defer l.who.Unlock()
+	l.taken--
+}
+
+// isTaken reports whether a person has the line, and how long ago a key was
+// typed last.
+func (l *Line) isTaken() (bool, time.Duration) {
+	l.who.Lock()
+	defer l.who.Unlock()
+	return l.taken > 0, time.Since(l.typed)
+}
+
+// history is how many lines of the record a console begins with.
+const history = 50
+
+// Console opens the line beside all others who have it open, with the end of
+// the record since a place in it. It ends with ctx.
+func (l *Line) Console(ctx context.Context, from int64) (backends.Console, error) {
+	r, err := l.Read(ctx, logfile.Options{From: from, Lines: history, Follow: true})
+	if err != nil {
+		return nil, err
+	}
+	c := &console{ReadCloser: r, line: l}
+	context.AfterFunc(ctx, c.end)
+	return c, nil
+}
+
+// Read reads the record.
+func (l *Line) Read(ctx context.Context, opt logfile.Options) (io.ReadCloser, error) {
+	return l.logs.Open(ctx, l.dir, Record, opt)
+}
+
+// Say writes a text, unless a person has the line; see backends.Speaker. It
+// does not talk over a command either.
+func (l *Line) Say(text []byte) error {
+	if taken, _ := l.isTaken(); taken {
+		return ErrTaken
+	}
+	if len(text) == 0 {
+		return nil
+	}
+	if !l.command.TryLock() {
+		return errors.New("a command runs on its line")
+	}
+	defer l.command.Unlock()
+	return l.write(text)
+}
+
+// answers are what a terminal says by itself when a device asks for its
+// position, attributes, state or colours: nobody has typed them.
+var answers = regexp.MustCompile(`^(?:\x1b\[[?>=]?[0-9;]*\$?[Rcnty]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1bP[^\x1b]*\x1b\\)+$`)
+
+type console struct {
+	io.ReadCloser
+	line *Line
+
+	mu          sync.Mutex
+	typed, over bool
+}
+
+func (c *console) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	if !c.over && !answers.Match(p) {
+		c.line.take(!c.typed)
+		c.typed = true
+	}
+	c.mu.Unlock()
+	if err := c.line.write(p); err != nil {
+		return 0, errors.Join(errors.New("the serial line does not take it"), err)
+	}
+	return len(p), nil
+}
+
+// Close gives the line back to whoever had it.
+func (c *console) Close() error {
+	c.end()
+	return c.ReadCloser.Close()
+}
+
+func (c *console) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.typed && !c.over {
+		c.line.leave()
+	}
+	c.over = true
+}
+
+// Resize does nothing: a serial line knows no size.
+func (c *console) Resize(backends.Size) error { return nil }
