@@ -1,4 +1,6 @@
 # Archetype. `make help` lists what there is.
+SHELL     := bash
+.SHELLFLAGS := -o pipefail -c
 GO        ?= go
 BIN       := bin/archetype
 LAB       ?= examples/quickstart.clab.yml

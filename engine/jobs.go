@@ -239,6 +239,17 @@ func (c *controller) dropJob(j *job) {
 	c.endJob(j, lab.JobCancelled, "")
 }
 
+// takeOut makes a link no part of the lab any more.
+func (c *controller) takeOut(l *link) {
+	top := &c.m.topology
+	other := func(x lab.Link) bool { return x.ID() == l.id }
+	top.Links = slices.DeleteFunc(slices.Clone(top.Links), other)
+	top.Outside = slices.DeleteFunc(slices.Clone(top.Outside), other)
+	c.saveLab()
+	l.remove = true
+	l.touch()
+}
+
 // cancelJob withdraws what the job still waits for: starts and restarts that
 // have not arrived are withdrawn, stops and removals not yet done are not
 // done. What has arrived stays.
@@ -262,7 +273,12 @@ func (c *controller) cancelJob(id string) error {
 		c.saveNode(n)
 	}
 	for l, wish := range j.waitLinks {
-		if wish == lab.WishUp && l.actual != lab.LinkUp && j.Verb == lab.JobConnect {
+		if wish != lab.WishUp || l.actual == lab.LinkUp || j.Verb != lab.JobConnect {
+			continue
+		}
+		if l.displaced() { // nothing of it could be stored yet: it has never been
+			c.takeOut(l)
+		} else {
 			l.desired = lab.WishDown
 			l.touch()
 			c.saveLink(l)

@@ -154,8 +154,8 @@ func (c *controller) observeNode(provider string, st backends.NodeStatus) {
 		c.observeGone(n)
 	case st.Running:
 		c.observeRunning(n, st)
-	case st.Boot > 0 || n.inited:
-		c.observeEnded(n, st)
+	case st.Boot > 0 || n.inited || n.actual == lab.NodeRunning:
+		c.observeEnded(n, st) // also one made anew that was never started, of which the store knows less
 	default:
 		n.there()
 		c.foundMade(n)

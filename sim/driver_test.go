@@ -18,7 +18,6 @@ import (
 	"archetype/backends"
 	"archetype/engine"
 	"archetype/engine/api"
-	"archetype/lab"
 	"archetype/sim"
 	"archetype/store"
 	"archetype/vendors"
@@ -55,12 +54,14 @@ type driver struct {
 	cancel context.CancelFunc
 	down   []string
 
-	calm, failed bool
-	steps        int
-	said         []string // the course
+	calm  bool
+	steps int
+	said  []string                         // the course
+	rule  func(*api.Snapshot) (bad string) // one more that must hold; nil: none
 
 	lost   bool              // something that was asked for may never have been saved
 	wishes map[string]string // what was wished, by node and link, as far as it is known
+	seen   *api.Snapshot     // of which they are
 	boots  map[string]bootSeen
 	counts map[string]int
 }
@@ -276,21 +277,31 @@ func (d *driver) note(format string, args ...any) {
 	d.said = append(d.said, fmt.Sprintf(format, args...))
 }
 
+// failure is what a seed ends with that finds something wrong.
+type failure struct {
+	seed   uint64
+	step   int
+	what   string
+	about  string // the state of everything
+	course []string
+}
+
+func (f *failure) Error() string {
+	tail := f.course[max(0, len(f.course)-number("SIM_TAIL", 60)):]
+	return fmt.Sprintf("seed %d, step %d: %s\n\n%s\nThe last steps:\n  %s\nOnce more: SIM_SEED=%d go test ./sim -run TestSeeds -v",
+		f.seed, f.step, f.what, f.about, strings.Join(tail, "\n  "), f.seed)
+}
+
+// fail ends the seed.
 func (d *driver) fail(format string, args ...any) {
-	d.Helper()
-	about := ""
+	f := &failure{seed: d.seed, step: d.steps, what: fmt.Sprintf(format, args...), course: d.said}
+	f.about = "The machine has:\n  " + strings.Join(d.w.Contents(), "\n  ")
 	if d.e != nil {
 		s, _ := d.e.Snapshot(context.Background())
-		about = describe(s)
+		f.about += "\nThe engine says:\n" + describe(s)
 	}
-	contents := d.w.Contents()
-	if !d.failed { // so that nothing of the engine is left when the test ends
-		d.failed = true
-		d.finish()
-	}
-	tail := d.said[max(0, len(d.said)-number("SIM_TAIL", 60)):]
-	d.Fatalf("seed %d, step %d: %s\n\nThe machine has:\n  %s\nThe engine says:\n%s\nThe last steps:\n  %s\nOnce more: SIM_SEED=%d go test ./sim -run TestSeeds -v",
-		d.seed, d.steps, fmt.Sprintf(format, args...), strings.Join(contents, "\n  "), about, strings.Join(tail, "\n  "), d.seed)
+	d.finish() // so that nothing of the engine is left when the test ends
+	panic(f)
 }
 
 func describe(s *api.Snapshot) string {
@@ -313,189 +324,6 @@ func describe(s *api.Snapshot) string {
 		fmt.Fprintf(&b, "    %s %s %s %s%s: %s\n", ev.Time.Format("15:04:05.000"), ev.Level, ev.Lab, ev.Node, ev.Link, ev.Text)
 	}
 	return b.String()
-}
-
-// chaos runs the steps in which everything can happen.
-func (d *driver) chaos(steps int) {
-	for range steps {
-		d.step()
-		d.check()
-	}
-}
-
-func (d *driver) step() {
-	d.steps++
-	d.mu.Lock()
-	calls, events := d.sorted(), len(d.events)
-	d.mu.Unlock()
-	booting := d.w.Booting()
-	up := d.up()
-	if wide {
-		var names []string
-		for _, h := range calls {
-			names = append(names, h.call.String())
-		}
-		d.note("  (%d: %s; %d events, %v booting, up=%v)", time.Now().UnixNano(), strings.Join(names, ", "), events, booting, up)
-	}
-	kinds := []struct {
-		weight int
-		do     func()
-	}{
-		{when(len(calls) > 0, 400), func() { d.endCall(calls[d.rng.IntN(len(calls))]) }},
-		{when(events > 0, 250), d.tellEvent},
-		{when(len(booting) > 0, 150), func() { d.bootLine(booting[d.rng.IntN(len(booting))]) }},
-		{120, d.pass},
-		{when(up, 50), d.ask},
-		{25, d.mischief},
-		{3, func() { d.note("crash"); d.counts["crash"]++; d.crash() }},
-		{4, d.toggleDisk},
-		{4, d.toggleBackend},
-	}
-	total := 0
-	for _, k := range kinds {
-		total += k.weight
-	}
-	at := d.rng.IntN(total)
-	for _, k := range kinds {
-		if at -= k.weight; at < 0 {
-			k.do()
-			break
-		}
-	}
-	synctest.Wait()
-}
-
-// wide has the course say what else could have been next.
-var wide = os.Getenv("SIM_WIDE") != ""
-
-func when(ok bool, weight int) int {
-	if ok {
-		return weight
-	}
-	return 0
-}
-
-// endCall lets a call happen: mostly well.
-func (d *driver) endCall(h *held) {
-	d.take(h)
-	v := sim.Verdict{}
-	if !d.calm {
-		switch d.rng.IntN(40) {
-		case 0, 1:
-			v.Err = errors.New("a simulated failure")
-		case 2:
-			v = sim.Verdict{Err: errors.New("a simulated failure after the fact"), Late: true}
-		case 3:
-			v = sim.Verdict{Err: errors.New("a simulated failure half-way"), Half: true}
-		}
-	}
-	d.note("%s: %v", h.call, v)
-	d.counts["call"]++
-	h.answer <- v
-}
-
-// tellEvent delivers an event, or loses, repeats or passes over one.
-func (d *driver) tellEvent() {
-	d.mu.Lock()
-	at := 0
-	fate := 100
-	if !d.calm {
-		if fate = d.rng.IntN(20); fate == 0 {
-			at = d.rng.IntN(len(d.events))
-		}
-	}
-	ev := d.events[at]
-	if fate != 1 { // else it comes again
-		d.events = slices.Delete(d.events, at, at+1)
-	}
-	d.mu.Unlock()
-	d.counts["event"]++
-	if fate == 2 {
-		d.note("lost: %s", eventText(ev))
-		return
-	}
-	d.note("event: %s", eventText(ev))
-	d.w.Deliver(ev)
-}
-
-func eventText(ev sim.Event) string {
-	if ev.Node != nil {
-		return fmt.Sprintf("%s %s running=%v boot=%d gone=%v", ev.From, ev.Node.Ref, ev.Node.Running, ev.Node.Boot, ev.Node.Gone)
-	}
-	return fmt.Sprintf("%s %s/%s connected=%v gone=%v carrier=%s", ev.From, ev.Link.Lab, ev.Link.ID, ev.Link.Connected, ev.Link.Gone, ev.Link.Carrier)
-}
-
-func (d *driver) bootLine(ref backends.NodeRef) {
-	d.note("boot %s", ref)
-	d.counts["boot"]++
-	d.w.Boot(ref)
-}
-
-// pass lets time pass: mostly moments, at times minutes.
-func (d *driver) pass() {
-	var t time.Duration
-	switch n := d.rng.IntN(100); {
-	case n < 60:
-		t = time.Duration(d.rng.IntN(100)) * time.Millisecond
-	case n < 90:
-		t = time.Duration(d.rng.IntN(3000)) * time.Millisecond
-	case n < 99:
-		t = time.Duration(d.rng.IntN(30)) * time.Second
-	default:
-		t = time.Duration(d.rng.IntN(240)) * time.Second
-	}
-	// To the nanosecond, so that no two timers end at one instant, whose order
-	// would not be told.
-	t += time.Duration(d.rng.IntN(int(time.Millisecond)))
-	d.note("%s pass", t)
-	d.counts["time"]++
-	time.Sleep(t)
-}
-
-func (d *driver) toggleDisk() {
-	d.mu.Lock()
-	d.disk = !d.disk && d.rng.IntN(2) == 0
-	d.note("disk refuses: %v", d.disk)
-	d.mu.Unlock()
-}
-
-func (d *driver) toggleBackend() {
-	if len(d.down) > 0 {
-		d.note("%s is back", d.down[0])
-		d.w.Up(d.down[0])
-		d.down = d.down[1:]
-		return
-	}
-	name := []string{sim.ProviderName, sim.CableName, sim.SwitchName}[d.rng.IntN(3)]
-	d.note("%s is down", name)
-	d.w.Down(name)
-	d.down = append(d.down, name)
-}
-
-func (d *driver) mischief() {
-	refs, wires := d.w.Refs(), d.w.Wires()
-	d.counts["mischief"]++
-	n := d.rng.IntN(20)
-	switch {
-	case n == 0 && len(d.down) == 0:
-		d.note("reboot of the machine")
-		d.w.Reboot()
-	case n == 1 && len(refs) > 0:
-		ref := backends.NodeRef{Lab: refs[0].Lab, Node: "stray"}
-		d.note("stray %s", ref)
-		d.w.Stray(ref)
-	case n < 11 && len(refs) > 0:
-		ref := refs[d.rng.IntN(len(refs))]
-		what := d.rng.IntN(3)
-		d.note("mischief %d to %s", what, ref)
-		[]func(){func() { d.w.Kill(ref, "killed by chance") }, func() { d.w.Vanish(ref) }, func() { d.w.Restart(ref) }}[what]()
-	case len(wires) > 0:
-		k := wires[d.rng.IntN(len(wires))]
-		what := d.rng.IntN(4)
-		d.note("mischief %d to link %s/%s", what, k[0], k[1])
-		[]func(){func() { d.w.Unplug(k[0], k[1]) }, func() { d.w.Sever(k[0], k[1]) },
-			func() { d.w.SetCarrier(k[0], k[1], lab.CarrierOff) }, func() { d.w.SetCarrier(k[0], k[1], lab.CarrierOn) }}[what]()
-	}
 }
 
 // finish ends the program in good order.

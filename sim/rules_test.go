@@ -29,6 +29,11 @@ func (d *driver) check() {
 		return
 	}
 	s, _ := d.e.Snapshot(context.Background())
+	if d.rule != nil {
+		if bad := d.rule(s); bad != "" {
+			d.fail("%s", bad)
+		}
+	}
 	d.checkProgress(s)
 	d.checkWishes(s)
 }
@@ -65,6 +70,10 @@ func (d *driver) checkWishes(s *api.Snapshot) {
 	if open {
 		return
 	}
+	if !asked && s == d.seen {
+		return // nothing has changed since
+	}
+	d.seen = s
 	now := wishesOf(s)
 	if asked || d.wishes == nil {
 		d.wishes = now

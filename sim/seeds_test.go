@@ -4,16 +4,26 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"archetype/engine/api"
+	"archetype/lab"
 )
 
-// run runs one seed to its end and returns its course.
-func run(t *testing.T, seed uint64, steps int, dir string) (course []string, total int) {
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(garbage)
+	os.Exit(m.Run())
+}
+
+// run runs one seed to its end, and returns its course and what it found
+// wrong.
+func run(t *testing.T, seed uint64, steps int, dir string, rule func(*api.Snapshot) string) (course []string, total int, found *failure) {
 	t.Helper()
 	dir = filepath.Join(dir, strconv.FormatUint(seed, 10))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -21,13 +31,22 @@ func run(t *testing.T, seed uint64, steps int, dir string) (course []string, tot
 	}
 	synctest.Test(t, func(t *testing.T) {
 		d := newDriver(t, seed, dir)
+		d.rule = rule
+		defer func() {
+			course, total = d.said, d.steps
+			if r := recover(); r != nil {
+				var ok bool
+				if found, ok = r.(*failure); !ok {
+					panic(r)
+				}
+			}
+		}()
 		d.chaos(steps)
 		d.settle()
 		d.finish()
-		course, total = d.said, d.steps
 	})
 	_ = os.RemoveAll(dir)
-	return course, total
+	return course, total, found
 }
 
 func number(name string, otherwise int) int {
@@ -42,7 +61,9 @@ func number(name string, otherwise int) int {
 func TestSeeds(t *testing.T) {
 	steps := number("SIM_STEPS", 1000)
 	if seed := number("SIM_SEED", 0); seed != 0 {
-		run(t, uint64(seed), steps, scratch(t))
+		if _, _, found := run(t, uint64(seed), steps, scratch(t), nil); found != nil {
+			t.Fatal(found)
+		}
 		return
 	}
 	seeds, first := number("SIM_SEEDS", fewSeeds), number("SIM_FIRST", 1)
@@ -56,25 +77,53 @@ func TestSeeds(t *testing.T) {
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			t.Parallel()
 			for seed := next.Add(1); seed <= int64(seeds) && !t.Failed(); seed = next.Add(1) {
-				_, n := run(t, uint64(first)+uint64(seed)-1, steps, dir)
-				total.Add(int64(n))
+				_, n, found := run(t, uint64(first)+uint64(seed)-1, steps, dir, nil)
+				if total.Add(int64(n)); found != nil {
+					t.Fatal(found)
+				}
 			}
 		})
 	}
 }
 
-// A seed has one course: what fails once fails again.
+// A seed has one course: what fails once fails again, at the same step, for
+// the same reason and after the same steps.
 func TestSeedReplaysExactly(t *testing.T) {
-	dir := scratch(t)
+	// A rule that no engine keeps, so that seeds fail, each at a moment of its own.
+	noneRuns := func(s *api.Snapshot) string {
+		for _, l := range s.Labs {
+			if l.State == lab.StateRunning && len(l.Nodes) > 2 {
+				return "lab " + l.Name + " runs"
+			}
+		}
+		return ""
+	}
+	dir, failed := scratch(t), 0
 	for seed := uint64(1_000_001); seed <= 1_000_000+fewSeeds/10; seed++ {
-		a, _ := run(t, seed, 500, dir)
-		b, _ := run(t, seed, 500, dir)
+		var rule func(*api.Snapshot) string
+		if seed%2 == 0 {
+			rule = noneRuns
+		}
+		a, _, foundA := run(t, seed, 500, dir, rule)
+		b, _, foundB := run(t, seed, 500, dir, rule)
+		if rule == nil && foundA != nil {
+			t.Fatal(foundA)
+		}
+		if (foundA == nil) != (foundB == nil) || foundA != nil && (foundA.step != foundB.step || foundA.what != foundB.what) {
+			t.Errorf("seed %d fails in two ways:\n%v\n%v", seed, foundA, foundB)
+		}
+		if foundA != nil {
+			failed++
+		}
 		for i := range max(len(a), len(b)) {
 			if i >= len(a) || i >= len(b) || a[i] != b[i] {
 				t.Errorf("seed %d takes two courses from step %d on:\n%s\n%s\nafter\n%s", seed, i, at(a, i), at(b, i), strings.Join(a[max(0, i-number("SIM_TAIL", 15)):i], "\n"))
 				break
 			}
 		}
+	}
+	if failed == 0 {
+		t.Error("no seed has failed: nothing was replayed")
 	}
 }
 

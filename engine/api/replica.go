@@ -1,6 +1,11 @@
 package api
 
-import "archetype/lab"
+import (
+	"cmp"
+	"slices"
+
+	"archetype/lab"
+)
 
 // How much of the past a snapshot carries.
 const (
@@ -125,6 +130,10 @@ func merge[T any](old, changed []*T, order []string, reordered bool, key func(*T
 
 func applyJobs(old, changed []*Job) []*Job {
 	out := merge(old, changed, nil, false, func(j *Job) string { return j.ID })
+	// Labs tell of theirs each in its own time: the order is that of the asking.
+	slices.SortStableFunc(out, func(a, b *Job) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID))
+	})
 	for len(out) > KeepJobs {
 		at := -1
 		for i, j := range out {
