@@ -284,5 +284,5 @@ func (w *bootWatch) late() error {
 	if len(w.last) > 0 {
 		said = "its log ends with: " + w.facts.Hide(strings.Join(w.last, " / "))
 	}
-	return fmt.Errorf("not ready in time, which is %s: waited for %s%s; %s", w.timeout, want, more, said)
+	return fmt.Errorf("not ready in time, within %s: waited for %s%s; %s", w.timeout, want, more, said)
 }
