@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"
@@ -72,6 +73,8 @@ type (
 		Actual       lab.NodeState `json:"actual"`
 		Progress     int           `json:"progress"`
 		ProgressText string        `json:"progress_text"`
+		ProgressLine string        `json:"progress_line,omitempty"`
+		Typical      float64       `json:"typical_boot_seconds,omitzero"`
 		Error        string        `json:"error"`
 		PID          int           `json:"pid"`
 
@@ -95,7 +98,7 @@ type (
 )
 
 func nodeJSON(n *api.Node) nodeOut {
-	return nodeOut{n.Name, n.Kind, n.Provider, n.Identifier, n.Desired, n.Actual, n.Progress, n.ProgressText, n.Error, n.PID,
+	return nodeOut{n.Name, n.Kind, n.Provider, n.Identifier, n.Desired, n.Actual, n.Progress, n.ProgressText, n.ProgressLine, n.Typical.Seconds(), n.Error, n.PID,
 		n.ManagementIPv4, n.ManagementIPv6}
 }
 
@@ -168,7 +171,7 @@ func (a *app) showLab(l *api.Lab, stats []api.NodeStats) {
 		if s, ok := figures[n.Name]; ok {
 			cpu, memory = fmt.Sprintf("%.1fs", s.CPU.Seconds()), fmt.Sprintf("%.1fMB", float64(s.Memory)/1e6)
 		}
-		rows = append(rows, []string{n.Name, n.Kind, state, string(n.Desired), pid, cpu, memory, firstOf(n.Error, n.ProgressText)})
+		rows = append(rows, []string{n.Name, n.Kind, state, string(n.Desired), pid, cpu, memory, firstOf(n.Error, aboutBoot(n))})
 	}
 	a.table(rows)
 	if len(l.Links) == 0 {
@@ -180,6 +183,22 @@ func (a *app) showLab(l *api.Lab, stats []api.NodeStats) {
 		rows = append(rows, []string{k.A, k.B, string(k.Actual), string(k.Desired), string(k.Carrier), k.Error})
 	}
 	a.table(rows)
+}
+
+// aboutBoot is how far a node has come, what earned that, and how long the rest
+// will take.
+func aboutBoot(n *api.Node) string {
+	text := n.ProgressText
+	if n.Actual != lab.NodeStarting {
+		return text
+	}
+	if left := n.Left(time.Now()); left != "" {
+		text = left + ": " + text
+	}
+	if n.ProgressLine != "" && n.ProgressLine != n.ProgressText {
+		text += " (" + n.ProgressLine + ")"
+	}
+	return text
 }
 
 // table aligns columns; it is for people and may change.

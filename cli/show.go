@@ -204,7 +204,7 @@ func (b *barShow) update(snap *api.Snapshot, _ *api.Update, job *api.Job) {
 			permille += n.Progress
 		}
 		if len(busy) < min(8, rows-4) {
-			busy = append(busy, fmt.Sprintf("  %-16s %s %3d%%  %s", n.Name, bar(n.Progress, 20), n.Progress, firstOf(n.Error, n.ProgressText, string(n.Actual))))
+			busy = append(busy, fmt.Sprintf("  %-16s %s %3d%%  %s", n.Name, bar(n.Progress, 20), n.Progress, firstOf(n.Error, leftAnd(n), string(n.Actual))))
 		}
 	}
 	for _, k := range l.Links {
@@ -227,6 +227,14 @@ func (b *barShow) update(snap *api.Snapshot, _ *api.Update, job *api.Job) {
 func (b *barShow) end(job *api.Job, l *api.Lab, nodes []*api.Node, links []*api.Link) {
 	b.clear()
 	b.plainShow.end(job, l, nodes, links)
+}
+
+// leftAnd is what a booting node does, after how long it will probably take.
+func leftAnd(n *api.Node) string {
+	if left := n.Left(time.Now()); left != "" {
+		return left + "  " + n.ProgressText
+	}
+	return n.ProgressText
 }
 
 func firstOf(s ...string) string {

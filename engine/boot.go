@@ -102,6 +102,9 @@ func (c *controller) settleBoot(n *node) {
 	}
 	took := c.e.now().Sub(n.since)
 	n.retryAt, n.permanent = time.Time{}, false
+	if err := c.e.boots.add(n, took); err != nil {
+		c.e.log.Warn("boot times", "error", err)
+	}
 	c.moveNode(n, lab.NodeRunning)
 	c.infof(n, "running after %s", took.Round(10*time.Millisecond))
 	n.touch()

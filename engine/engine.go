@@ -30,6 +30,9 @@ type Options struct {
 	// chosen since counts; nil means that Defaults is all there is.
 	LoadDefaults func() (Defaults, error)
 	Log          *slog.Logger
+	// BootTimes is a file that remembers how long boots took; empty: they are
+	// known as long as the engine lives.
+	BootTimes string
 	// Notices are to be shown as warnings among the events.
 	Notices []string
 	// Now tells the time; nil means time.Now.
@@ -57,6 +60,7 @@ type Engine struct {
 	vendors atomic.Pointer[vendors.Registry]
 	chosen  atomic.Pointer[Defaults]
 	persist *persister
+	boots   *bootTimes
 	slots   chan struct{}
 	batched chan struct{} // slots for what networks carry out together
 	wg      sync.WaitGroup
@@ -84,7 +88,7 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	e := &Engine{opt: opt, log: opt.Log, now: opt.Now, ctx: ctx, cancel: cancel,
-		hub: newHub(), labs: map[string]*controller{},
+		hub: newHub(), boots: newBootTimes(opt.BootTimes), labs: map[string]*controller{},
 		slots: make(chan struct{}, opt.Parallel), batched: make(chan struct{}, max(128, opt.Parallel))}
 	e.persist = newPersister(opt.Store, opt.Log, func(err error) {
 		ev := &api.Event{Seq: e.nextEvent(), Time: e.now(), Level: api.LevelInfo, Text: "state is saved again"}

@@ -17,6 +17,9 @@ func (c *controller) publish() {
 	for _, n := range c.m.nodeOrder {
 		if n.moved || n.view == nil {
 			n.view, n.moved, changed = n.show(), false, true
+			if n.actual == lab.NodeStarting {
+				n.view.Typical = c.e.boots.typical(n)
+			}
 		}
 	}
 	for _, l := range c.m.linkOrder {

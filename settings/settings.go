@@ -135,6 +135,9 @@ func (s *Settings) Database() string { return filepath.Join(s.State, "archetype.
 // Labs is the folder of the nodes' folders.
 func (s *Settings) Labs() string { return filepath.Join(s.State, "labs") }
 
+// BootTimes is the file that remembers how long boots took.
+func (s *Settings) BootTimes() string { return filepath.Join(s.State, "boot-times.json") }
+
 // Log is what the engine has to say when nobody looks.
 func (s *Settings) Log() string { return filepath.Join(s.State, "engine.log") }
 

@@ -9,6 +9,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"archetype/engine/api"
+	"archetype/lab"
 )
 
 // short is a duration for people: three digits of it.
@@ -43,6 +44,27 @@ func facts(pairs ...string) []string {
 	return out
 }
 
+// bootText is how far the boot has come, and how long it will take.
+func bootText(n *api.Node) string {
+	text := n.ProgressText
+	if n.Actual == lab.NodeStarting {
+		text = fmt.Sprintf("%d%% %s", n.Progress, text)
+	}
+	if left := n.Left(time.Now()); left != "" {
+		text += ", " + left
+	}
+	return text
+}
+
+// earnedBy is the line of the log that earned the per cent, where that is not
+// what is shown anyway.
+func earnedBy(n *api.Node) string {
+	if n.ProgressLine == n.ProgressText {
+		return ""
+	}
+	return n.ProgressLine
+}
+
 // nodeInfo shows all that is known of a node, with what it consumes now.
 func (m *Model) nodeInfo() tea.Cmd {
 	n, l := m.node(), m.lab()
@@ -58,7 +80,7 @@ func (m *Model) nodeInfo() tea.Cmd {
 	if n.PID != 0 {
 		pid = fmt.Sprint(n.PID)
 	}
-	text := facts("state", state, "since", since, "error", n.Error, "last line", n.ProgressText, "kind", n.Kind, "image", n.Image, "group", n.Group,
+	text := facts("state", state, "since", since, "error", n.Error, "boot", bootText(n), "earned by", earnedBy(n), "kind", n.Kind, "image", n.Image, "group", n.Group,
 		"provider", n.Provider, "identifier", n.Identifier, "pid", pid)
 	if n.Retries > 0 {
 		text = append(text, facts("tried again", fmt.Sprintf("%d times", n.Retries))...)

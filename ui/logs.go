@@ -237,7 +237,10 @@ func (l *logView) lines(m *Model, w, h int) []string {
 	l.top = max(0, min(l.top, len(rows)-l.h))
 	earned := "" // the line that earned the node its per cent
 	if n := m.nodeNamed(l.node); n != nil {
-		earned = clean(n.ProgressText)
+		earned = clean(n.ProgressLine)
+		if earned == "" {
+			earned = clean(n.ProgressText)
+		}
 	}
 	var out []string
 	for i := l.top; i < len(rows) && i < l.top+l.h; i++ {

@@ -155,6 +155,8 @@ func (m *Model) nodeMore(n *api.Node) string {
 	switch {
 	case n.Error != "":
 		return m.paint(themes.Bad, clean(n.Error))
+	case n.Actual == lab.NodeStarting && n.Left(time.Now()) != "":
+		return m.paint(themes.Dim, clean(n.Left(time.Now())+"  "+n.ProgressText))
 	case n.Actual != lab.NodeRunning && n.ProgressText != "":
 		return m.paint(themes.Dim, clean(n.ProgressText))
 	}

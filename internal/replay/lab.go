@@ -65,7 +65,7 @@ func NewLab(t testing.TB, kinds *vendors.Registry, topology string, dialogues ma
 	reg.AddProvider(b.Provider)
 	reg.AddNetwork(nothing{})
 	ctx, cancel := context.WithCancel(context.Background())
-	if b.Engine, err = engine.New(ctx, engine.Options{Store: st, Backends: reg, Vendors: kinds,
+	if b.Engine, err = engine.New(ctx, engine.Options{Store: st, Backends: reg, Vendors: kinds, BootTimes: filepath.Join(dir, "boot-times.json"),
 		Defaults: engine.Defaults{Provider: vendors.VMProvider, Network: "veth", BootTimeout: patience}}); err != nil {
 		t.Fatal(err)
 	}

@@ -255,6 +255,27 @@ prompt "dut#"
 	}
 }
 
+// TestEstimate: how long a boot took is known at the next one, also to an
+// engine that is started later.
+func TestEstimate(t *testing.T) {
+	t.Parallel()
+	const readiness, talk = "{probe: log, pattern: up, timeout: 1m}", "say kernel\npause 2500ms\nsay up"
+	b := run(t, readiness, "", talk)
+	if n := b.Ready("dut"); n.Left(time.Now()) != "" {
+		t.Errorf("%+v", n)
+	}
+	if _, err := b.Engine.SetNodes(t.Context(), api.NodesRequest{Lab: "r", Verb: lab.JobRestart}); err != nil {
+		t.Fatal(err)
+	}
+	n := b.Until("dut", "starting again, with an estimate", func(n *api.Node) bool { return n.Actual == lab.NodeStarting && n.Typical > 0 })
+	if n.Typical < 2*time.Second || !strings.HasPrefix(n.Left(n.Since), "about ") || !strings.HasPrefix(n.Left(n.Since.Add(time.Hour)), "longer than usual") {
+		t.Errorf("%s: %q %q", n.Typical, n.Left(n.Since), n.Left(n.Since.Add(time.Hour)))
+	}
+	if text, err := os.ReadFile(filepath.Join(b.Dir, "boot-times.json")); err != nil || !strings.Contains(string(text), "toy libvirt") {
+		t.Errorf("%s %v", text, err)
+	}
+}
+
 // TestReplayNotices: a stand-in that accepts everything would prove nothing.
 func TestReplayNotices(t *testing.T) {
 	t.Parallel()
