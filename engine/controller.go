@@ -167,6 +167,7 @@ func (c *controller) decideDirty() bool {
 		ready := l.made || l.actual == lab.LinkError || len(l.ready) > 0
 		if ef := c.decideLink(l); ef != nil {
 			l.busy = ef
+			l.turns++
 			c.carryOut(ef)
 		}
 		if ready || l.made || l.remove {

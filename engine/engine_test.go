@@ -362,6 +362,29 @@ func TestLinkThatVanishesIsWiredAgain(t *testing.T) {
 	})
 }
 
+// News that a network noticed while a link was being made, and that come when
+// it is long made, are no reason to make it again.
+func TestLateNewsOfALinkAreNotBelieved(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	b.link(lab.LinkUp)
+	b.w.late("pair", pairLink, backends.LinkStatus{Carrier: lab.CarrierOff, Reason: "cut"})
+	b.w.late("pair", pairLink, backends.LinkStatus{Carrier: lab.CarrierOff, Gone: true})
+	// The last ones are true, so those before have been dealt with.
+	b.w.set(func() { b.w.links["pair/"+pairLink].vlan = 7 })
+	b.w.late("pair", pairLink, backends.LinkStatus{Connected: true, Carrier: lab.CarrierOn, VLAN: 7})
+	b.until("the last news", func(s *api.Snapshot) bool {
+		l := s.Labs[0].Links[0]
+		if l.Actual != lab.LinkUp || l.Carrier != lab.CarrierOn {
+			t.Fatalf("the link is %s, carrier %s", l.Actual, l.Carrier)
+		}
+		return l.VLAN == 7
+	})
+	if n := b.w.count("connect " + pairLink); n != 1 {
+		t.Errorf("connected %d times", n)
+	}
+}
+
 func TestNodeThatCannotRunLeavesTheOthersRunning(t *testing.T) {
 	b := newBench(t)
 	b.w.fail["create r2"] = fmt.Errorf("zebra is missing: install the package frr: %w", backends.ErrUnavailable)

@@ -102,6 +102,8 @@ type link struct {
 	impair  impairing
 
 	verifying bool // its state is being asked for
+	doubt     bool // there was news since it was asked for
+	turns     int  // how often something was begun at it
 	stored    bool // the store has a record of it
 	busy      *effect
 	retries   int

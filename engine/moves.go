@@ -55,20 +55,27 @@ func (c *controller) arrived(n *node) {
 		if l.made {
 			l.impair.rewired(impairedOf(l.spec)) // the way took them from its own end
 			l.dirty = true
-			c.verify(l)
+			c.verify(l, nil)
 		}
 	}
 }
 
 // verify asks the network for the truth about a link, once its ends have
-// arrived where they go.
-func (c *controller) verify(l *link) {
+// arrived where they go. News, where there are any, stand for it when it
+// cannot be had. What was asked for before something was begun at the link, or
+// before the latest news, says nothing any more.
+func (c *controller) verify(l *link, news *backends.LinkStatus) {
 	name := l.network(c)
 	network, ok := c.networkOf(l, name)
-	if !ok || l.verifying {
+	if !ok {
 		return
 	}
-	l.verifying = true
+	if l.verifying {
+		l.doubt = true
+		return
+	}
+	l.verifying, l.doubt = true, false
+	turn := l.turns
 	attached := c.attaching(l)
 	c.e.spawn(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
@@ -83,11 +90,19 @@ func (c *controller) verify(l *link) {
 		})
 		c.post(func(c *controller) {
 			l.verifying = false
+			if l.doubt || l.turns != turn {
+				if l.busy == nil && l.made && c.m.links[l.id] == l {
+					c.verify(l, news)
+				}
+				return
+			}
 			switch {
 			case errors.Is(err, backends.ErrNotFound):
 				st = backends.LinkStatus{Lab: c.m.info.Name, ID: l.id, Carrier: lab.CarrierOff, Gone: true}
-			case err != nil:
+			case err != nil && news == nil:
 				return
+			case err != nil:
+				st = *news
 			}
 			c.settle(name, st)
 		})

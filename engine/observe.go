@@ -398,7 +398,7 @@ func (c *controller) verifySome() {
 	for range min(count, max(200, count/10)) {
 		c.looked++
 		if l := c.m.linkOrder[c.looked%count]; l.made && l.busy == nil && !c.m.leaving(l.a) && !c.m.leaving(l.b) && !c.moving(l) {
-			c.verify(l)
+			c.verify(l, nil)
 		}
 	}
 }
@@ -409,8 +409,13 @@ func (c *controller) observeLink(network string, st backends.LinkStatus) {
 	if l == nil || network != "" && l.network(c) != network || l.busy != nil || c.m.destroying || c.moving(l) {
 		return
 	}
-	if l.made && (!st.Connected || st.Gone) && (c.mover(l.a) || c.mover(l.b)) {
-		c.verify(l) // an end may be on its way, as its node was started behind our back
+	if l.made {
+		// It may come late: from the middle of what was done at the link, or
+		// while an end is on its way because its node was started behind our
+		// back. So it only says that there is something to look at.
+		if st.Gone || st.Connected != (l.actual != lab.LinkDown) || st.Carrier != l.carrier || st.VLAN != l.vlan {
+			c.verify(l, &st)
+		}
 		return
 	}
 	c.settle(network, st)

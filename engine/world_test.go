@@ -43,6 +43,7 @@ type simNode struct {
 type simLink struct {
 	connected bool
 	net       string
+	vlan      int
 	impair    [2]lab.Impairment
 }
 
@@ -413,7 +414,7 @@ func (n simNetwork) State(_ context.Context, l backends.Link) (backends.LinkStat
 	if s == nil {
 		return backends.LinkStatus{}, backends.ErrNotFound
 	}
-	st := backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Connected: s.connected, Carrier: lab.CarrierOff}
+	st := backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Connected: s.connected, Carrier: lab.CarrierOff, VLAN: s.vlan}
 	if s.connected {
 		st.Carrier = lab.CarrierOn
 	}
@@ -434,6 +435,16 @@ func (n simNetwork) Events(ctx context.Context) (<-chan backends.LinkStatus, err
 		})
 	})
 	return ch, nil
+}
+
+// late tells something of a link that is not so, or not any more.
+func (w *world) late(labName, id string, st backends.LinkStatus) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	st.Lab, st.ID = labName, id
+	for _, ch := range w.linkEvts {
+		ch <- st
+	}
 }
 
 // unplug makes a link vanish behind the engine's back.
