@@ -12,6 +12,7 @@ import (
 	"archetype/backends"
 	"archetype/backends/privilege"
 	"archetype/backends/provider/netns/holder"
+	"archetype/backends/provider/podman"
 	"archetype/engine/api"
 	"archetype/engine/wire"
 	"archetype/settings"
@@ -31,7 +32,9 @@ type Client struct {
 
 // Connect finds the running engine or starts one.
 func Connect(ctx context.Context, s *settings.Settings) (*Client, error) {
-	cfg := holder.Config{Dir: s.Run(), Rootless: s.Rootless, Log: s.Log()}
+	// An ordinary user's containers can be wired only from where they are.
+	cfg := holder.Config{Dir: s.Run(), Rootless: s.Rootless, Log: s.Log(),
+		Join: func() string { return podman.UserNamespace(ctx, s.Podman.Host) }}
 	var last error
 	for range 5 { // each of the two processes may be about to end just now
 		c, err := wire.Dial(ctx, s.Socket())

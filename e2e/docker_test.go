@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,54 +9,82 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/moby/moby/client"
+
 	"archetype/backends/provider/docker/dockertest"
+	"archetype/backends/provider/dockerapi/enginetest"
+	"archetype/backends/provider/podman/podmantest"
 	"archetype/internal/ownmachine"
 )
 
-// containers is a lab of containers with addresses in a management network.
-const containers = `name: boxes
-mgmt: {network: boxes-mgmt, ipv4-subnet: 172.31.222.0/24}
+// containers is a lab of containers, of which those that may are in a
+// management network.
+func containers(managed bool) string {
+	mgmt, a, b := "", "network-mode: none", "network-mode: none"
+	if managed {
+		mgmt, a, b = "mgmt: {network: boxes-mgmt, ipv4-subnet: 172.31.222.0/24}", "mgmt-ipv4: 172.31.222.11", ""
+	}
+	return fmt.Sprintf(`name: boxes
+%s
 topology:
-  defaults: {kind: linux, image: "` + dockertest.Image + `", cmd: sleep 1000}
+  defaults: {kind: linux, image: "%s", cmd: sleep 1000}
   nodes:
-    a: {mgmt-ipv4: 172.31.222.11}
-    b: {}
+    a: {%s}
+    b: {%s}
     c: {network-mode: none}
   links:
     - {type: veth, endpoints: [{node: a, interface: eth1, ipv4: 10.1.0.1/24}, {node: b, interface: eth1, ipv4: 10.1.0.2/24}]}
     - {type: veth, endpoints: [{node: b, interface: eth2, ipv4: 10.1.1.1/24}, {node: c, interface: eth1, ipv4: 10.1.1.2/24}]}
-`
+`, mgmt, enginetest.Image, a, b)
+}
 
-// TestContainersAreALabLikeAnyOther on a machine of its own, where Docker runs:
-// a lab is deployed, used, seen, outlives engine and holder, and goes without
-// a trace.
+// engines are those that containers are had of, as whom the program runs with
+// each, and over which networks.
+type containerEngine struct {
+	name     string
+	kind     enginetest.Kind
+	mode     mode
+	networks []string
+	alike    bool // nothing is left of the engine's own either
+}
+
+var engines = []containerEngine{
+	{"docker", dockertest.Kind, asRoot, networks[1:], true},
+	{"podman", podmantest.Kind, asRoot, networks[:1], false},
+	{"podman-rootless", podmantest.Rootless, asUser, networks, false},
+}
+
+// TestContainersAreALabLikeAnyOther on a machine of its own, where an engine
+// of containers runs: a lab is deployed, used, seen, meddled with, outlives
+// engine and holder, and goes without a trace.
 func TestContainersAreALabLikeAnyOther(t *testing.T) {
 	if given := os.Getenv(envSandbox); given != "" {
 		program = given
-		defer dockertest.Main(nothing{})
 		labOfContainers(t)
 		return
 	}
-	if why := dockertest.Kind.Missing(); why != "" {
-		t.Skip(why)
-	}
-	for _, network := range networks {
-		t.Run(network, func(t *testing.T) {
-			t.Parallel()
-			cmd := exec.Command("/proc/self/exe", "-test.run=^TestContainersAreALabLikeAnyOther$", "-test.v")
-			cmd.Env = append(os.Environ(), envSandbox+"="+program, "E2E_NETWORK="+network)
-			cmd.SysProcAttr = sandbox()
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
-		})
+	for _, e := range engines {
+		if why := e.kind.Missing(); why != "" {
+			t.Run(e.name, func(t *testing.T) { t.Skip(why) })
+			continue
+		}
+		for _, network := range e.networks {
+			t.Run(e.name+"/"+network, func(t *testing.T) {
+				t.Parallel()
+				cmd := exec.Command("/proc/self/exe", "-test.run=^TestContainersAreALabLikeAnyOther$", "-test.v")
+				cmd.Env = append(os.Environ(), envSandbox+"="+program, "E2E_NETWORK="+network, "E2E_ENGINE="+e.name)
+				cmd.SysProcAttr = sandbox()
+				out, err := cmd.CombinedOutput()
+				if err != nil {
+					t.Errorf("%v\n%s", err, out)
+				}
+				if strings.Contains(string(out), "--- SKIP") {
+					t.Skipf("%s", out)
+				}
+			})
+		}
 	}
 }
-
-// nothing stands for tests that have been run already.
-type nothing struct{}
-
-func (nothing) Run() int { return 0 }
 
 // shim reports whether a process is one that an engine has beside a container.
 func shim(pid string) bool {
@@ -69,20 +98,28 @@ func labOfContainers(t *testing.T) {
 		t.Fatal(err)
 	}
 	dockertest.Alone()
-	engine := dockertest.Shared.Get(t)
-	w := newWorld(t, asRoot)
-	w.env = append(w.env, "DOCKER_HOST="+engine.Host)
-	file := w.file("boxes.clab.yml", containers)
+	e := engines[slices.IndexFunc(engines, func(e containerEngine) bool { return e.name == os.Getenv("E2E_ENGINE") })]
+	engine, err := enginetest.Launch(e.kind)
+	if err != nil && e.mode == asUser {
+		t.Skip("an ordinary user's Podman does not run here: ", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	w := newWorld(t, e.mode)
+	w.env = append(w.env, "DOCKER_HOST="+engine.Host, "CONTAINER_HOST="+engine.Host)
+	file := w.file("boxes.clab.yml", containers(e.mode == asRoot))
 	w.ok("doctor")
 	before := lookAround(w)
-	w.ok("deploy", file, "--provider", "docker", "--network", os.Getenv("E2E_NETWORK"))
+	w.ok("deploy", file, "--provider", e.kind.Name, "--network", os.Getenv("E2E_NETWORK"))
 	l := w.awaitWhole("boxes")
 	for _, n := range l.Nodes {
-		if n.Provider != "docker" || n.Identifier != "clab-boxes-"+n.Name {
+		if n.Provider != e.kind.Name || n.Identifier != "clab-boxes-"+n.Name {
 			t.Errorf("%+v", n)
 		}
 	}
-	if out := w.ok("inspect", "boxes", "--json"); !strings.Contains(out, `"172.31.222.11"`) {
+	if out := w.ok("inspect", "boxes", "--json"); e.mode == asRoot && !strings.Contains(out, `"172.31.222.11"`) {
 		t.Errorf("the address that the file names is not in %s", out)
 	}
 	reach := func(when string) {
@@ -92,6 +129,41 @@ func labOfContainers(t *testing.T) {
 	reach("at first")
 	w.ok("restart", "boxes", "b")
 	reach("after a restart")
+	c := w.terminal(30, 100, "console", "boxes", "a")
+	c.say("stty size; echo at-$(hostname)\r")
+	c.until("30 100\r")
+	c.until("at-a\r")
+	c.say("exit\r")
+	if err := c.rest(); err != nil {
+		t.Error("the console: ", err)
+	}
+
+	// Behind the program's back, while it looks and while it doesn't.
+	cli, err := engine.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cli.Close()
+	meddle := func() {
+		t.Helper()
+		none := 0
+		_, err := cli.ContainerRestart(t.Context(), "clab-boxes-b", client.ContainerRestartOptions{Timeout: &none})
+		if err == nil {
+			_, err = cli.ContainerKill(t.Context(), "clab-boxes-a", client.ContainerKillOptions{Signal: "KILL"})
+		}
+		if err == nil {
+			_, err = cli.ContainerRemove(t.Context(), "clab-boxes-c", client.ContainerRemoveOptions{Force: true})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	meddle()
+	reach("after containers were killed, restarted and removed")
+	w.ok("engine", "stop")
+	meddle()
+	reach("after the same was done while nobody looked")
+	w.awaitWhole("boxes")
 
 	// The engine ends: nothing that goes over the links is lost.
 	w.sh("boxes", "a", "ping -c 100 -i 0.05 10.1.0.2 >/tmp/pings 2>&1 &")
@@ -115,5 +187,7 @@ func labOfContainers(t *testing.T) {
 			t.Errorf("%s after destroy:\n%s\nand before:\n%s", what, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	}
-	w.await("the engine's own processes to end", func() bool { return !slices.ContainsFunc(names("/proc"), shim) })
+	if e.alike {
+		w.await("the engine's own processes to end", func() bool { return !slices.ContainsFunc(names("/proc"), shim) })
+	}
 }

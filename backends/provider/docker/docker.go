@@ -3,19 +3,16 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/moby/moby/client"
 
 	"archetype/backends"
 	"archetype/backends/provider/dockerapi"
+	"archetype/backends/provider/endpoint"
 )
 
 // Config is what the provider needs.
@@ -50,7 +47,7 @@ func (p *Provider) connect() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := []client.Opt{client.WithHost(e.host)}
+	opts := []client.Opt{client.WithHost(e.Host)}
 	if v := os.Getenv("DOCKER_API_VERSION"); v != "" {
 		opts = append(opts, client.WithAPIVersion(v))
 	}
@@ -60,46 +57,36 @@ func (p *Provider) connect() (*client.Client, error) {
 // patience is how long Docker may take to say that it is there.
 const patience = 3 * time.Second
 
+var service = endpoint.Service{
+	Name:    "Docker engine",
+	Install: "install and start Docker, or name its endpoint with DOCKER_HOST, a Docker context, or docker.host in the settings",
+	Permit:  "run the program as root, or join the group that owns the socket (usermod -aG docker $USER) for its images and use the embedded provider for links",
+}
+
 // Available asks Docker for its version.
 func (p *Provider) Available(ctx context.Context) backends.Availability {
 	e, err := p.endpoint()
 	if err != nil {
 		return backends.Availability{Reason: err.Error(), Fix: "correct the endpoint, or remove it to use the usual one"}
 	}
-	u, err := url.Parse(e.host)
-	if err != nil || u.Scheme != "unix" {
-		return backends.Availability{Reason: fmt.Sprintf("the endpoint %s (%s) is not on this machine", e.host, e.from),
-			Fix: "links need the containers' network namespaces here: use a unix:// endpoint, or run this program on that machine"}
+	path, no := e.Path()
+	if no == nil {
+		no = service.Look(path)
 	}
-	// A look at the socket costs nothing where Docker is not installed.
-	if a := reachable(u.Path); a != nil {
-		return *a
+	if no != nil {
+		return *no
 	}
 	if p.cfg.Rootless || os.Geteuid() != 0 {
 		return backends.Availability{Reason: "links move interfaces into Docker's namespaces, which needs root",
-			Fix: "run the program as root, or use the embedded provider (netns)"}
+			Fix: "run the program as root, use a Podman of your own (podman system service), or the embedded provider (netns)"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	engine, api, err := p.Version(ctx)
 	if err != nil {
-		return backends.Availability{Reason: fmt.Sprintf("Docker does not answer at %s: %v", e.host, err), Fix: "start the Docker engine (systemctl start docker)"}
+		return backends.Availability{Reason: fmt.Sprintf("Docker does not answer at %s: %v", e.Host, err), Fix: "start the Docker engine (systemctl start docker)"}
 	}
-	return backends.Availability{OK: true, Detail: fmt.Sprintf("Docker %s, API %s, at %s", engine, api, e.host)}
-}
-
-func reachable(path string) *backends.Availability {
-	err := syscall.Access(path, 6) // to read and write
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, fs.ErrPermission):
-		return &backends.Availability{Reason: "no permission to use " + path,
-			Fix: "run the program as root, or join the group that owns the socket (usermod -aG docker $USER) for its images and use the embedded provider for links"}
-	default:
-		return &backends.Availability{Reason: "there is no Docker engine at " + path,
-			Fix: "install and start Docker, or name its endpoint with DOCKER_HOST, a Docker context, or docker.host in the settings"}
-	}
+	return backends.Availability{OK: true, Detail: fmt.Sprintf("Docker %s, API %s, at %s", engine, api, e.Host)}
 }
 
 // explain adds advice to errors whose cause is known.

@@ -109,8 +109,26 @@ func (p *Provider) look(ctx context.Context, cli *client.Client, ref backends.No
 		return backends.NodeStatus{}, err
 	}
 	st := n.status(&res.Container)
+	if err := n.settle(&res.Container); err != nil {
+		return backends.NodeStatus{}, fmt.Errorf("node %s: %w", ref.Node, err)
+	}
 	p.checkHealth(n, &res.Container, st)
 	return st, nil
+}
+
+// settle makes a running container's namespace the node's place once more,
+// where that was lost: it is held by a mount of the holder's when that is in a
+// namespace of its own, and goes with the holder.
+func (n *node) settle(c *container.InspectResponse) error {
+	if s := c.State; s == nil || !s.Running || s.Pid == 0 || n.place.Exists() ||
+		c.HostConfig != nil && sharesNetwork(string(c.HostConfig.NetworkMode)) {
+		return nil
+	}
+	err := n.place.Adopt(c.State.Pid, n.known().Interfaces)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // it has just ended
+	}
+	return err
 }
 
 func (n *node) status(c *container.InspectResponse) backends.NodeStatus {

@@ -4,19 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 
 	"archetype/backends"
+	"archetype/backends/provider/endpoint"
 )
 
 const (
@@ -70,6 +69,12 @@ func (c *connection) where() string {
 	return c.socketPath()
 }
 
+var service = endpoint.Service{
+	Name:    "libvirt",
+	Install: "install libvirt with QEMU and start it (systemctl start libvirtd), or name it with libvirt.uri in the settings",
+	Permit:  "run the program as root",
+}
+
 // present looks whether libvirt is there at all, which costs nothing.
 func (c *connection) present() *backends.Availability {
 	if c.host() != nil {
@@ -78,17 +83,7 @@ func (c *connection) present() *backends.Availability {
 		}
 		return nil
 	}
-	path := c.socketPath()
-	err := syscall.Access(path, 6) // to read and write
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, fs.ErrPermission):
-		return &backends.Availability{Reason: "no permission to use " + path, Fix: "run the program as root"}
-	default:
-		return &backends.Availability{Reason: "there is no libvirt at " + path,
-			Fix: "install libvirt with QEMU and start it (systemctl start libvirtd), or name it with libvirt.uri in the settings"}
-	}
+	return service.Look(c.socketPath())
 }
 
 // Dial implements go-libvirt's dialer.

@@ -3,15 +3,10 @@ package podman
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"net"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -21,6 +16,7 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/provider/dockerapi"
+	"archetype/backends/provider/endpoint"
 )
 
 // Config is what the provider needs.
@@ -28,7 +24,7 @@ type Config struct {
 	Host     string // endpoint; empty: as Podman's own command line finds it
 	Run      string // folder for sockets and namespaces
 	Labs     string // folder of the nodes' own folders
-	Rootless bool   // links cannot be made: see Available
+	Rootless bool   // this process is in a user namespace, with the user's own Podman: see UserNamespace
 }
 
 // Provider is Podman's, by the API that it shares with Docker.
@@ -57,90 +53,64 @@ func New(cfg Config) *Provider {
 func (p *Provider) Config() Config { return p.cfg }
 
 func (p *Provider) connect() (*client.Client, error) {
-	return client.New(client.WithHost(p.endpoint().host))
+	return client.New(client.WithHost(p.endpoint().Host))
 }
-
-// endpoint is where Podman is, and who says so.
-type endpoint struct{ host, from string }
 
 // endpoint finds Podman as its own command line does: the settings, then
 // CONTAINER_HOST, then the usual place of the system's or of the user's own.
-func (p *Provider) endpoint() endpoint {
+func (p *Provider) endpoint() endpoint.Endpoint {
 	if p.cfg.Host != "" {
-		return endpoint{p.cfg.Host, "settings"}
+		return endpoint.Endpoint{Host: p.cfg.Host, From: "settings"}
 	}
 	if h := os.Getenv("CONTAINER_HOST"); h != "" {
-		return endpoint{h, "CONTAINER_HOST"}
+		return endpoint.Endpoint{Host: h, From: "CONTAINER_HOST"}
 	}
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && os.Geteuid() != 0 {
-		return endpoint{"unix://" + dir + "/podman/podman.sock", "XDG_RUNTIME_DIR"}
+	if p.cfg.Rootless && userID() != 0 {
+		return endpoint.Endpoint{Host: "unix://" + runtimeDir() + "/podman/podman.sock", From: "the user's own"}
 	}
-	return endpoint{"unix:///run/podman/podman.sock", "default"}
+	return endpoint.Endpoint{Host: "unix:///run/podman/podman.sock", From: "default"}
 }
 
 // patience is how long Podman may take to say that it is there.
 const patience = 3 * time.Second
 
+var service = endpoint.Service{
+	Name: "Podman service",
+	Install: "install Podman and start its service (systemctl start podman.socket; an ordinary user: systemctl --user start podman.socket, " +
+		"or podman system service --time=0 &), or name its endpoint with CONTAINER_HOST, or podman.host in the settings",
+	Permit: "run the program as root, or use a Podman of your own (systemctl --user start podman.socket)",
+}
+
 // Available asks Podman for its version, and whose it is.
 func (p *Provider) Available(ctx context.Context) backends.Availability {
 	e := p.endpoint()
-	u, err := url.Parse(e.host)
-	if err != nil || u.Scheme != "unix" {
-		return backends.Availability{Reason: fmt.Sprintf("the endpoint %s (%s) is not on this machine", e.host, e.from),
-			Fix: "links need the containers' network namespaces here: use a unix:// endpoint, or run this program on that machine"}
+	path, no := e.Path()
+	if no == nil {
+		no = service.Look(path)
 	}
-	// A look at the socket costs nothing where Podman is not installed.
-	if a := reachable(u.Path); a != nil {
-		return *a
-	}
-	if p.cfg.Rootless || os.Geteuid() != 0 {
-		return backends.Availability{Reason: "links move interfaces into Podman's namespaces, which needs root",
-			Fix: "run the program as root with the system's Podman, or use the embedded provider (netns), which needs no root"}
+	if no != nil {
+		return *no
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	engine, api, err := p.Version(ctx)
 	if err != nil {
-		return backends.Availability{Reason: fmt.Sprintf("Podman does not answer at %s: %v", e.host, err), Fix: "start its service (systemctl start podman.socket)"}
+		return backends.Availability{Reason: fmt.Sprintf("Podman does not answer at %s: %v", e.Host, err),
+			Fix: "start its service (systemctl start podman.socket; an ordinary user: systemctl --user start podman.socket)"}
 	}
-	if rootless(u.Path) {
-		return backends.Availability{Reason: fmt.Sprintf("the Podman at %s is a user's own (rootless): its containers cannot reach the program's folders, nor their links leave that user's namespace", e.host),
-			Fix: "use the system's Podman (systemctl start podman.socket; unix:///run/podman/podman.sock), or the embedded provider (netns), which needs no root"}
+	detail := fmt.Sprintf("Podman %s, API %s, at %s", engine, api, e.Host)
+	if joined(ctx, path) {
+		if p.cfg.Rootless {
+			detail += ", the user's own"
+		}
+		return backends.Availability{OK: true, Detail: detail}
 	}
-	return backends.Availability{OK: true, Detail: fmt.Sprintf("Podman %s, API %s, at %s", engine, api, e.host)}
-}
-
-func reachable(path string) *backends.Availability {
-	err := syscall.Access(path, 6) // to read and write
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, fs.ErrPermission):
-		return &backends.Availability{Reason: "no permission to use " + path, Fix: "run the program as root"}
-	default:
-		return &backends.Availability{Reason: "there is no Podman service at " + path,
-			Fix: "install Podman and start its service (systemctl start podman.socket), or name its endpoint with CONTAINER_HOST, or podman.host in the settings"}
+	if !p.cfg.Rootless {
+		return backends.Availability{Reason: fmt.Sprintf("the Podman at %s is a user's own (rootless): its containers are in that user's namespace, where root's labs are not", e.Host),
+			Fix: "run the program as that user, or use the system's Podman (systemctl start podman.socket; unix:///run/podman/podman.sock)"}
 	}
-}
-
-// rootless reports whether the service that listens at the socket belongs to
-// an ordinary user. (Podman would say so too, with much else that takes it
-// seconds to find out.)
-func rootless(socket string) bool {
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
-		return false // it is asked for more right away
-	}
-	defer conn.Close()
-	raw, err := conn.(*net.UnixConn).SyscallConn()
-	if err != nil {
-		return false
-	}
-	var listener *unix.Ucred
-	if err := raw.Control(func(fd uintptr) { listener, _ = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return false
-	}
-	return listener != nil && listener.Uid != 0
+	return backends.Availability{Reason: fmt.Sprintf("the Podman at %s has its containers in another user namespace than this user's labs, which were there before it", e.Host),
+		Fix: "destroy the labs that are deployed: the next one is made in Podman's namespace (needs nsenter and unshare, package util-linux)"}
 }
 
 // localNames are the names under which an image may be on this machine: what

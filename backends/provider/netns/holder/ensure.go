@@ -43,7 +43,14 @@ func Ensure(ctx context.Context, cfg Config) (*Client, error) {
 	if cfg.Rootless {
 		mode = "rootless"
 	}
-	if err := launch(cfg, true, cfg.Dir, mode); err != nil {
+	args := []string{cfg.Dir, mode}
+	if cfg.Rootless && cfg.Join != nil {
+		// What cannot be joined must not keep an ordinary user from having labs.
+		if ns := cfg.Join(); ns != "" && launch(cfg, true, ns, args...) == nil {
+			return Connect(ctx, cfg)
+		}
+	}
+	if err := launch(cfg, true, "", args...); err != nil {
 		return nil, err
 	}
 	return Connect(ctx, cfg)
@@ -64,8 +71,9 @@ func flock(ctx context.Context, f *os.File) error {
 }
 
 // launch starts this program as the holder and waits until it says that it
-// serves or why it does not.
-func launch(cfg Config, detached bool, args ...string) error {
+// serves or why it does not. A rootless one is in the user namespace given, or
+// in one of its own.
+func launch(cfg Config, detached bool, ns string, args ...string) error {
 	exe, err := os.Executable()
 	if err != nil {
 		return err
@@ -75,7 +83,11 @@ func launch(cfg Config, detached bool, args ...string) error {
 		return err
 	}
 	defer func() { _ = r.Close() }()
-	cmd := exec.Command(exe, append([]string{Verb}, args...)...)
+	argv := append([]string{exe, Verb}, args...)
+	if ns != "" { // only a process of one thread may enter it, which this is not
+		argv = append([]string{"nsenter", "--user=" + ns, "--preserve-credentials", "unshare", "--net", "--mount", "--propagation=unchanged", "--"}, argv...)
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = "/"
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -85,7 +97,7 @@ func launch(cfg Config, detached bool, args ...string) error {
 			cmd.Stderr = log
 		}
 	}
-	if cfg.Rootless {
+	if cfg.Rootless && ns == "" {
 		cmd.SysProcAttr.Cloneflags = unix.CLONE_NEWUSER | unix.CLONE_NEWNET | unix.CLONE_NEWNS
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
@@ -146,7 +158,7 @@ func refused(rootless bool, err error) error {
 
 // Probe tries what a holder needs, in namespaces that vanish at once.
 func Probe(rootless bool) backends.Availability {
-	err := launch(Config{Rootless: rootless}, false, "probe")
+	err := launch(Config{Rootless: rootless}, false, "", "probe")
 	var f *forbidden
 	switch {
 	case err == nil:

@@ -30,6 +30,10 @@ type Config struct {
 	Dir      string // for its socket and lock
 	Rootless bool   // it owns a user namespace
 	Log      string // file for what goes wrong in it; empty: nowhere
+	// Join, where not nil, names a user namespace in which a rootless holder is
+	// to live, or none: then it gets one of its own. It is asked when a holder
+	// is started.
+	Join func() string
 }
 
 func (c Config) socket() string { return filepath.Join(c.Dir, "holder.sock") }

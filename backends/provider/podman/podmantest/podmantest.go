@@ -30,6 +30,18 @@ var Kind = enginetest.Kind{
 	},
 }
 
+// Nobody is an ordinary user.
+const Nobody = 65534
+
+// Rootless is an ordinary user's own Podman. Its containers are in that user's
+// namespace, and so must be who uses them.
+var Rootless = enginetest.Kind{
+	Name: "podman", Missing: missing, Command: asUser, Dissolve: clear, Ended: dissolve,
+	New: func(host, run, labs string) enginetest.Provider {
+		return podman.New(podman.Config{Host: host, Run: run, Labs: labs, Rootless: true})
+	},
+}
+
 // Shared is the service that all tests of a binary share.
 var Shared = enginetest.Shared{Kind: Kind}
 
@@ -80,6 +92,38 @@ func command(dir, host string) *exec.Cmd {
 	return cmd
 }
 
+// asUser has the service be an ordinary user's, with a home in the folder.
+func asUser(dir, host string) *exec.Cmd {
+	_ = os.Chown(dir, Nobody, Nobody) // what fails shows in the service itself
+	cmd := exec.Command("podman", "system", "service", "--time=0", host)
+	cmd.Dir = dir
+	cmd.Env = []string{"HOME=" + dir, "XDG_RUNTIME_DIR=" + dir, "XDG_CONFIG_HOME=", "XDG_DATA_HOME="}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: Nobody, Gid: Nobody}}
+	return cmd
+}
+
+// dissolve ends what a user's Podman leaves, and the process that holds the
+// user's namespaces.
+func dissolve(e *enginetest.Engine) {
+	killLeftovers(e)
+	text, err := os.ReadFile(filepath.Join(e.Dir, "libpod", "tmp", "pause.pid"))
+	if err != nil {
+		return
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return
+	}
+	p, err := os.FindProcess(pid) // a handle, so that it is the very process that is looked at
+	if err != nil {
+		return
+	}
+	if st, err := os.Stat("/proc/" + strconv.Itoa(pid)); err == nil && st.Sys().(*syscall.Stat_t).Uid == Nobody {
+		_ = p.Kill()
+	}
+	_ = p.Release()
+}
+
 // clear ends the containers that are left, each of which has a process of
 // Podman's own beside it.
 func clear(e *enginetest.Engine) {
@@ -114,7 +158,7 @@ func killLeftovers(e *enginetest.Engine) {
 		if err != nil {
 			continue
 		}
-		if line, err := os.ReadFile(f); err == nil && strings.Contains(string(line), e.Dir+"/root") {
+		if line, err := os.ReadFile(f); err == nil && strings.Contains(string(line), e.Dir+"/") {
 			_ = p.Kill()
 		}
 		_ = p.Release()
