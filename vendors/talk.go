@@ -2,6 +2,7 @@ package vendors
 
 import (
 	"bytes"
+	"encoding/base64"
 	"regexp"
 	"strings"
 	"time"
@@ -41,9 +42,10 @@ func FactsOf(k *Kind, hostname, config string, env map[string]string) Facts {
 	return f
 }
 
-// Fill puts the facts into a text.
+// Fill puts the facts into a text: {hostname}, {username}, {password}, {config},
+// and {config|base64} for places that hold one line.
 func (f Facts) Fill(text string) string {
-	return strings.NewReplacer("{hostname}", f.Hostname, "{username}", f.Username, "{password}", f.Password, "{config}", f.Config).Replace(text)
+	return strings.NewReplacer("{config|base64}", base64.StdEncoding.EncodeToString([]byte(f.Config)), "{hostname}", f.Hostname, "{username}", f.Username, "{password}", f.Password, "{config}", f.Config).Replace(text)
 }
 
 // Hide takes what is secret out of a text that is to be shown: the password,

@@ -28,6 +28,9 @@ type VM struct {
 	DiskBus string `yaml:"disk_bus,omitempty" json:"disk_bus,omitempty"`
 	UEFI    bool   `yaml:"uefi,omitempty" json:"uefi,omitempty"`
 	VNC     bool   `yaml:"vnc,omitempty" json:"vnc,omitempty"` // has a screen as well
+	// SMBIOS is what the device finds in the machine's system record, by entry:
+	// manufacturer, product, version, serial, sku, family.
+	SMBIOS map[string]string `yaml:"smbios,omitempty" json:"smbios,omitempty"`
 	// Kernel, Initrd and Cmdline boot without a boot loader; the files are of
 	// this machine. A kind with a kernel needs no image.
 	Kernel  string `yaml:"kernel,omitempty" json:"kernel,omitempty"`
@@ -219,6 +222,9 @@ func (p *checker) vm(v *VM) {
 	if v.NICs < 0 || v.NICs > 64 || v.Reserved < 0 || v.Reserved > 16 {
 		p.at("$.vm", "nics can be 0 to 64, reserved 0 to 16")
 	}
+	for name := range v.SMBIOS {
+		p.oneOf("$.vm.smbios", "smbios entry", name, "manufacturer", "product", "version", "serial", "sku", "family")
+	}
 	for path, file := range map[string]string{"kernel": v.Kernel, "initrd": v.Initrd} {
 		if file != "" {
 			p.absolute("$.vm."+path, path, file)
@@ -288,4 +294,4 @@ func (p *checker) steps(path string, list []Step) {
 // vmFields are the keys of the part about virtual machines.
 var vmFields = []string{"vm", "machine", "disk_bus", "uefi", "vnc", "initrd", "cmdline", "disks", "size_mb", "bus", "nic", "nics",
 	"reserved", "seed", "label", "cd", "credentials", "username", "password", "dialogue", "expect", "quiet", "send", "raw",
-	"times", "line", "lines", "after", "exec", "prompt", "setup", "login", "status", "failed", "port", "quote"}
+	"times", "smbios", "line", "lines", "after", "exec", "prompt", "setup", "login", "status", "failed", "port", "quote"}

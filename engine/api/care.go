@@ -10,6 +10,22 @@ type Caretaker interface {
 	// Strays finds everything of ours on the machine that no lab owns, and
 	// removes it where that is asked for.
 	Strays(ctx context.Context, req StraysRequest) ([]Stray, error)
+	// Config reads a node's running configuration out of it, as its kind says.
+	Config(ctx context.Context, req ConfigRequest) (*Config, error)
+}
+
+// ConfigRequest names the node.
+type ConfigRequest struct {
+	Lab  string `json:"lab"`
+	Node string `json:"node"`
+}
+
+// Config is what a node is configured to do.
+type Config struct {
+	Lab  string `json:"lab"`
+	Node string `json:"node"`
+	Kind string `json:"kind"`
+	Text string `json:"text"`
 }
 
 // BackupRequest says where to.

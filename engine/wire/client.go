@@ -187,6 +187,11 @@ func (c *Client) Strays(ctx context.Context, req api.StraysRequest) ([]api.Stray
 	return ask[[]api.Stray](ctx, c, pathStrays, req)
 }
 
+// Config implements api.Caretaker.
+func (c *Client) Config(ctx context.Context, req api.ConfigRequest) (*api.Config, error) {
+	return ask[*api.Config](ctx, c, pathConfig, req)
+}
+
 func (c *Client) Impair(ctx context.Context, req api.ImpairRequest) (*api.Job, error) {
 	return ask[*api.Job](ctx, c, pathImpair, req)
 }

@@ -54,6 +54,7 @@ func Serve(ctx context.Context, l net.Listener, e api.Engine, opt Options) error
 	if care, ok := e.(api.Caretaker); ok {
 		handle(mux, pathBackup, care.Backup)
 		handle(mux, pathStrays, care.Strays)
+		handle(mux, pathConfig, care.Config)
 	}
 	handle(mux, pathImpair, e.Impair)
 	handle(mux, pathNetwork, e.SetNetwork)

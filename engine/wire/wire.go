@@ -27,6 +27,7 @@ const (
 	pathEdit     = "/v1/edit"
 	pathBackup   = "/v1/backup"
 	pathStrays   = "/v1/strays"
+	pathConfig   = "/v1/config"
 	pathImpair   = "/v1/impair"
 	pathNetwork  = "/v1/network"
 	pathCancel   = "/v1/cancel"

@@ -156,6 +156,10 @@ func (p *Provider) domain(c backends.NodeConfig, k *kept, disks []disk, kvm bool
 	if v.UEFI {
 		d.OS.Firmware, d.OS.Type.Machine = "efi", either(v.Machine, "q35")
 	}
+	if len(v.SMBIOS) > 0 {
+		d.OS.SMBios = &libvirtxml.DomainSMBios{Mode: "sysinfo"}
+		d.SysInfo = sysInfo(k.Facts, v.SMBIOS)
+	}
 	if v.Kernel != "" {
 		d.OS.Kernel, d.OS.Initrd, d.OS.Cmdline = v.Kernel, v.Initrd, k.Facts.Fill(v.Cmdline)
 	} else {
@@ -202,6 +206,20 @@ func (p *Provider) domain(c backends.NodeConfig, k *kept, disks []disk, kvm bool
 		d.Devices.Videos = []libvirtxml.DomainVideo{{Model: libvirtxml.DomainVideoModel{Type: "vga"}}}
 	}
 	return d
+}
+
+// sysInfo is the system record that a kind's data asks for.
+func sysInfo(f vendors.Facts, entries map[string]string) []libvirtxml.DomainSysInfo {
+	var names []string
+	for n := range entries {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	sys := &libvirtxml.DomainSysInfoSystem{}
+	for _, n := range names {
+		sys.Entry = append(sys.Entry, libvirtxml.DomainSysInfoEntry{Name: n, Value: f.Fill(entries[n])})
+	}
+	return []libvirtxml.DomainSysInfo{{SMBIOS: &libvirtxml.DomainSysInfoSMBIOS{System: sys}}}
 }
 
 // reachable reports whether every user can reach what is in a folder.
