@@ -76,6 +76,8 @@ type Provider struct {
 	gate   sync.Mutex      // held while the gate is placed or removed
 	mgmt   sync.Mutex      // held while the management network is made or removed
 	opened map[string]bool // networks by ID whose access has been seen to
+
+	starts chan struct{} // a place for each container that may start at once
 }
 
 var (
@@ -87,7 +89,8 @@ var (
 // New makes the provider. It talks to nobody until it is used.
 func New(cfg Config) *Provider {
 	p := &Provider{cfg: cfg, nodes: map[backends.NodeRef]*node{}, images: map[string]*pull{},
-		followers: map[context.Context]chan backends.NodeStatus{}, opened: map[string]bool{}}
+		followers: map[context.Context]chan backends.NodeStatus{}, opened: map[string]bool{},
+		starts: make(chan struct{}, startsAtOnce())}
 	p.ctx, p.end = context.WithCancel(context.Background())
 	return p
 }
