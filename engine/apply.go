@@ -107,7 +107,7 @@ func (c *controller) wantNode(i int, spec lab.Node, config string) {
 	provider := c.e.providerFor(spec, c.m.info.Provider)
 	n := c.m.nodes[spec.Name]
 	if n == nil {
-		n = &node{actual: lab.NodeUndeployed, desired: lab.WishRunning, since: c.e.now()}
+		n = &node{m: c.m, actual: lab.NodeUndeployed, desired: lab.WishRunning, since: c.e.now()}
 		c.m.nodes[spec.Name] = n
 		c.m.nodeOrder = append(c.m.nodeOrder, n)
 		c.relist = true
@@ -129,7 +129,7 @@ func (c *controller) wantNode(i int, spec lab.Node, config string) {
 func (c *controller) wantLink(spec lab.Link) {
 	l := c.m.links[spec.ID()]
 	if l == nil {
-		l = &link{id: spec.ID(), actual: lab.LinkUnknown, ready: map[*node]bool{}}
+		l = &link{m: c.m, index: len(c.m.linkOrder), id: spec.ID(), actual: lab.LinkUnknown, ready: map[*node]bool{}}
 		c.m.links[l.id] = l
 		c.m.linkOrder = append(c.m.linkOrder, l)
 		l.a, l.b = c.m.nodes[spec.A.Node], c.m.nodes[spec.B.Node]
@@ -174,15 +174,18 @@ func (c *controller) reorder(top *lab.Topology) {
 	}
 	slices.SortStableFunc(c.m.nodeOrder, func(a, b *node) int { return nodeAt(a) - nodeAt(b) })
 	slices.SortStableFunc(c.m.linkOrder, func(a, b *link) int { return linkAt(a) - linkAt(b) })
+	for i, l := range c.m.linkOrder {
+		l.index = i
+	}
 	c.relist = true
 }
 
 func (c *controller) dropLink(l *link) {
 	for _, n := range []*node{l.a, l.b} {
 		n.links = slices.DeleteFunc(n.links, func(x *link) bool { return x == l })
-		n.dirty = true
+		n.look()
 		for _, other := range n.links { // one of them may have waited for an end
-			other.dirty = true
+			other.look()
 		}
 	}
 	delete(c.m.links, l.id)
@@ -191,7 +194,7 @@ func (c *controller) dropLink(l *link) {
 	c.save(func(tx *store.Tx) error { return tx.DeleteLink(name, a, b) })
 	for _, n := range []*node{l.a, l.b} {
 		for _, x := range n.links { // one may have waited for the interface
-			x.dirty = true
+			x.look()
 			if !x.remove && (x.uses(a) || x.uses(b)) {
 				c.saveLink(x)
 			}

@@ -72,7 +72,7 @@ func (c *controller) booting(n *node, r bootReport) {
 	}
 	if r.percent > n.progress || r.note {
 		n.progress, n.text, n.line = max(n.progress, r.percent), r.text, r.line
-		n.moved = true
+		n.news()
 	}
 	switch {
 	case r.err != nil:
@@ -96,7 +96,8 @@ func (c *controller) settleBoot(n *node) {
 	}
 	if n.expectsHealth() {
 		if n.text != unchecked {
-			n.text, n.moved = unchecked, true
+			n.text = unchecked
+			n.news()
 		}
 		return
 	}

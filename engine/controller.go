@@ -18,14 +18,15 @@ type controller struct {
 	ctx   context.Context // ends with the engine
 	done  chan struct{}   // closed when the lab is gone or the engine ends
 
-	writes []record     // to be stored, in the order they happened
-	events []*api.Event // to be published and stored
-	jobs   []*job       // those that have not ended
-	jobOut []*api.Job   // to be published
-	wake   time.Time    // when to look again though nothing happened
-	again  bool         // a decision has made another one due
-	found  bool         // taken up from what ran, without a record
-	looked int          // which link was verified last
+	writes   []record     // to be stored, in the order they happened
+	events   []*api.Event // to be published and stored
+	jobs     []*job       // those that have not ended
+	jobOut   []*api.Job   // to be published
+	wake     time.Time    // when to look at the lab as such though nothing happened
+	deciding alarm        // what is being decided upon
+	view     *api.Lab     // as last published
+	found    bool         // taken up from what ran, without a record
+	looked   int          // which link was verified last
 	cleanup
 }
 
@@ -92,18 +93,17 @@ func (c *controller) run() {
 	defer timer.Stop()
 	c.step()
 	for !c.gone {
-		if c.wake.IsZero() {
+		if at := c.nextAlarm(); at.IsZero() {
 			timer.Stop()
 		} else {
-			timer.Reset(max(0, c.wake.Sub(c.e.now())))
+			timer.Reset(max(0, at.Sub(c.e.now())))
 		}
 		select {
 		case f := <-c.inbox:
 			f(c)
 			c.drain()
 		case <-timer.C:
-			c.wake = time.Time{}
-			c.markAll()
+			c.ring()
 		case <-c.ctx.Done():
 			c.stopWatches()
 			_ = c.flush(false)
@@ -133,69 +133,67 @@ func (c *controller) step() {
 		}
 	}
 	c.checkJobs()
+	c.m.due.seenNodes, c.m.due.seenLinks = nil, nil
 	c.publish()
 	_ = c.flush(false)
 }
 
+// decideDirty decides upon all that is due, once, and reports whether more is
+// due since.
 func (c *controller) decideDirty() bool {
-	again := false
-	c.again = false
-	for _, n := range c.m.nodeOrder {
-		if !n.dirty {
-			continue
-		}
-		n.dirty = false
+	d := &c.m.due
+	defer func(nodes, links int) {
+		c.e.decided.Add(int64(len(d.seenNodes) - nodes + len(d.seenLinks) - links))
+	}(len(d.seenNodes), len(d.seenLinks))
+	for _, n := range c.dueNodes() {
 		before := n.actual
+		c.deciding.node = n
 		if ef := c.decideNode(n); ef != nil {
 			n.busy = ef
 			c.carryOut(ef)
 		}
 		c.passStages(n)
+		c.deciding.node = nil
 		if n.actual != before {
 			for _, l := range n.links {
-				l.dirty = true
+				l.look()
 			}
 		}
-		again = again || n.dirty
-	}
-	for _, l := range c.m.linkOrder {
-		if !l.dirty {
-			continue
+		d.seenNodes = append(d.seenNodes, n)
+		if n.remove {
+			d.partingNodes = append(d.partingNodes, n)
 		}
-		l.dirty = false
-		again = true
+	}
+	for _, l := range c.dueLinks() {
 		ready := l.made || l.actual == lab.LinkError || len(l.ready) > 0
+		c.deciding.link = l
 		if ef := c.decideLink(l); ef != nil {
 			l.busy = ef
 			l.turns++
 			c.carryOut(ef)
 		}
+		c.deciding.link = nil
 		if ready || l.made || l.remove {
-			l.a.dirty, l.b.dirty = true, true
+			l.a.look()
+			l.b.look()
+		}
+		d.seenLinks = append(d.seenLinks, l)
+		if l.remove {
+			d.partingLinks = append(d.partingLinks, l)
 		}
 	}
-	return again || c.again
+	return len(d.nodes)+len(d.links) > 0
 }
 
 // markAll has everything decided upon again.
 func (c *controller) markAll() {
 	for _, n := range c.m.nodeOrder {
-		n.dirty = true
+		n.look()
 	}
 	for _, l := range c.m.linkOrder {
-		l.dirty = true
+		l.look()
 	}
 }
-
-// touch has a node and its links decided upon again.
-func (n *node) touch() {
-	n.dirty, n.moved = true, true
-	for _, l := range n.links {
-		l.dirty = true
-	}
-}
-
-func (l *link) touch() { l.dirty, l.moved = true, true }
 
 // moveNode takes a node to another state. An illegal step is a mistake of
 // ours: it is said and not taken.
@@ -219,7 +217,7 @@ func (c *controller) moveNode(n *node, to lab.NodeState) {
 	case lab.NodeStopped, lab.NodeUndeployed:
 		n.progress, n.text, n.line, n.pid = 0, "", "", 0
 	}
-	n.moved = true
+	n.news()
 	c.saveNode(n)
 }
 
@@ -236,30 +234,30 @@ func (c *controller) moveLink(l *link, to lab.LinkState) {
 	if to != lab.LinkError && to != lab.LinkPending {
 		l.err = ""
 	}
-	l.moved = true
+	l.news()
 	c.saveLink(l)
 }
 
 func (c *controller) setLinkError(l *link, text string) {
 	if l.err != text {
 		l.err = text
-		l.moved = true
+		l.news()
 	}
 }
 
 // finishLeaving takes out of the model what was wanted gone and is. It
 // reports whether a link went, whose interfaces another may wait for.
 func (c *controller) finishLeaving() (dropped bool) {
-	for i := len(c.m.linkOrder) - 1; i >= 0; i-- {
-		l := c.m.linkOrder[i]
-		if l.remove && l.busy == nil && !l.something() {
+	nodes, links := c.m.due.partingNodes, c.m.due.partingLinks
+	c.m.due.partingNodes, c.m.due.partingLinks = nil, nil
+	for _, l := range links {
+		if l.remove && c.m.links[l.id] == l && l.busy == nil && !l.something() {
 			c.dropLink(l)
 			dropped = true
 		}
 	}
-	for i := len(c.m.nodeOrder) - 1; i >= 0; i-- {
-		n := c.m.nodeOrder[i]
-		if n.remove && n.busy == nil && !n.exists && !n.unsure && n.actual == lab.NodeUndeployed && len(n.links) == 0 {
+	for _, n := range nodes {
+		if n.remove && c.m.nodes[n.spec.Name] == n && n.busy == nil && !n.exists && !n.unsure && n.actual == lab.NodeUndeployed && len(n.links) == 0 {
 			c.dropNode(n)
 			dropped = true
 		}

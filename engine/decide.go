@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"time"
 
 	"archetype/lab"
 )
@@ -56,7 +55,7 @@ func (c *controller) decideNode(n *node) *effect {
 	}
 	if n.restart && !n.actual.Alive() {
 		n.restart = false
-		n.moved = true
+		n.news()
 	}
 	if n.desired == lab.WishStopped || n.restart {
 		return c.decideStopped(n)
@@ -82,7 +81,7 @@ func (c *controller) decideLeaving(n *node) *effect {
 		}
 		if n.rebuild && !n.remove && !c.m.destroying {
 			n.rebuild = false
-			n.dirty = true
+			n.look()
 		}
 		return nil
 	}
@@ -200,7 +199,7 @@ func (c *controller) decideLink(l *link) *effect {
 		}
 		if l.rebuild && !l.remove {
 			l.rebuild = false
-			l.dirty = true
+			l.look()
 		}
 		return nil
 	}
@@ -285,19 +284,4 @@ func (c *controller) waitsFor(l *link) string {
 		}
 	}
 	return ""
-}
-
-// wait reports whether the moment is still to come, and makes sure that the
-// controller looks again when it has.
-func (c *controller) wait(until time.Time) bool {
-	if until.IsZero() {
-		return false
-	}
-	if now := c.e.now(); until.After(now) {
-		if c.wake.IsZero() || until.Before(c.wake) {
-			c.wake = until
-		}
-		return true
-	}
-	return false
 }

@@ -64,7 +64,8 @@ func (c *controller) making(n *node, ef *effect, percent int, text string) {
 	if n.busy != ef || n.actual != lab.NodePending {
 		return
 	}
-	n.progress, n.text, n.moved = min(percent, 99), text, true
+	n.progress, n.text = min(percent, 99), text
+	n.news()
 	for _, j := range c.jobs {
 		if _, ok := j.waitNodes[n]; ok && !j.State.Ended() {
 			j.Deadline = c.e.now().Add(j.patience)
@@ -300,7 +301,8 @@ func (c *controller) ended(ef *effect, err error) {
 		ef.link.busy = nil
 		c.linkEnded(ef, err)
 		ef.link.touch()
-		ef.link.a.dirty, ef.link.b.dirty = true, true
+		ef.link.a.look()
+		ef.link.b.look()
 		return
 	}
 	ef.node.busy, ef.node.done = nil, c.e.now()
@@ -408,7 +410,7 @@ func (c *controller) vanished(n *node) {
 			if l.actual == lab.LinkUp || l.actual == lab.LinkCreating {
 				c.moveLink(l, lab.LinkPending)
 			}
-			far.dirty = true
+			far.look()
 		}
 		l.retryAt = time.Time{}
 		l.touch()

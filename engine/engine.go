@@ -65,11 +65,13 @@ type Engine struct {
 	batched chan struct{} // slots for what networks carry out together
 	wg      sync.WaitGroup
 
-	mu   sync.Mutex // guards labs, and keeps a lab from being made twice
-	labs map[string]*controller
+	mu    sync.Mutex // guards labs, and keeps a lab from being made twice
+	labs  map[string]*controller
+	ended map[string]time.Time // when labs that were destroyed went
 
-	events atomic.Uint64
-	jobs   atomic.Uint64
+	events  atomic.Uint64
+	jobs    atomic.Uint64
+	decided atomic.Int64 // how many nodes and links were decided upon
 }
 
 var _ api.Engine = (*Engine)(nil)
@@ -88,7 +90,7 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	e := &Engine{opt: opt, log: opt.Log, now: opt.Now, ctx: ctx, cancel: cancel,
-		hub: newHub(), boots: newBootTimes(opt.BootTimes), labs: map[string]*controller{},
+		hub: newHub(), boots: newBootTimes(opt.BootTimes), labs: map[string]*controller{}, ended: map[string]time.Time{},
 		slots: make(chan struct{}, opt.Parallel), batched: make(chan struct{}, max(128, opt.Parallel))}
 	e.persist = newPersister(opt.Store, opt.Log, func(err error) {
 		ev := &api.Event{Seq: e.nextEvent(), Time: e.now(), Level: api.LevelInfo, Text: "state is saved again"}
@@ -220,6 +222,7 @@ func (e *Engine) serve(c *controller) {
 		if c.gone {
 			e.mu.Lock()
 			delete(e.labs, c.m.info.Name)
+			e.ended[c.m.info.Name] = e.now()
 			e.mu.Unlock()
 		}
 	})

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +34,8 @@ type job struct {
 	failed     []string
 	patience   time.Duration
 	moved      bool
+	all        bool // nothing of it has been checked yet
+	names      roll // what it waits for, by name
 }
 
 // newJob makes a job and puts it on the list.
@@ -52,7 +55,8 @@ func (c *controller) begin(j *job) *api.Job {
 	for n := range j.waitNodes {
 		j.patience = max(j.patience, stalled+c.bootTimeout(n))
 	}
-	j.Total = j.left()
+	j.Total, j.all = j.left(), true
+	j.names.fill(j)
 	j.Deadline = c.e.now().Add(j.patience)
 	c.saveJob(&j.Job, nil)
 	c.checkJobs()
@@ -83,6 +87,7 @@ func (c *controller) checkJobs() {
 		}
 		c.checkNodes(j)
 		c.checkLinks(j)
+		j.all = false
 		c.checkImpairments(j)
 		c.checkSwap(j)
 		j.Total = max(j.Total, j.left()) // more links may be to be moved than at first
@@ -90,7 +95,7 @@ func (c *controller) checkJobs() {
 			j.Done, j.moved = done, true
 			j.Deadline = c.e.now().Add(j.patience)
 		}
-		if text := j.waitsFor(); text != j.Text {
+		if text := j.names.String(); text != j.Text {
 			j.Text, j.moved = text, true
 		}
 		switch {
@@ -100,7 +105,7 @@ func (c *controller) checkJobs() {
 			c.endJob(j, lab.JobCompleted, "")
 		case c.wait(j.Deadline):
 		default:
-			c.endJob(j, lab.JobFailed, "no progress for "+j.patience.String()+"; still waits for "+j.waitsFor())
+			c.endJob(j, lab.JobFailed, "no progress for "+j.patience.String()+"; still waits for "+j.names.String())
 		}
 	}
 	c.jobs = slices.DeleteFunc(c.jobs, func(j *job) bool {
@@ -114,8 +119,14 @@ func (c *controller) checkJobs() {
 }
 
 func (c *controller) checkNodes(j *job) {
-	for n, wish := range j.waitNodes {
+	nodes := c.m.due.seenNodes // the others are as they were
+	if j.all {
+		nodes = slices.Collect(maps.Keys(j.waitNodes))
+	}
+	for _, n := range nodes {
+		wish, waited := j.waitNodes[n]
 		switch {
+		case !waited:
 		case n.desired != wish || n.remove:
 			delete(j.waitNodes, n) // somebody wished otherwise since
 		case n.actual.Matches(wish) && !n.restart && !n.rebuild && (!n.stale || wish == lab.WishStopped):
@@ -125,11 +136,11 @@ func (c *controller) checkNodes(j *job) {
 			j.failed = append(j.failed, n.spec.Name+": "+n.err)
 		}
 	}
-	for name := range j.waitGone {
-		n := c.m.nodes[name]
-		if n == nil || !n.remove {
-			delete(j.waitGone, name)
-		}
+	if j.all || c.relist {
+		maps.DeleteFunc(j.waitGone, func(name string, _ bool) bool {
+			n := c.m.nodes[name]
+			return n == nil || !n.remove
+		})
 	}
 	switch {
 	case j.whole && (c.gone || !c.m.destroying):
@@ -141,7 +152,15 @@ func (c *controller) checkNodes(j *job) {
 }
 
 func (c *controller) checkLinks(j *job) {
-	for l, wish := range j.waitLinks {
+	links := c.m.due.seenLinks
+	if j.all {
+		links = slices.Collect(maps.Keys(j.waitLinks))
+	}
+	for _, l := range links {
+		wish, waited := j.waitLinks[l]
+		if !waited {
+			continue
+		}
 		blocked := ""
 		for _, n := range []*node{l.a, l.b} {
 			if n.actual == lab.NodeError && !n.exists && (n.permanent || n.retries >= settleTries) ||
@@ -162,48 +181,6 @@ func (c *controller) checkLinks(j *job) {
 			j.failed = append(j.failed, "link "+l.name()+": waits for "+blocked)
 		}
 	}
-}
-
-// waitsFor says in a few words what is still missing.
-func (j *job) waitsFor() string {
-	names := foremost{most: 4}
-	for n := range j.waitNodes {
-		names.add(n.spec.Name)
-	}
-	for name := range j.waitGone {
-		names.add(name)
-	}
-	if names.all == 0 {
-		for l := range j.waitLinks {
-			names.add(l.name())
-		}
-	}
-	return names.String()
-}
-
-// foremost keeps the first of many names, which are looked at after every
-// step of a deploy.
-type foremost struct {
-	most, all int
-	names     []string
-}
-
-func (f *foremost) add(name string) {
-	f.all++
-	if len(f.names) == f.most && name >= f.names[f.most-1] {
-		return
-	}
-	at, _ := slices.BinarySearch(f.names, name)
-	f.names = slices.Insert(f.names, at, name)
-	f.names = f.names[:min(len(f.names), f.most)]
-}
-
-func (f *foremost) String() string {
-	text := strings.Join(f.names, ", ")
-	if more := f.all - len(f.names); more > 0 {
-		text += fmt.Sprintf(", and %d more", more)
-	}
-	return text
 }
 
 func first(s []string, n int) []string {

@@ -24,6 +24,9 @@ type model struct {
 	// order of the file, which every view keeps.
 	nodeOrder []*node
 	linkOrder []*link
+	staged    []*node // those that wait for stages of others
+	counts    lab.Counts
+	due       due
 
 	hosts string // for /etc/hosts of every node
 }
@@ -31,6 +34,7 @@ type model struct {
 // node is what is wanted of a node, what is known of it, and what is being
 // done about it.
 type node struct {
+	m        *model // nil for a place outside
 	spec     lab.Node
 	index    int // place in the file
 	kind     *vendors.Kind
@@ -78,13 +82,18 @@ type node struct {
 	permanent bool // the error will not go away by trying again
 	asking    bool // its last words are being asked for, to be added to the error
 
-	dirty bool      // to be decided upon
-	moved bool      // to be published
-	view  *api.Node // as last published
+	dirty   bool      // to be decided upon
+	moved   bool      // to be published
+	at      int       // place in the list that is published
+	alarm   time.Time // when it is looked at though nothing happened
+	counted lab.NodeState
+	view    *api.Node // as last published
 }
 
 // link is the same for a link.
 type link struct {
+	m       *model
+	index   int // place in the file
 	spec    lab.Link
 	id      string
 	a, b    *node
@@ -111,6 +120,8 @@ type link struct {
 
 	dirty bool
 	moved bool
+	at    int
+	alarm time.Time
 	view  *api.Link
 }
 

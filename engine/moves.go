@@ -54,7 +54,7 @@ func (c *controller) arrived(n *node) {
 	for _, l := range n.links {
 		if l.made {
 			l.impair.rewired(impairedOf(l.spec)) // the way took them from its own end
-			l.dirty = true
+			l.look()
 			c.verify(l, nil)
 		}
 	}

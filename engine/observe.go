@@ -29,8 +29,9 @@ const (
 )
 
 // follow keeps subscribed to a provider's events and looks at everything
-// whenever the stream was lost, and at an interval.
-func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus) {
+// whenever the stream was lost, and at an interval. heard: what it has is
+// known already.
+func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus, heard bool) {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
 	wait := resubscribe
@@ -46,7 +47,7 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus) 
 				continue
 			}
 			wait = resubscribe
-			e.look(p)
+			heard = e.look(p, heard)
 		}
 		var look <-chan time.Time
 		if len(events) == 0 { // news first
@@ -65,8 +66,8 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus) 
 				c.post(func(c *controller) { c.observeNode(p.Name(), st) })
 			}
 		case <-look:
-			if !e.Idle() {
-				e.look(p)
+			if !heard || !e.Idle() {
+				heard = e.look(p, heard)
 			}
 		case <-e.ctx.Done():
 			return
@@ -74,29 +75,28 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus) 
 	}
 }
 
-// look compares what a provider has with what every lab believes.
-func (e *Engine) look(p backends.Provider) {
+// look compares what a provider has with what every lab believes; the first
+// time that it can be asked, labs that nobody knows are taken up.
+func (e *Engine) look(p backends.Provider, before bool) (heard bool) {
 	ctx, cancel := context.WithTimeout(e.ctx, effectTimeout)
 	defer cancel()
 	began := e.now()
 	list, err := p.List(ctx, "")
 	if err != nil {
 		e.log.Warn("cannot list nodes", "provider", p.Name(), "err", err)
-		return
+		return before
 	}
-	byLab := map[string]map[string]backends.NodeStatus{}
-	for _, st := range list {
-		if byLab[st.Ref.Lab] == nil {
-			byLab[st.Ref.Lab] = map[string]backends.NodeStatus{}
-		}
-		byLab[st.Ref.Lab][st.Ref.Node] = st
+	if !before {
+		e.adopt(p, list, began)
 	}
+	all := byLab(list)
 	// In order with the events that follow: what is older must not be heard
 	// later.
 	for _, c := range e.all() {
-		found := byLab[c.m.info.Name]
+		found := all[c.m.info.Name]
 		c.post(func(c *controller) { c.observeAll(p, found, began) })
 	}
+	return true
 }
 
 // all lists the labs, by name.
@@ -199,7 +199,8 @@ func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 	n.there()
 	c.observeHealth(n, st.Health)
 	if n.mgmt4 != st.ManagementIPv4 || n.mgmt6 != st.ManagementIPv6 {
-		n.mgmt4, n.mgmt6, n.moved = st.ManagementIPv4, st.ManagementIPv6, true
+		n.mgmt4, n.mgmt6 = st.ManagementIPv4, st.ManagementIPv6
+		n.news()
 	}
 	if n.pid != st.PID || n.boot != st.Boot {
 		again := n.boot != 0 && n.boot != st.Boot && n.inited && !n.fresh && n.busy == nil
@@ -210,7 +211,7 @@ func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 		if st.Identifier != "" {
 			n.identifier = st.Identifier
 		}
-		n.moved = true
+		n.news()
 	}
 	if n.busy != nil || n.inited && n.actual != lab.NodeStopped && n.actual != lab.NodeUndeployed {
 		return
@@ -245,14 +246,15 @@ func (c *controller) observeHealth(n *node, h backends.Health) {
 		return
 	}
 	was := n.health
-	n.health, n.moved = h, true
+	n.health = h
+	n.news()
 	switch {
 	case h == backends.HealthUnhealthy:
 		c.warnf(n, "its health check fails")
 	case h == backends.HealthHealthy && was == backends.HealthUnhealthy:
 		c.infof(n, "its health check succeeds again")
 	}
-	n.dirty = true
+	n.look()
 	c.wakeWaiting()
 }
 
@@ -315,9 +317,10 @@ func (c *controller) askLastWords(n *node) {
 	heard := func(text string) {
 		c.post(func(c *controller) {
 			n.asking = false
+			n.look()
 			if text != "" && n.err == before && n.actual == lab.NodeError {
 				n.err += "; it last said: " + text
-				n.moved = true
+				n.news()
 				c.saveNode(n)
 				c.errorf(n, "it last said: %s", text)
 			}
@@ -429,13 +432,14 @@ func (c *controller) settle(network string, st backends.LinkStatus) {
 	}
 	if st.Carrier != "" && st.Carrier != l.carrier && l.made {
 		l.carrier = st.Carrier
-		l.moved = true
+		l.news()
 		if l.actual == lab.LinkUp && st.Connected {
 			c.event(api.Event{Link: l.name(), Text: fmt.Sprintf("%s: carrier %s", l.name(), st.Carrier)})
 		}
 	}
 	if l.vlan != st.VLAN {
-		l.vlan, l.moved = st.VLAN, true
+		l.vlan = st.VLAN
+		l.news()
 	}
 	if !l.made && st.Connected && !st.Gone && l.actual == lab.LinkError {
 		l.retryAt = time.Time{} // what was in the way has gone: now, not when the next try was due

@@ -13,20 +13,7 @@ func (c *controller) publish() {
 	if c.gone {
 		return
 	}
-	changed := c.relist
-	for _, n := range c.m.nodeOrder {
-		if n.moved || n.view == nil {
-			n.view, n.moved, changed = n.show(), false, true
-			if n.actual == lab.NodeStarting {
-				n.view.Typical = c.e.boots.typical(n)
-			}
-		}
-	}
-	for _, l := range c.m.linkOrder {
-		if l.moved || l.view == nil {
-			l.view, l.moved, changed = l.show(), false, true
-		}
-	}
+	view, changed := c.showNews()
 	if state := c.state(); state != c.m.info.State || c.m.info.Destroying != c.m.destroying {
 		c.m.info.State, c.m.info.Destroying, changed = state, c.m.destroying, true
 	}
@@ -35,14 +22,9 @@ func (c *controller) publish() {
 	if !changed && len(jobs) == 0 {
 		return
 	}
-	view := &api.Lab{Info: c.m.info}
 	if changed {
-		for _, n := range c.m.nodeOrder {
-			view.Nodes = append(view.Nodes, n.view)
-		}
-		for _, l := range c.m.linkOrder {
-			view.Links = append(view.Links, l.view)
-		}
+		view.Info = c.m.info
+		c.view = view
 	}
 	c.e.hub.change(func(s api.Snapshot) api.Snapshot {
 		if changed {
@@ -70,15 +52,67 @@ func (c *controller) unpublish() {
 	})
 }
 
-func (c *controller) state() lab.State {
-	counts := lab.Counts{}
-	for _, n := range c.m.nodeOrder {
-		counts[n.actual]++
+// showNews makes a view of the lab in which what has news is shown anew, and
+// reports whether there is any.
+func (c *controller) showNews() (view *api.Lab, changed bool) {
+	d := &c.m.due
+	nodes, links := d.newsNodes, d.newsLinks
+	d.newsNodes, d.newsLinks = nil, nil
+	if c.view == nil || c.relist {
+		c.placeAll()
+		view, nodes, links = &api.Lab{Nodes: make([]*api.Node, len(c.m.nodeOrder)), Links: make([]*api.Link, len(c.m.linkOrder))},
+			c.m.nodeOrder, c.m.linkOrder
+		changed = true
+	} else {
+		view, changed = &api.Lab{Nodes: c.view.Nodes, Links: c.view.Links}, len(nodes)+len(links) > 0
+		if len(nodes) > 0 {
+			view.Nodes = slices.Clone(view.Nodes)
+		}
+		if len(links) > 0 {
+			view.Links = slices.Clone(view.Links)
+		}
 	}
+	for _, n := range nodes {
+		if n.moved || n.view == nil {
+			n.view, n.moved = n.show(), false
+			if n.actual == lab.NodeStarting {
+				n.view.Typical = c.e.boots.typical(n)
+			}
+			c.m.counts[n.counted]--
+			c.m.counts[n.actual]++
+			n.counted = n.actual
+		}
+		view.Nodes[n.at] = n.view
+	}
+	for _, l := range links {
+		if l.moved || l.view == nil {
+			l.view, l.moved = l.show(), false
+		}
+		view.Links[l.at] = l.view
+	}
+	return view, changed
+}
+
+// placeAll notes where everything stands, after something came or went.
+func (c *controller) placeAll() {
+	c.m.counts, c.m.staged = lab.Counts{}, nil
+	for i, n := range c.m.nodeOrder {
+		n.at, n.counted = i, n.actual
+		c.m.counts[n.actual]++
+		if len(n.spec.Stages) > 0 {
+			c.m.staged = append(c.m.staged, n)
+		}
+	}
+	for i, l := range c.m.linkOrder {
+		l.at = i
+	}
+}
+
+func (c *controller) state() lab.State {
 	if c.m.destroying {
 		return lab.StateStopping
 	}
-	return lab.Aggregate(counts)
+	return lab.Aggregate(c.m.counts)
 }
 
 func withLab(labs []*api.Lab, l *api.Lab) []*api.Lab {

@@ -92,7 +92,7 @@ func (e *Engine) recover(s *saved) {
 	for _, name := range e.opt.Backends.Providers() {
 		p, _ := e.opt.Backends.Provider(name)
 		if !p.Available(e.ctx).OK {
-			e.spawn(func() { e.follow(p, nil) }) // it may be there later
+			e.spawn(func() { e.follow(p, nil, false) }) // it may be there later
 			continue
 		}
 		// Subscribed before listing, so that nothing falls in between.
@@ -105,20 +105,14 @@ func (e *Engine) recover(s *saved) {
 			e.log.Warn("cannot list nodes", "provider", name, "err", err)
 		}
 		e.rebuild(models, list)
-		byLab := map[string]map[string]backends.NodeStatus{}
-		for _, st := range list {
-			if byLab[st.Ref.Lab] == nil {
-				byLab[st.Ref.Lab] = map[string]backends.NodeStatus{}
-			}
-			byLab[st.Ref.Lab][st.Ref.Node] = st
-		}
+		found := byLab(list)
 		if err == nil {
 			for _, c := range models {
-				c.observeAll(p, byLab[c.m.info.Name], e.now())
-				c.endLost(name, byLab[c.m.info.Name])
+				c.observeAll(p, found[c.m.info.Name], e.now())
+				c.endLost(name, found[c.m.info.Name])
 			}
 		}
-		e.spawn(func() { e.follow(p, events) })
+		e.spawn(func() { e.follow(p, events, err == nil) })
 	}
 	for _, name := range e.opt.Backends.Networks() {
 		n, _ := e.opt.Backends.Network(name)
@@ -210,7 +204,7 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 // condemned takes a node that the store still has but the topology has not
 // into the model, to be removed.
 func (c *controller) condemned(r store.Node) *node {
-	n := &node{spec: lab.Node{Name: r.Name, Kind: r.Kind}, kind: c.e.kindUnder(r.Provider, c.e.kind(r.Kind)), provider: r.Provider,
+	n := &node{m: c.m, spec: lab.Node{Name: r.Name, Kind: r.Kind}, kind: c.e.kindUnder(r.Provider, c.e.kind(r.Kind)), provider: r.Provider,
 		hash: r.Hash, index: len(c.m.nodeOrder), remove: true}
 	c.m.nodes[r.Name] = n
 	c.m.nodeOrder = append(c.m.nodeOrder, n)

@@ -63,7 +63,8 @@ func (c *controller) holds(n *node, stage lab.Stage) bool {
 		return false
 	}
 	if n.text != why {
-		n.text, n.moved = why, true
+		n.text = why
+		n.news()
 	}
 	return true
 }
@@ -91,11 +92,8 @@ func (c *controller) reached(w lab.WaitFor) bool {
 
 // wakeWaiting has nodes that wait for a stage of another looked at again.
 func (c *controller) wakeWaiting() {
-	for _, n := range c.m.nodeOrder {
-		if len(n.spec.Stages) > 0 {
-			n.dirty = true
-			c.again = true
-		}
+	for _, n := range c.m.staged {
+		n.look()
 	}
 }
 

@@ -146,7 +146,7 @@ func (c *controller) swapEnded(ef *effect, err error) {
 	l := ef.link
 	c.m.swap.busy = nil
 	for _, other := range c.m.linkOrder { // the next one's turn
-		other.dirty = true
+		other.look()
 	}
 	if err != nil {
 		if errors.Is(err, context.Canceled) || c.m.destroying {

@@ -48,6 +48,14 @@ func (w *World) Vanish(ref backends.NodeRef) {
 	w.tellNode(backends.NodeStatus{Ref: ref, Boot: m.boot, Gone: true})
 }
 
+// Wired reports whether a link is there and connected.
+func (w *World) Wired(labName, id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.wires[wireKey{labName, id}]
+	return l != nil && l.connected
+}
+
 // Unplug removes an interface of a link, and with it the link.
 func (w *World) Unplug(labName, id string) {
 	w.mu.Lock()

@@ -56,7 +56,7 @@ type Store struct {
 	db    *bolt.DB
 	fault func(point string) error
 
-	touched atomic.Int64
+	touched, moved atomic.Int64
 }
 
 // Open opens the database at path or makes a new one, with folders that only
@@ -185,9 +185,16 @@ func (s *Store) Update(fn func(*Tx) error) error {
 		if err == nil && s.fault != nil {
 			err = s.fault("commit")
 		}
+		if err == nil {
+			s.moved.Add(int64(t.moved))
+		}
 		return err
 	})
 }
+
+// Transitions is how many nodes and links were stored in another state than
+// before, since the store was opened.
+func (s *Store) Transitions() int64 { return s.moved.Load() }
 
 // Touched is how many keys were read or written since the store was opened.
 func (s *Store) Touched() int64 { return s.touched.Load() }

@@ -16,6 +16,7 @@ import (
 type Tx struct {
 	tx      *bolt.Tx
 	touched int
+	moved   int // records that are in another state than before
 }
 
 // touch counts keys that are read or written.
@@ -139,6 +140,9 @@ func (t *Tx) PutNode(r Node) error {
 		if err := old.Actual.CheckTransition(r.Actual); err != nil {
 			return refuse("node", r.Lab+"/"+r.Name, ConstraintTransition, err)
 		}
+		if old.Actual != r.Actual {
+			t.moved++
+		}
 		had = nodeEntries(old)
 	}
 	if err := t.reindex(had, nodeEntries(r)); err != nil {
@@ -222,6 +226,9 @@ func (t *Tx) PutLink(r Link) error {
 	if ok {
 		if err := old.Actual.CheckTransition(r.Actual); err != nil {
 			return refuse("link", id, ConstraintTransition, err)
+		}
+		if old.Actual != r.Actual {
+			t.moved++
 		}
 		had = linkEntries(old)
 	}
