@@ -269,6 +269,15 @@ func (b *bench) absent(l backends.Link) {
 	}
 }
 
+// same checks that an interface is up and the one it was, with all that its
+// node has made of it and upon it.
+func (b *bench) same(p backends.Port, index int) {
+	b.Helper()
+	if i := b.interfaceOf(p); i == nil || i.Index != index || !i.Up {
+		b.Errorf("%s, which was number %d and up, became %+v", p.End, index, i)
+	}
+}
+
 // addresses checks that an interface has all of them.
 func (b *bench) addresses(p backends.Port, want ...netip.Prefix) {
 	b.Helper()

@@ -106,6 +106,7 @@ func connectProvisioned(b *bench) {
 	for mask := 1; mask < 4; mask++ {
 		l := b.addressed(b.cable("a", "b"))
 		own := netip.MustParsePrefix("192.0.2.77/32")
+		var was [2]int
 		for i, p := range []backends.Port{l.A, l.B} {
 			if mask&(1<<i) == 0 {
 				continue
@@ -113,12 +114,14 @@ func connectProvisioned(b *bench) {
 			b.must(b.network.Provision(b.Context(), p))
 			b.addresses(p)
 			b.device(p.End.Node, probe.Request{Op: probe.OpAddress, Iface: p.End.Interface, Text: own.String()})
+			was[i] = b.interfaceOf(p).Index
 		}
 		b.connect(l)
 		b.passes(l)
 		for i, p := range []backends.Port{l.A, l.B} {
-			if mask == 1<<i { // with both there, one may be made anew
+			if mask&(1<<i) != 0 {
 				b.addresses(p, own)
+				b.same(p, was[i])
 			}
 			b.addresses(p)
 		}
@@ -130,11 +133,20 @@ func disconnect(b *bench) {
 	l := b.addressed(b.cable("a", "b"))
 	b.connect(l)
 	b.passes(l)
+	b.device("a", probe.Request{Op: probe.OpRoute, Iface: l.A.End.Interface, Text: "198.51.100.0/24", To: l.B.End.IPv4[0].Addr().String()})
+	was := b.interfaceOf(l.A).Index
 	b.disconnect(l)
 	b.carrier(false, l.A, l.B)
 	b.state(l, false, lab.CarrierOff)
 	b.addresses(l.A)
 	b.addresses(l.B)
+	b.same(l.A, was)
+	// What a node's routing makes of that is its own affair: nobody took a
+	// route from it or set its interface down.
+	want := "198.51.100.0/24 via " + l.B.End.IPv4[0].Addr().String() + probe.LinkDown
+	if got := b.device("a", probe.Request{Op: probe.OpRoutes}).Routes; !slices.Contains(got, want) {
+		b.Errorf("routes while the cable is cut are %q, without %q", got, want)
+	}
 	token := b.sealed(l.A, l.B)
 	b.connect(l)
 	b.passes(l)
@@ -150,6 +162,7 @@ func reconnect(b *bench) {
 	b.device("a", probe.Request{Op: probe.OpRoute, Iface: l.A.End.Interface, Text: "198.51.100.0/24", To: l.B.End.IPv4[0].Addr().String()})
 	b.device("a", probe.Request{Op: probe.OpRoute, Iface: l.A.End.Interface, Text: "2001:db8:9::/48", To: l.B.End.IPv6[0].Addr().String()})
 	want := b.device("a", probe.Request{Op: probe.OpRoutes}).Routes
+	was := b.interfaceOf(l.A).Index
 	for range 3 {
 		b.disconnect(l)
 		b.carrier(false, l.A, l.B)
@@ -157,6 +170,7 @@ func reconnect(b *bench) {
 		b.passes(l)
 	}
 	b.state(l, true, lab.CarrierOn)
+	b.same(l.A, was)
 	b.addresses(l.A, own)
 	b.addresses(l.B)
 	if got := b.device("a", probe.Request{Op: probe.OpRoutes}).Routes; !slices.Equal(got, want) {
@@ -175,7 +189,7 @@ func elsewhere(b *bench) {
 	b.passes(ab)
 	own := netip.MustParsePrefix("192.0.2.79/32")
 	b.device("a", probe.Request{Op: probe.OpAddress, Iface: ab.A.End.Interface, Text: own.String()})
-	from, to := ab, ac
+	from, to, was := ab, ac, b.interfaceOf(ab.A).Index
 	for i := range 4 {
 		if i == 2 {
 			b.disconnect(from) // also one that is cut can be moved
@@ -195,6 +209,7 @@ func elsewhere(b *bench) {
 		b.unseen(token)
 		b.state(to, true, lab.CarrierOn)
 		b.addresses(ab.A, own)
+		b.same(ab.A, was)
 		token = b.token()
 		b.intact(to.A, to.B, frame(everybody, to.A, typeTest, token, 64), token)
 		from, to = to, from
@@ -217,9 +232,11 @@ func provisionAgain(b *bench) {
 			b.addresses(l.B)
 		}
 		token := b.sealed(l.A, l.B)
+		was := b.interfaceOf(l.A).Index
 		b.connect(l)
 		b.passes(l)
 		b.unseen(token)
+		b.same(l.A, was)
 		b.addresses(l.A, own)
 		b.addresses(l.B)
 		b.must(b.network.DeleteLink(b.Context(), l))

@@ -23,7 +23,7 @@ import (
 
 const (
 	inNode   = "/mnt/archetype-probe" // where the device is in a node
-	patience = 15 * time.Second       // for what must happen
+	patience = time.Minute            // for what must happen
 	grace    = 2 * time.Second        // for a node to stop
 )
 

@@ -56,7 +56,7 @@ func TestInGuest(t *testing.T) {
 	}
 	script.WriteString("echo; echo THE END\n")
 	r := k.Run(t, guest.Command{Program: busybox, Args: []string{"sh", "-c", script.String()}, Env: []string{inside + "=1"}, Files: files, Memory: 768,
-		Modules: []string{"veth", "bridge", "sch_netem", "sch_tbf", "openvswitch", "dummy", "8021q", "vrf", "macvlan", "vxlan"}, Patience: 10 * time.Minute})
+		Modules: []string{"veth", "bridge", "sch_ingress", "cls_u32", "act_mirred", "sch_netem", "sch_tbf", "openvswitch", "dummy", "8021q", "vrf", "macvlan", "vxlan"}, Patience: 10 * time.Minute})
 	text := strings.ReplaceAll(string(r.Output), "\r", "")
 	if !strings.Contains(text, "THE END") {
 		t.Fatalf("it ended early:\n%s", text)

@@ -186,12 +186,6 @@ func TestGuestImpairments(t *testing.T) {
 			r.Errorf("delay: %d of 10 arrived, the first after %v", len(all), at)
 		}
 
-		if r.Name() != "TestGuestImpairments/veth" { // it is the same discipline
-			r.worsen(lab.Impairment{})
-			r.spotless()
-			return
-		}
-
 		// With jitter they come apart, though sent together.
 		r.worsen(lab.Impairment{Delay: 300 * time.Millisecond, Jitter: 200 * time.Millisecond})
 		began = time.Now()

@@ -3,12 +3,8 @@ package outside
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
-	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 
 	"archetype/backends"
 	"archetype/backends/network/nsnet"
@@ -40,67 +36,24 @@ func (o *Outside) forget(l backends.Link) {
 // Events hears of changes on the machine and, for interfaces without a peer,
 // in their nodes.
 func (o *Outside) Events(ctx context.Context) (<-chan backends.LinkStatus, error) {
-	ns, err := netns.GetFromPath(o.cfg.Host)
+	changed := nsnet.NewPending[key]()
+	over, err := nsnet.News(ctx, o.cfg.Host, true, func(dev netlink.Link) { changed.Add(o.about(dev)...) })
 	if err != nil {
-		return nil, err
-	}
-	sock, err := nl.SubscribeAt(ns, netns.None(), unix.NETLINK_ROUTE, unix.RTNLGRP_LINK)
-	_ = ns.Close()
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.SetsockoptInt(sock.GetFd(), unix.SOL_NETLINK, unix.NETLINK_LISTEN_ALL_NSID, 1); err != nil {
-		sock.Close()
-		return nil, fmt.Errorf("hear of other namespaces: %w", err)
-	}
-	// A receive that blocks would not notice the end of ctx.
-	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
-	if err != nil {
-		sock.Close()
 		return nil, err
 	}
 	out := make(chan backends.LinkStatus)
-	rung := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		_, _ = unix.Write(bell, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-		close(rung)
-	})
 	go func() {
 		defer close(out)
-		defer func() {
-			if !stop() {
-				<-rung
-			}
-			sock.Close()
-			_ = unix.Close(bell)
-		}()
-		for ctx.Err() == nil {
-			fds := []unix.PollFd{{Fd: int32(sock.GetFd()), Events: unix.POLLIN}, {Fd: int32(bell), Events: unix.POLLIN}}
-			if _, err := unix.Poll(fds, -1); err != nil && !errors.Is(err, unix.EINTR) {
+		for {
+			select {
+			case <-changed.Wake():
+			case <-over:
 				return
 			}
-			if fds[0].Revents == 0 {
-				continue
-			}
-			msgs, _, err := sock.Receive()
-			all := false
-			switch {
-			case err == nil:
-			case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
-				continue
-			case errors.Is(err, unix.ENOBUFS): // some were lost: look at all
-				all = true
-			default:
-				return
-			}
-			touched := map[key]bool{}
-			for _, m := range msgs {
-				o.about(m.Data, touched)
-			}
-			for _, st := range o.changed(ctx, touched, all) {
+			for _, st := range o.changed(ctx, changed.Take()) {
 				select {
 				case out <- st:
-				case <-ctx.Done():
+				case <-over:
 					return
 				}
 			}
@@ -111,32 +64,29 @@ func (o *Outside) Events(ctx context.Context) (<-chan backends.LinkStatus, error
 
 // about notes which links a message may be about: by the interface's mark, or
 // because it has the name of a bridge or a parent.
-func (o *Outside) about(data []byte, touched map[key]bool) {
-	dev, err := netlink.LinkDeserialize(nil, data)
-	if err != nil {
-		return
-	}
+func (o *Outside) about(dev netlink.Link) (touched []key) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, labName, id, ok := nsnet.ParseAlias(dev.Attrs().Alias); ok {
-		if k := (key{labName, id}); o.known[k].over != nil {
-			touched[k] = true
-		}
-	}
 	for k, kept := range o.known {
+		if dev == nil { // some news were lost: look at all
+			touched = append(touched, k)
+			continue
+		}
 		out := kept.link.B.Outside
-		if name := dev.Attrs().Name; name == out.Interface || name == out.Bridge {
-			touched[k] = true
+		_, labName, id, ours := nsnet.ParseAlias(dev.Attrs().Alias)
+		if name := dev.Attrs().Name; ours && k == (key{labName, id}) || name == out.Interface || name == out.Bridge {
+			touched = append(touched, k)
 		}
 	}
+	return touched
 }
 
 // changed looks at links again and returns those that are not as they were.
-func (o *Outside) changed(ctx context.Context, touched map[key]bool, all bool) []backends.LinkStatus {
+func (o *Outside) changed(ctx context.Context, touched map[key]bool) []backends.LinkStatus {
 	o.mu.Lock()
 	var look []kept
 	for k, v := range o.known {
-		if all || touched[k] {
+		if touched[k] {
 			look = append(look, v)
 		}
 	}

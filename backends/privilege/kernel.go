@@ -58,13 +58,26 @@ func attempts(out map[string]error) {
 	_, out["openvswitch"] = netlink.GenlFamilyGet("ovs_datapath")
 	on, err := netlink.LinkByName("lo")
 	if err != nil {
-		out["netem"], out["tbf"] = err, err
+		out["netem"], out["tbf"], out["mirred"] = err, err, err
 		return
 	}
+	out["mirred"] = redirect(on)
 	place := netlink.QdiscAttrs{LinkIndex: on.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}
 	out["netem"] = netlink.QdiscReplace(netlink.NewNetem(place, netlink.NetemQdiscAttrs{Latency: 1000, Limit: 10}))
 	place.Handle = netlink.MakeHandle(2, 0)
 	out["tbf"] = netlink.QdiscReplace(&netlink.Tbf{QdiscAttrs: place, Rate: 1e6, Limit: 1e5, Buffer: 1e4})
+}
+
+// redirect hands what comes in at an interface on.
+func redirect(on netlink.Link) error {
+	place := netlink.MakeHandle(0xffff, 0)
+	index := on.Attrs().Index
+	err := netlink.QdiscAdd(&netlink.Ingress{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Handle: place, Parent: netlink.HANDLE_INGRESS}})
+	if err != nil {
+		return err
+	}
+	return netlink.FilterAdd(&netlink.U32{FilterAttrs: netlink.FilterAttrs{LinkIndex: index, Parent: place, Priority: 1, Protocol: unix.ETH_P_ALL},
+		Actions: []netlink.Action{netlink.NewMirredAction(index)}})
 }
 
 // fileSystem reports whether the kernel has one of that name. One that is a

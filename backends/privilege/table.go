@@ -83,7 +83,8 @@ var table = []row{
 
 	{n, "veth", rootful, capab, "CAP_SYS_ADMIN", "nodes' namespaces are entered", false, grant},
 	{n, "veth", rootful, capab, "CAP_NET_ADMIN", "interfaces are made, addressed and set up", false, grant},
-	{n, "veth", anywhere, kernel, "veth", "a link is a pair of interfaces", false, config + "CONFIG_VETH (modprobe veth)"},
+	{n, "veth", anywhere, kernel, "veth", "each end of a link is a pair of interfaces", false, config + "CONFIG_VETH (modprobe veth)"},
+	{n, "veth", anywhere, kernel, "mirred", "the two ends of a link are patched together", false, config + "CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_U32 and CONFIG_NET_ACT_MIRRED (modprobe -a sch_ingress cls_u32 act_mirred), or the network linuxbridge"},
 	{n, "veth", anywhere, kernel, "netem", "impairments by delay, jitter, loss and corruption", true, config + "CONFIG_NET_SCH_NETEM (modprobe sch_netem)"},
 	{n, "veth", anywhere, kernel, "tbf", "impairments by rate alone", true, config + "CONFIG_NET_SCH_TBF (modprobe sch_tbf)"},
 

@@ -1,7 +1,8 @@
-// Package osthread runs what changes the thread that it runs on for good.
+// Package osthread runs what changes the thread that it runs on.
 package osthread
 
 import (
+	"errors"
 	"os"
 	"runtime"
 
@@ -31,4 +32,24 @@ func Discard(f func() error) error {
 		done <- err
 	}()
 	return <-done
+}
+
+// InNetwork runs f on a thread inside a network namespace, given by its
+// descriptor, and comes back.
+func InNetwork(ns int, f func() error) error {
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer func() { _ = home.Close() }()
+	if err = unix.Setns(ns, unix.CLONE_NEWNET); err == nil {
+		err = f()
+	}
+	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
+		return errors.Join(err, back) // the thread stays locked, so nobody else gets it
+	}
+	runtime.UnlockOSThread()
+	return err
 }

@@ -152,7 +152,7 @@ func interfaces() ([]Interface, error) {
 	var out []Interface
 	for _, l := range links {
 		a := l.Attrs()
-		i := Interface{Name: a.Name, MAC: a.HardwareAddr.String(), MTU: a.MTU, Up: a.Flags&net.FlagUp != 0, Carrier: carrier(l)}
+		i := Interface{Name: a.Name, Index: a.Index, MAC: a.HardwareAddr.String(), MTU: a.MTU, Up: a.Flags&net.FlagUp != 0, Carrier: carrier(l)}
 		addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
 		if err != nil {
 			return nil, err
@@ -173,13 +173,20 @@ func carrier(l netlink.Link) bool {
 	return l.Attrs().RawFlags&unix.IFF_UP != 0 && l.Attrs().RawFlags&unix.IFF_LOWER_UP != 0
 }
 
+// LinkDown ends a route whose interface has no carrier.
+const LinkDown = " linkdown"
+
 // routes are those that somebody added by hand.
 func routes() (Reply, error) {
 	list, err := netlink.RouteList(nil, netlink.FAMILY_ALL)
 	var out []string
 	for _, r := range list {
 		if r.Protocol == unix.RTPROT_BOOT || r.Protocol == unix.RTPROT_STATIC {
-			out = append(out, fmt.Sprintf("%s via %s", r.Dst, r.Gw))
+			text := fmt.Sprintf("%s via %s", r.Dst, r.Gw)
+			if r.Flags&unix.RTNH_F_LINKDOWN != 0 {
+				text += LinkDown
+			}
+			out = append(out, text)
 		}
 	}
 	return Reply{Routes: out}, err

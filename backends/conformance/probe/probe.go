@@ -65,6 +65,7 @@ type Frame struct {
 // Interface is what a device sees of one.
 type Interface struct {
 	Name      string         `json:"name"`
+	Index     int            `json:"index"` // the same for as long as it is not made anew
 	MAC       string         `json:"mac"`
 	MTU       int            `json:"mtu"`
 	Up        bool           `json:"up"`

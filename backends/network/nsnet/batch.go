@@ -4,8 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"runtime"
+	"net"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -25,25 +24,22 @@ type Batch struct {
 // Batch opens a socket for batches in the namespace.
 func (n *NS) Batch() (*Batch, error) {
 	b := &Batch{buf: make([]byte, 16<<10)}
-	return b, n.Do(b.open)
-}
-
-// open makes the socket, in the namespace that the thread is in.
-func (b *Batch) open() (err error) {
-	b.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("netlink: %w", err)
-	}
-	_ = unix.SetsockoptInt(b.fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1) // answers without the question
-	return nil
+	return b, n.Do(func() (err error) {
+		b.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+		if err != nil {
+			return fmt.Errorf("netlink: %w", err)
+		}
+		_ = unix.SetsockoptInt(b.fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1) // answers without the question
+		return nil
+	})
 }
 
 // Close closes the socket.
 func (b *Batch) Close() error { return unix.Close(b.fd) }
 
-// send has the kernel carry out every request, whatever becomes of those
+// Send has the kernel carry out every request, whatever becomes of those
 // before it. It returns what each came to.
-func (b *Batch) send(reqs ...*nl.NetlinkRequest) (errs []error, err error) {
+func (b *Batch) Send(reqs ...*nl.NetlinkRequest) (errs []error, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []byte
@@ -88,95 +84,98 @@ func (b *Batch) send(reqs ...*nl.NetlinkRequest) (errs []error, err error) {
 
 // Half is one end of a pair to be made.
 type Half struct {
-	NS    int // descriptor of its namespace
 	Name  string
-	MAC   []byte
+	NS    *NS // nil: where the request is sent
+	Index int // 0: the kernel's choice
+	MAC   net.HardwareAddr
 	MTU   int // 0: the kernel's own
-	Alias string
+	Group uint32
+	Up    bool
 }
 
-// attributes are what both ends are made with; the alias is not among what
-// the kernel takes at that moment.
 func (h Half) attributes(add func(kind int, data []byte)) {
 	add(unix.IFLA_IFNAME, nl.ZeroTerminated(h.Name))
-	add(unix.IFLA_ADDRESS, h.MAC)
-	add(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(h.NS)))
+	if h.NS != nil {
+		add(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(h.NS.ns)))
+	}
+	if h.MAC != nil {
+		add(unix.IFLA_ADDRESS, h.MAC)
+	}
 	if h.MTU > 0 {
 		add(unix.IFLA_MTU, nl.Uint32Attr(uint32(h.MTU)))
 	}
+	if h.Group != 0 {
+		add(unix.IFLA_GROUP, nl.Uint32Attr(h.Group))
+	}
 }
 
-// Pair makes a veth pair between two namespaces and sets both ends up. Where
-// a name is taken in either, nothing is made and the error is unix.EEXIST.
-// The batch's own namespace hears of both from then on.
-func (b *Batch) Pair(x, y Half) error {
-	create := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK)
-	create.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
-	x.attributes(func(kind int, data []byte) { create.AddData(nl.NewRtAttr(kind, data)) })
+// PairRequest makes a veth pair. Where a name or the index is taken, nothing
+// is made and the error is unix.EEXIST. The kernel takes no wish of the peer's
+// that it be up.
+func PairRequest(h, peer Half) *nl.NetlinkRequest {
+	r := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(h.Index)
+	if h.Up {
+		msg.Flags, msg.Change = unix.IFF_UP, unix.IFF_UP
+	}
+	r.AddData(msg)
+	h.attributes(func(kind int, data []byte) { r.AddData(nl.NewRtAttr(kind, data)) })
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
-	peer := info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.VETH_INFO_PEER, nil)
-	nl.NewIfInfomsgChild(peer, unix.AF_UNSPEC)
-	y.attributes(func(kind int, data []byte) { peer.AddRtAttr(kind, data) })
-	create.AddData(info)
-	errs, err := b.send(number(x.NS), number(y.NS), create)
-	if err != nil {
-		return err
-	}
-	if errs[2] != nil {
-		return errs[2]
-	}
-	// An alias is not among what the kernel takes when it makes an interface,
-	// and it must be there before the first news of the interface being up.
-	return within(func(i int) error {
-		h := []Half{x, y}[i]
-		up := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
-		msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-		msg.Flags, msg.Change = unix.IFF_UP, unix.IFF_UP
-		up.AddData(msg)
-		up.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(h.Name)))
-		up.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(h.Alias)))
-		in := &Batch{buf: make([]byte, 1<<10)}
-		if err := in.open(); err != nil {
-			return err
-		}
-		defer func() { _ = in.Close() }()
-		errs, err := in.send(up)
-		return errors.Join(append(errs, err)...)
-	}, x.NS, y.NS)
-}
-
-// number is the message that gives a namespace a number here, unless it has
-// one: without it nothing is heard of what happens there.
-func number(ns int) *nl.NetlinkRequest {
-	r := nl.NewNetlinkRequest(unix.RTM_NEWNSID, unix.NLM_F_ACK)
-	r.AddData(nl.NewRtGenMsg())
-	r.AddData(nl.NewRtAttr(netlink.NETNSA_FD, nl.Uint32Attr(uint32(ns))))
-	any := int32(-1)
-	r.AddData(nl.NewRtAttr(netlink.NETNSA_NSID, nl.Uint32Attr(uint32(any))))
+	other := info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.VETH_INFO_PEER, nil)
+	nl.NewIfInfomsgChild(other, unix.AF_UNSPEC)
+	peer.attributes(func(kind int, data []byte) { other.AddRtAttr(kind, data) })
+	r.AddData(info)
 	return r
 }
 
-// within runs f on a thread inside each of some namespaces in turn.
-func within(f func(i int) error, namespaces ...int) error {
-	runtime.LockOSThread()
-	home, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	defer func() { _ = home.Close() }()
-	for i, ns := range namespaces {
-		if err = unix.Setns(ns, unix.CLONE_NEWNET); err == nil {
-			err = f(i)
-		}
-		if err != nil {
-			break
-		}
-	}
-	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
-		return errors.Join(err, back) // the thread stays locked, so nobody else gets it
-	}
-	runtime.UnlockOSThread()
-	return err
+// AliasRequest marks the interface of that name. An alias is not among what
+// the kernel takes when it makes one.
+func AliasRequest(name, alias string) *nl.NetlinkRequest {
+	r := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	r.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	r.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+	r.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(alias)))
+	return r
+}
+
+// UpRequest sets an interface up.
+func UpRequest(index int) *nl.NetlinkRequest {
+	r := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index, msg.Flags, msg.Change = int32(index), unix.IFF_UP, unix.IFF_UP
+	r.AddData(msg)
+	return r
+}
+
+// ingress is where filters see what comes in at an interface.
+var ingress = netlink.MakeHandle(0xffff, 0)
+
+// theFilter is the handle of our only filter at an interface, so that it is
+// not added twice.
+const theFilter = 0x80000800
+
+// IngressRequest lets filters see what comes in at an interface.
+func IngressRequest(index int) *nl.NetlinkRequest {
+	r := nl.NewNetlinkRequest(unix.RTM_NEWQDISC, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK)
+	r.AddData(&nl.TcMsg{Family: nl.FAMILY_ALL, Ifindex: int32(index), Handle: ingress, Parent: netlink.HANDLE_INGRESS})
+	r.AddData(nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated("ingress")))
+	return r
+}
+
+// RedirectRequest hands every frame that comes in at one interface on to
+// another, out of which it goes as it came.
+func RedirectRequest(from, to int) *nl.NetlinkRequest {
+	r := nl.NewNetlinkRequest(unix.RTM_NEWTFILTER, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK)
+	all := uint32(unix.ETH_P_ALL&0xff)<<8 | unix.ETH_P_ALL>>8 // as on the wire
+	r.AddData(&nl.TcMsg{Family: nl.FAMILY_ALL, Ifindex: int32(from), Handle: theFilter, Parent: ingress, Info: 1<<16 | all})
+	r.AddData(nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated("u32")))
+	options := nl.NewRtAttr(nl.TCA_OPTIONS, nil)
+	match := nl.TcU32Sel{Flags: nl.TC_U32_TERMINAL, Nkeys: 1, Keys: []nl.TcU32Key{{}}} // whatever it is
+	options.AddRtAttr(nl.TCA_U32_SEL, match.Serialize())
+	// It fails for no action but those that the library does not know.
+	_ = netlink.EncodeActions(options.AddRtAttr(nl.TCA_U32_ACT, nil), []netlink.Action{netlink.NewMirredAction(to)})
+	r.AddData(options)
+	return r
 }

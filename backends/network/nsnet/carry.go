@@ -3,11 +3,9 @@ package nsnet
 import (
 	"errors"
 	"fmt"
-	"net"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -129,33 +127,4 @@ func (n *NS) Rename(l netlink.Link, name string) error {
 		return err
 	}
 	return n.LinkSetUp(l)
-}
-
-// Pair reports whether two interfaces are the ends of one pair. That their
-// numbers fit says nothing yet: each namespace has its own.
-func Pair(a *NS, la netlink.Link, b *NS, lb netlink.Link) (bool, error) {
-	x, y := la.Attrs(), lb.Attrs()
-	if la.Type() != "veth" || lb.Type() != "veth" || x.ParentIndex != y.Index || y.ParentIndex != x.Index {
-		return false, nil
-	}
-	id, err := a.GetNetNsIdByFd(int(b.ns))
-	return err == nil && id == x.NetNsID, err
-}
-
-// Hand gives an interface of n to another namespace, under a name and with an
-// address, in no group of ours: all in one message, so that nothing can come
-// in between.
-func (n *NS) Hand(l netlink.Link, to *NS, name string, mac net.HardwareAddr) error {
-	return n.Do(func() error {
-		req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
-		msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-		msg.Index = int32(l.Attrs().Index)
-		req.AddData(msg)
-		req.AddData(nl.NewRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(to.ns))))
-		req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
-		req.AddData(nl.NewRtAttr(unix.IFLA_ADDRESS, mac))
-		req.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(0)))
-		_, err := req.Execute(unix.NETLINK_ROUTE, 0)
-		return err
-	})
 }

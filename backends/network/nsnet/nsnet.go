@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"archetype/backends"
+	"archetype/internal/osthread"
 	"archetype/lab"
 )
 
@@ -69,7 +70,7 @@ func (n *NS) Close() {
 
 // Do runs f on a thread inside the namespace.
 func (n *NS) Do(f func() error) error {
-	return within(func(int) error { return f() }, int(n.ns))
+	return osthread.InNetwork(int(n.ns), f)
 }
 
 // Sysctl writes a setting of the namespace, such as
@@ -194,6 +195,15 @@ func Prefix(letter, labName string) string { return letter + digits(labName, 6) 
 func digits(s string, n int) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])[:n]
+}
+
+// FarIndex is a number for the far end of a node's interface that no node's
+// interface has: the kernel tells of the carrier of a pair at once only when
+// its two ends have different numbers, and else up to a second later, in which
+// nothing crosses.
+func FarIndex(what string) int {
+	sum := sha256.Sum256([]byte("index\x00" + what))
+	return 1<<30 | int(binary.BigEndian.Uint32(sum[:])>>2)
 }
 
 const mark = "archetype"

@@ -1,7 +1,6 @@
 package nsnet
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -66,9 +65,9 @@ func Leg(tap string) string {
 	return leg[:min(len(leg), unix.IFNAMSIZ-1)]
 }
 
-// Patch makes frames go from a tap to its leg and back. It is called before
+// PatchTap makes frames go from a tap to its leg and back. It is called before
 // the leg is up, and may be called again.
-func (n *NS) Patch(tap string) error {
+func (n *NS) PatchTap(tap string) error {
 	a, err := n.LinkByName(tap)
 	if err != nil {
 		return err
@@ -77,51 +76,21 @@ func (n *NS) Patch(tap string) error {
 	if err != nil {
 		return err
 	}
-	for from, to := range map[netlink.Link]netlink.Link{a: b, b: a} {
+	for _, l := range []netlink.Link{a, b} {
 		// This machine itself says nothing on them.
-		if err := n.Sysctl("ipv6/conf/"+from.Attrs().Name+"/disable_ipv6", "1"); err != nil {
+		if err := n.Sysctl("ipv6/conf/"+l.Attrs().Name+"/disable_ipv6", "1"); err != nil {
 			return err
 		}
-		if err := n.LinkSetARPOff(from); err != nil {
+		if err := n.LinkSetARPOff(l); err != nil {
 			return err
 		}
-		if err := n.redirect(from, to); err != nil {
-			return fmt.Errorf("from %s to %s: %w", from.Attrs().Name, to.Attrs().Name, err)
-		}
 	}
-	return nil
-}
-
-// redirect hands what comes in at one interface to another.
-func (n *NS) redirect(from, to netlink.Link) error {
-	parent := netlink.MakeHandle(0xffff, 0)
-	index := from.Attrs().Index
-	have, err := n.FilterList(from, parent)
-	if err == nil {
-		for _, f := range have {
-			if u, ok := f.(*netlink.U32); ok && len(u.Actions) == 1 {
-				if m, ok := u.Actions[0].(*netlink.MirredAction); ok && m.Ifindex == to.Attrs().Index {
-					return nil
-				}
-			}
-		}
-	}
-	q := &netlink.Ingress{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Handle: parent, Parent: netlink.HANDLE_INGRESS}}
-	if err := n.QdiscDel(q); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+	batch, err := n.Batch()
+	if err != nil {
 		return err
 	}
-	if err := n.QdiscAdd(q); err != nil {
-		return without(err, "sch_ingress")
-	}
-	return without(n.FilterAdd(&netlink.U32{FilterAttrs: netlink.FilterAttrs{LinkIndex: index, Parent: parent, Priority: 1, Protocol: unix.ETH_P_ALL},
-		Actions: []netlink.Action{netlink.NewMirredAction(to.Attrs().Index)}}), "cls_u32, act_mirred")
-}
-
-func without(err error, modules string) error {
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("this kernel cannot hand frames on (modprobe %s): %w", modules, backends.ErrUnsupported)
-	}
-	return err
+	defer func() { _ = batch.Close() }()
+	return batch.Patch(n, a.Attrs().Index, b.Attrs().Index)
 }
 
 // Plug sets a tap up or down, and so the carrier of the node's interface. One

@@ -150,6 +150,7 @@ func (n *Network) pair(panel, ns *nsnet.NS, p backends.Port) (far string, err er
 	v.MTU, v.Group = p.MTU, n.group(p.Lab)
 	for range 3 {
 		v.Name = n.newName(p.Lab)
+		v.Index = nsnet.FarIndex(v.Name)
 		if err = panel.LinkAdd(v); !errors.Is(err, syscall.EEXIST) {
 			break
 		}

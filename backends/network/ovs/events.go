@@ -2,12 +2,11 @@ package ovs
 
 import (
 	"context"
-	"sync"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 
 	"archetype/backends"
+	"archetype/backends/network/nsnet"
 	"archetype/lab"
 )
 
@@ -81,33 +80,6 @@ func (n *Network) observe(l backends.Link) *backends.LinkStatus {
 	return &st
 }
 
-// pending are links to look at again, each once however often it changed.
-type pending struct {
-	mu   sync.Mutex
-	set  map[key]bool
-	wake chan struct{}
-}
-
-func (p *pending) take() map[key]bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	out := p.set
-	p.set = map[key]bool{}
-	return out
-}
-
-func (p *pending) add(keys []key) {
-	p.mu.Lock()
-	for _, k := range keys {
-		p.set[k] = true
-	}
-	p.mu.Unlock()
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
-}
-
 func (n *Network) stir(keys []key) {
 	if len(keys) == 0 {
 		return
@@ -115,7 +87,7 @@ func (n *Network) stir(keys []key) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for p := range n.waiters {
-		p.add(keys)
+		p.Add(keys...)
 	}
 }
 
@@ -146,7 +118,7 @@ func (n *Network) stirAll() {
 // Events hears of changes in the switch's records, of the interfaces that it
 // has, and of its processes. It listens once the switch is in use.
 func (n *Network) Events(ctx context.Context) (<-chan backends.LinkStatus, error) {
-	p := &pending{set: map[key]bool{}, wake: make(chan struct{}, 1)}
+	p := nsnet.NewPending[key]()
 	n.mu.Lock()
 	n.waiters[p] = true
 	n.mu.Unlock()
@@ -167,69 +139,28 @@ func (n *Network) Events(ctx context.Context) (<-chan backends.LinkStatus, error
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		interfaces, err := n.interfaces(ctx)
+		over, err := nsnet.News(ctx, n.namespace(), false, func(dev netlink.Link) {
+			if dev == nil {
+				n.stirAll() // some news were lost
+			} else if e, ours := n.endAt(dev.Attrs().Name); ours {
+				n.stirEnds(map[end]bool{e: true})
+			}
+		})
 		if err != nil {
 			return
 		}
 		n.stirAll() // what changed before we listened
 		for {
 			select {
-			case e, ok := <-interfaces:
-				if !ok {
-					return
-				}
-				n.stirEnds(map[end]bool{e: true})
-			case <-p.wake:
+			case <-over:
+				return
+			case <-p.Wake():
 				if !n.report(ctx, p, out) {
 					return
 				}
 			case <-ctx.Done():
 				return
 			case <-n.ctx.Done():
-				return
-			}
-		}
-	}()
-	return out, nil
-}
-
-// interfaces reports ends whose interface changed at the switch's side.
-func (n *Network) interfaces(ctx context.Context) (<-chan end, error) {
-	ns, err := netns.GetFromPath(n.namespace())
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = ns.Close() }()
-	updates := make(chan netlink.LinkUpdate, 256)
-	lost := make(chan struct{})
-	var once sync.Once
-	err = netlink.LinkSubscribeWithOptions(updates, ctx.Done(), netlink.LinkSubscribeOptions{
-		Namespace: &ns, ReceiveBufferSize: 4 << 20, ErrorCallback: func(error) { once.Do(func() { close(lost) }) },
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := make(chan end)
-	go func() {
-		defer close(out)
-		for {
-			var u netlink.LinkUpdate
-			var ok bool
-			select {
-			case u, ok = <-updates:
-			case <-lost:
-			case <-ctx.Done():
-			}
-			if !ok {
-				return
-			}
-			e, ours := n.endAt(u.Attrs().Name)
-			if !ours {
-				continue
-			}
-			select {
-			case out <- e:
-			case <-ctx.Done():
 				return
 			}
 		}
@@ -250,8 +181,8 @@ func (n *Network) endAt(name string) (e end, ours bool) {
 }
 
 // report sends what is new of the links that were stirred.
-func (n *Network) report(ctx context.Context, p *pending, out chan<- backends.LinkStatus) bool {
-	for k := range p.take() {
+func (n *Network) report(ctx context.Context, p *nsnet.Pending[key], out chan<- backends.LinkStatus) bool {
+	for k := range p.Take() {
 		n.mu.Lock()
 		l, known := n.known[k]
 		n.mu.Unlock()

@@ -50,7 +50,7 @@ func impair(panel *nsnet.NS, name string, i lab.Impairment) error {
 // Release takes both ports from the switch. Their far ends go to where other
 // networks find them.
 func (n *Network) Release(ctx context.Context, l backends.Link) error {
-	defer n.lock(l.A, l.B)()
+	defer n.locks.Lock(l.A, l.B)()
 	n.forget(func(k key) bool { return k == keyOf(l) })
 	return wrap(l, n.release(ctx, l))
 }

@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -48,54 +46,15 @@ type Network struct {
 	cancel context.CancelFunc
 	writer writer
 
-	link linkage // to the switch
+	link  linkage // to the switch
+	locks nsnet.Locks
 
 	mu      sync.Mutex // guards what follows
 	known   map[key]backends.Link
 	at      map[end]key // the link that an end was last part of
 	last    map[key]backends.LinkStatus
 	calls   map[key]int // under way: what they cause is no news
-	waiters map[*pending]bool
-	locks   map[end]*endLock
-}
-
-// endLock is held by whoever works on an end.
-type endLock struct {
-	sync.Mutex
-	users int
-}
-
-// lock keeps others from the ends of some ports: what is asked for twice at
-// the same time is done one after the other.
-func (n *Network) lock(ps ...backends.Port) (unlock func()) {
-	ends := make([]end, len(ps))
-	for i, p := range ps {
-		ends[i] = endOf(p)
-	}
-	slices.SortFunc(ends, func(a, b end) int { return strings.Compare(a.lab+" "+a.end, b.lab+" "+b.end) })
-	ends = slices.Compact(ends) // one order, so that nobody waits in a circle
-	for _, e := range ends {
-		n.mu.Lock()
-		l := n.locks[e]
-		if l == nil {
-			l = &endLock{}
-			n.locks[e] = l
-		}
-		l.users++
-		n.mu.Unlock()
-		l.Lock()
-	}
-	return func() {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		for _, e := range ends {
-			l := n.locks[e]
-			l.Unlock()
-			if l.users--; l.users == 0 {
-				delete(n.locks, e)
-			}
-		}
-	}
+	waiters map[*nsnet.Pending[key]]bool
 }
 
 type key struct{ lab, id string }
@@ -108,6 +67,7 @@ var (
 	_ backends.Batcher  = (*Network)(nil)
 	_ backends.Impairer = (*Network)(nil)
 	_ backends.Handover = (*Network)(nil)
+	_ backends.Lister   = (*Network)(nil)
 )
 
 // New makes the backend. It does not look for the switch before it is needed.
@@ -130,7 +90,7 @@ func New(cfg Config) (*Network, error) {
 	}
 	sum := sha256.Sum256([]byte(cfg.Instance))
 	n := &Network{cfg: cfg, owner: hex.EncodeToString(sum[:4]), known: map[key]backends.Link{}, at: map[end]key{},
-		last: map[key]backends.LinkStatus{}, calls: map[key]int{}, waiters: map[*pending]bool{}, locks: map[end]*endLock{}}
+		last: map[key]backends.LinkStatus{}, calls: map[key]int{}, waiters: map[*nsnet.Pending[key]]bool{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.writer = writer{n: n, joined: make(chan struct{}, 1)}
 	n.link.located = make(chan struct{})
@@ -200,7 +160,7 @@ func (n *Network) request(ctx context.Context, labName string, ends []end, plan 
 
 // Provision makes an interface without carrier on a tag of its own.
 func (n *Network) Provision(ctx context.Context, p backends.Port) error {
-	defer n.lock(p)()
+	defer n.locks.Lock(p)()
 	if err := nsnet.Again(func() error { return n.provision(ctx, p) }); err != nil {
 		return fmt.Errorf("%s: %w", p.End, err)
 	}
@@ -236,7 +196,7 @@ func (n *Network) provision(ctx context.Context, p backends.Port) error {
 
 // Connect gives both ends one tag, and carrier.
 func (n *Network) Connect(ctx context.Context, l backends.Link) error {
-	defer n.lock(l.A, l.B)()
+	defer n.locks.Lock(l.A, l.B)()
 	defer n.calling(l)()
 	return wrap(l, nsnet.Again(func() error { return n.connect(ctx, l) }))
 }
@@ -326,7 +286,7 @@ func (n *Network) evict(ctx context.Context, s *session, bridge string, e end) e
 
 // Disconnect takes the carrier from both interfaces and parts their tags.
 func (n *Network) Disconnect(ctx context.Context, l backends.Link) error {
-	defer n.lock(l.A, l.B)()
+	defer n.locks.Lock(l.A, l.B)()
 	defer n.calling(l)()
 	return wrap(l, n.disconnect(ctx, l))
 }
@@ -381,7 +341,7 @@ func (n *Network) ports(s *session, ps ...backends.Port) []*portRow {
 
 // DeleteLink removes both ports and both interfaces, but for those to be kept.
 func (n *Network) DeleteLink(ctx context.Context, l backends.Link) error {
-	defer n.lock(l.A, l.B)()
+	defer n.locks.Lock(l.A, l.B)()
 	n.forget(func(k key) bool { return k == keyOf(l) })
 	var gone, kept []backends.Port
 	for _, p := range []backends.Port{l.A, l.B} {
@@ -403,7 +363,7 @@ func (n *Network) DeleteLink(ctx context.Context, l backends.Link) error {
 
 // DeletePort removes one.
 func (n *Network) DeletePort(ctx context.Context, p backends.Port) error {
-	defer n.lock(p)()
+	defer n.locks.Lock(p)()
 	if err := n.remove(ctx, p); err != nil {
 		return fmt.Errorf("%s: %w", p.End, err)
 	}

@@ -1,0 +1,229 @@
+package cable
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"archetype/backends"
+	"archetype/backends/network/nsnet"
+	"archetype/lab"
+)
+
+// side is one end of a link with its node's namespace open.
+type side struct {
+	backends.Port
+	ns   *nsnet.NS
+	name string // of the interface there
+	far  int    // number of its far end in the panel
+	up   bool   // the far end was made just now, and is up
+	had  nsnet.Settings
+}
+
+func (n *Network) open(p backends.Port) (*side, error) {
+	ns, name, err := nsnet.Place(n.here, p)
+	if err != nil {
+		return nil, err
+	}
+	return &side{Port: p, ns: ns, name: name}, nil
+}
+
+// attempts are how often an interface is made when something is in the way.
+const attempts = 8
+
+// ensure makes sure that interfaces and their far ends exist. Most often there
+// is nothing yet, so that is tried first; far ends that are made are up when
+// wanted so.
+func (n *Network) ensure(up bool, sides ...*side) error {
+	for attempt := range attempts {
+		if len(sides) == 0 {
+			return nil
+		}
+		left, err := n.make(up, attempt, sides)
+		if err != nil {
+			return err
+		}
+		sides = sides[:0:0]
+		for _, s := range left {
+			found, err := n.look(s)
+			if err != nil {
+				return fmt.Errorf("%s: %w", s.End, err)
+			}
+			if !found {
+				sides = append(sides, s)
+			}
+		}
+	}
+	return fmt.Errorf("%s: its interface vanishes again and again (%w)", sides[0].End, backends.ErrConflict)
+}
+
+func index(p backends.Port, attempt int) int {
+	return nsnet.FarIndex(fmt.Sprintf("%s %s %d", p.Lab, p.End, attempt))
+}
+
+// make makes pairs, and returns those that something is in the way of.
+func (n *Network) make(up bool, attempt int, sides []*side) (left []*side, err error) {
+	var reqs []*nl.NetlinkRequest
+	for _, s := range sides {
+		mac, err := nsnet.MAC(s.Lab, s.End)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.End, err)
+		}
+		far := nsnet.Half{Name: n.farName(s.Port), Index: index(s.Port, attempt), MTU: s.MTU, Group: nsnet.Group(s.Lab), Up: up}
+		reqs = append(reqs, nsnet.PairRequest(far, nsnet.Half{Name: s.name, NS: s.ns, MAC: mac, MTU: s.MTU}),
+			nsnet.AliasRequest(far.Name, nsnet.Alias(useFar, s.Lab, s.End.String())))
+	}
+	errs, err := n.batch.Send(reqs...)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range sides {
+		switch err := errs[2*i]; {
+		case err == nil:
+			s.far, s.up = index(s.Port, attempt), up
+		case errors.Is(err, unix.EEXIST):
+			left = append(left, s)
+		default:
+			return nil, fmt.Errorf("%s: %w", s.End, err)
+		}
+	}
+	return left, nil
+}
+
+// look finds what there is of an end, and reports whether it is whole. An
+// interface that another network made is taken over with its far end; one
+// whose far end is not to be had is removed, after its settings were read:
+// another will take its place.
+func (n *Network) look(s *side) (bool, error) {
+	have, err := s.ns.Find(s.name)
+	if err != nil {
+		return false, err
+	}
+	far, err := n.panel.Find(n.farName(s.Port))
+	if err != nil {
+		return false, err
+	}
+	if have == nil {
+		if far != nil {
+			err = n.panel.Delete(n.farName(s.Port))
+		}
+		return false, err
+	}
+	if !nsnet.Ours(have, s.Lab, s.End) {
+		return false, nsnet.Conflict(s.End, have)
+	}
+	if far == nil || far.Attrs().Index != have.Attrs().ParentIndex || far.Attrs().ParentIndex != have.Attrs().Index {
+		if far != nil {
+			if err := n.panel.Delete(n.farName(s.Port)); err != nil {
+				return false, err
+			}
+		}
+		if far, err = n.panel.FarEnd(s.ns, have, s.Lab); err != nil {
+			return false, err
+		}
+		if far == nil {
+			if s.had, err = s.ns.Settings(s.name); err != nil {
+				return false, err
+			}
+			return false, s.ns.Delete(s.name)
+		}
+		if err := errors.Join(n.loosen(far.Attrs().Index), n.panel.Rename(far, n.farName(s.Port)),
+			n.panel.LinkSetAlias(far, nsnet.Alias(useFar, s.Lab, s.End.String()))); err != nil {
+			return false, err
+		}
+	}
+	s.far = far.Attrs().Index
+	if s.MTU > 0 && far.Attrs().MTU != s.MTU {
+		if err := n.panel.LinkSetMTU(far, s.MTU); err != nil {
+			return false, fmt.Errorf("MTU %d: %w", s.MTU, err)
+		}
+	}
+	if s.MTU > 0 && have.Attrs().MTU != s.MTU {
+		if err := s.ns.LinkSetMTU(have, s.MTU); err != nil {
+			return false, fmt.Errorf("MTU %d: %w", s.MTU, err)
+		}
+	}
+	return true, nil
+}
+
+// finish brings the node's interface to where it should be.
+func (n *Network) finish(s *side) error {
+	if tap := s.Attachment.Tap; tap != "" {
+		if s.MTU > 0 {
+			if err := s.ns.Resize(tap, s.MTU); err != nil {
+				return err
+			}
+		}
+		if err := s.ns.PatchTap(tap); err != nil {
+			return err
+		}
+	}
+	if err := s.ns.Change(s.name, nsnet.Alias("", s.Lab, s.End.String()), true); err != nil || s.Attachment.Tap != "" {
+		return err // the addresses are inside the machine
+	}
+	return errors.Join(s.ns.Address(s.name, s.End), s.ns.RestoreAddresses(s.name, s.had), s.ns.RestoreRoutes(s.name, s.had))
+}
+
+// plug gives the node's interface carrier.
+func (n *Network) plug(s *side) error {
+	if !s.up {
+		errs, err := n.batch.Send(nsnet.UpRequest(s.far))
+		if err = errors.Join(append(errs, err)...); err != nil {
+			return err
+		}
+	}
+	return s.ns.Plug(s.Attachment.Tap, true)
+}
+
+// isolate takes carrier and neighbour from an interface.
+func (n *Network) isolate(far int, tap string) error {
+	if err := n.here.Plug(tap, false); err != nil {
+		return err
+	}
+	l, err := n.panel.LinkByIndex(far)
+	if err != nil {
+		return err
+	}
+	return errors.Join(n.panel.LinkSetDown(l), n.loosen(far))
+}
+
+// loosen takes a far end out of whatever joins it, and its impairment from it.
+func (n *Network) loosen(far int) error {
+	l, err := n.panel.LinkByIndex(far)
+	if err != nil {
+		return err
+	}
+	if l.Attrs().MasterIndex != 0 {
+		err = n.panel.LinkSetNoMaster(l)
+	}
+	return errors.Join(err, n.panel.Unpatch(far), n.panel.Impair(l, lab.Impairment{}))
+}
+
+// remove takes away a far end, and with it the node's interface.
+func (n *Network) remove(p backends.Port) error {
+	if err := n.here.Plug(p.Attachment.Tap, false); err != nil {
+		return err
+	}
+	far, err := n.panel.Find(n.farName(p))
+	if err != nil {
+		return err
+	}
+	if far != nil {
+		return n.panel.Delete(n.farName(p))
+	}
+	s, err := n.open(p)
+	if errors.Is(err, backends.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer s.ns.Close()
+	have, err := s.ns.Find(s.name)
+	if have == nil || err != nil || !nsnet.Ours(have, s.Lab, s.End) {
+		return err // a stranger's interface is not ours to remove
+	}
+	return s.ns.Delete(s.name)
+}
