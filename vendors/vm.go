@@ -74,10 +74,13 @@ type VMDisk struct {
 // Seed is a disk made from files. In their text {hostname}, {username},
 // {password} and {config} stand for the node's.
 type Seed struct {
-	Label string            `yaml:"label,omitempty" json:"label,omitempty"`
-	Bus   string            `yaml:"bus,omitempty" json:"bus,omitempty"` // the disk's own where it names none
-	CD    bool              `yaml:"cd,omitempty" json:"cd,omitempty"`   // seen as a CD drive
-	Files map[string]string `yaml:"files,omitempty" json:"files,omitempty"`
+	Label string `yaml:"label,omitempty" json:"label,omitempty"`
+	Bus   string `yaml:"bus,omitempty" json:"bus,omitempty"` // the disk's own where it names none
+	CD    bool   `yaml:"cd,omitempty" json:"cd,omitempty"`   // seen as a CD drive
+	// Format is that of its file system: iso9660, which it is where it says
+	// none, or vfat.
+	Format string            `yaml:"format,omitempty" json:"format,omitempty"`
+	Files  map[string]string `yaml:"files,omitempty" json:"files,omitempty"`
 }
 
 // Credentials are those that the vendor documents for a new device.
@@ -230,6 +233,7 @@ func (p *checker) vm(v *VM) {
 			p.absolute("$.vm."+path, path, file)
 		}
 	}
+	p.oneOf("$.vm.seed.format", "format", v.Seed.Format, "", "iso9660", "vfat")
 	p.oneOf("$.vm.seed.bus", "bus", v.Seed.Bus, diskBuses...)
 	p.steps("$.vm.dialogue", v.Dialogue)
 	p.oneOf("$.vm.exec.method", "exec method", v.Exec.Method, "", "serial", "ssh")
@@ -294,4 +298,4 @@ func (p *checker) steps(path string, list []Step) {
 // vmFields are the keys of the part about virtual machines.
 var vmFields = []string{"vm", "machine", "disk_bus", "uefi", "vnc", "initrd", "cmdline", "disks", "size_mb", "bus", "nic", "nics",
 	"reserved", "seed", "label", "cd", "credentials", "username", "password", "dialogue", "expect", "quiet", "send", "raw",
-	"times", "smbios", "line", "lines", "after", "exec", "prompt", "setup", "login", "status", "failed", "port", "quote"}
+	"times", "smbios", "format", "line", "lines", "after", "exec", "prompt", "setup", "login", "status", "failed", "port", "quote"}

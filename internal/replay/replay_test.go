@@ -153,7 +153,7 @@ silent
 		t.Errorf("%+v", n)
 	}
 	p := b.Percents("dut")
-	if !slices.IsSorted(p) || len(slices.Compact(slices.Clone(p))) < 3 {
+	if !slices.IsSorted(p) || len(slices.Compact(slices.Clone(p))) < 2 {
 		t.Errorf("per cent %v", p)
 	}
 	if shown := fmt.Sprintf("%+v %v", n, b.Events()); strings.Contains(shown, "S3cret") || strings.Contains(shown, "V3ry") {

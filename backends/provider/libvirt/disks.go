@@ -72,7 +72,7 @@ func (p *Provider) disks(ctx context.Context, c backends.NodeConfig) ([]disk, er
 	}
 	if len(v.Seed.Files) > 0 {
 		file := filepath.Join(dir, "seed.img")
-		if err := seed(file, v.Seed, c); err != nil {
+		if err := seed(file, v.Seed, facts(c)); err != nil {
 			return nil, fmt.Errorf("the disk with its first configuration: %w", err)
 		}
 		b := either(v.Seed.Bus, bus)

@@ -67,6 +67,12 @@ func (b *bench) up(ref backends.NodeRef) {
 // says waits for a line in the record of this boot.
 func (b *bench) says(ref backends.NodeRef, want string) {
 	b.Helper()
+	b.said(ref, want)
+}
+
+// said is the record of this boot up to a line.
+func (b *bench) said(ref backends.NodeRef, want string) string {
+	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), patience)
 	defer cancel()
 	r, err := b.Logs(ctx, ref, backends.LogOptions{Follow: true, Boot: true})
@@ -76,10 +82,11 @@ func (b *bench) says(ref backends.NodeRef, want string) {
 	for s := bufio.NewScanner(r); s.Scan(); {
 		all = append(all, s.Text())
 		if strings.Contains(s.Text(), want) {
-			return
+			return strings.Join(all, "\n")
 		}
 	}
 	b.Fatalf("%s never said %q, but\n%s", ref, want, strings.Join(all, "\n"))
+	return ""
 }
 
 func (b *bench) exec(ref backends.NodeRef, words ...string) string {

@@ -1,0 +1,52 @@
+package libvirt_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"archetype/backends"
+	"archetype/backends/provider/libvirt/libvirttest"
+	"archetype/lab"
+)
+
+// TestSeed: a guest finds the disk with its first configuration by its label,
+// and the files in it by their names, filled in.
+func TestSeed(t *testing.T) {
+	b := newBench(t)
+	sys := libvirttest.Build(t, b.d.Dir, `mkdir /m
+mount -t iso9660 -o ro /dev/vda /m 2>/dev/null || mount -t vfat -o ro /dev/vda /m || ls -l /dev/vd*
+for at in 'skip=32808 count=32' 'skip=43 count=11'; do echo "label $(dd if=/dev/vda bs=1 $at 2>/dev/null | tr -d '\\000')"; done
+cd /m; for f in $(find . -type f | sort); do echo "seed $f: $(cat $f)"; done; cd /`, []string{"isofs", "vfat", "nls_cp437", "nls_ascii", "nls_utf8"})
+	for _, format := range []string{"iso9660", "vfat"} {
+		kind := sys.Kind(t, format, fmt.Sprintf(`credentials: {username: admin, password: secret}
+seed:
+  label: cidata
+  format: %s
+  files:
+    user-data: "#cloud-config {hostname} {username} {password}"
+    Some-Longer.Name.config: "{config}"
+    sub/startup.cfg: "{config|base64}"
+`, format))
+		ref := backends.NodeRef{Lab: "lab", Node: format}
+		c := backends.NodeConfig{Ref: ref, Node: lab.Node{Name: format, Kind: kind.Name, Env: map[string]string{"PASSWORD": "other"}}, Kind: b.Adapt(kind), Config: "hostname x"}
+		b.must(b.Create(t.Context(), c))
+		t.Cleanup(func() {
+			if err := b.Remove(context.Background(), ref); err != nil {
+				t.Error(err)
+			}
+		})
+		b.must(b.Start(t.Context(), ref))
+		said := b.said(ref, "guest: up")
+		for _, want := range []string{"seed ./user-data: #cloud-config " + format + " admin other", "seed ./Some-Longer.Name.config: hostname x",
+			"seed ./sub/startup.cfg: aG9zdG5hbWUgeA=="} {
+			if !strings.Contains(said, want) {
+				t.Errorf("%s: no %q in\n%s", format, want, said)
+			}
+		}
+		if !strings.Contains(strings.ToLower(said), "label cidata") {
+			t.Errorf("%s: the label is another:\n%s", format, said)
+		}
+	}
+}
