@@ -264,7 +264,7 @@ func (c *controller) finishLeaving() (dropped bool) {
 	}
 	if c.m.destroying && !c.cleaning && !c.wait(c.cleanAt) {
 		for _, n := range c.m.nodeOrder {
-			if n.busy != nil || n.exists || n.unsure || n.actual != lab.NodeUndeployed {
+			if c.stays(n) {
 				return dropped
 			}
 		}

@@ -241,6 +241,32 @@ func TestDestroyLeavesNothing(t *testing.T) {
 	b.completed(b.deploy(pair).Job) // and the name is free again
 }
 
+// A destruction comes forward with every node that goes, and says what it
+// waits for to the end.
+func TestDestroyNamesWhatItWaitsFor(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	node, clean := make(chan struct{}), make(chan struct{})
+	b.w.set(func() { b.w.hold["remove r1"], b.w.hold["cleanup pair"] = node, clean })
+	j, err := b.e.Destroy(t.Context(), "pair")
+	if err != nil {
+		t.Fatal(err)
+	}
+	waits := func(text string, done int) {
+		t.Helper()
+		b.until("the job to wait for "+text, func(s *api.Snapshot) bool {
+			return slices.ContainsFunc(s.Jobs, func(now *api.Job) bool {
+				return now.ID == j.ID && now.Text == text && now.Done == done && now.Total == 3
+			})
+		})
+	}
+	waits("r1", 1)
+	close(node)
+	waits("the clean-up of what the nodes shared", 2)
+	close(clean)
+	b.completed(j)
+}
+
 func TestStopDuringBootIsServed(t *testing.T) {
 	b := newBench(t)
 	b.w.silent["r1"] = true

@@ -30,7 +30,8 @@ type job struct {
 	waitImpair map[*link]impaired
 	waitSwap   string // the network that is to make all links
 	swapsLeft  int
-	whole      bool // the lab itself is to vanish
+	whole      bool           // the lab itself is to vanish
+	staying    map[*node]bool // those of its nodes that have not yet
 	failed     []string
 	patience   time.Duration
 	moved      bool
@@ -55,6 +56,14 @@ func (c *controller) begin(j *job) *api.Job {
 	for n := range j.waitNodes {
 		j.patience = max(j.patience, stalled+c.bootTimeout(n))
 	}
+	if j.whole {
+		j.staying = map[*node]bool{}
+		for _, n := range c.m.nodeOrder {
+			if c.stays(n) {
+				j.staying[n] = true
+			}
+		}
+	}
 	j.Total, j.all = j.left(), true
 	j.names.fill(j)
 	j.Deadline = c.e.now().Add(j.patience)
@@ -74,7 +83,7 @@ func (c *controller) bootTimeout(n *node) time.Duration {
 func (j *job) left() int {
 	n := len(j.waitNodes) + len(j.waitLinks) + len(j.waitGone) + len(j.waitImpair) + j.swapsLeft
 	if j.whole {
-		n++
+		n += 1 + len(j.staying)
 	}
 	return n
 }
@@ -142,6 +151,13 @@ func (c *controller) checkNodes(j *job) {
 			return n == nil || !n.remove
 		})
 	}
+	if j.whole {
+		for _, n := range c.m.due.seenNodes {
+			if !c.stays(n) {
+				delete(j.staying, n)
+			}
+		}
+	}
 	switch {
 	case j.whole && (c.gone || !c.m.destroying):
 		j.whole = false
@@ -181,6 +197,11 @@ func (c *controller) checkLinks(j *job) {
 			j.failed = append(j.failed, "link "+l.name()+": waits for "+blocked)
 		}
 	}
+}
+
+// stays reports whether something of a node that is to vanish may be there.
+func (c *controller) stays(n *node) bool {
+	return n.busy != nil || n.exists || n.unsure || n.actual != lab.NodeUndeployed
 }
 
 func first(s []string, n int) []string {

@@ -11,6 +11,7 @@ import (
 type roll struct {
 	nodes, links []entry
 	left         func() (nodes, links int)
+	rest         func() string // where neither is left
 }
 
 type entry struct {
@@ -24,16 +25,33 @@ func (r *roll) fill(j *job) {
 	for n := range j.waitNodes {
 		r.nodes = append(r.nodes, entry{n.spec.Name, func() bool { _, ok := j.waitNodes[n]; return ok }})
 	}
+	for n := range j.staying {
+		r.nodes = append(r.nodes, entry{n.spec.Name, func() bool { return j.staying[n] }})
+	}
 	for name := range j.waitGone {
 		r.nodes = append(r.nodes, entry{name, func() bool { return j.waitGone[name] }})
 	}
 	for l := range j.waitLinks {
 		r.links = append(r.links, entry{l.name(), func() bool { _, ok := j.waitLinks[l]; return ok }})
 	}
+	for l := range j.waitImpair {
+		r.links = append(r.links, entry{l.name(), func() bool { _, ok := j.waitImpair[l]; return ok }})
+	}
 	for _, list := range [][]entry{r.nodes, r.links} {
 		slices.SortFunc(list, func(a, b entry) int { return strings.Compare(a.name, b.name) })
 	}
-	r.left = func() (int, int) { return len(j.waitNodes) + len(j.waitGone), len(j.waitLinks) }
+	r.left = func() (int, int) {
+		return len(j.waitNodes) + len(j.staying) + len(j.waitGone), len(j.waitLinks) + len(j.waitImpair)
+	}
+	r.rest = func() string {
+		switch {
+		case j.swapsLeft > 0:
+			return fmt.Sprintf("%s to move to %s", plural(j.swapsLeft, "link"), j.waitSwap)
+		case j.whole:
+			return "the clean-up of what the nodes shared"
+		}
+		return ""
+	}
 }
 
 // String names the foremost of what is still missing: links only when no node
@@ -46,7 +64,10 @@ func (r *roll) String() string {
 	if nodes > 0 {
 		return foremost(&r.nodes, nodes)
 	}
-	return foremost(&r.links, links)
+	if links > 0 {
+		return foremost(&r.links, links)
+	}
+	return r.rest()
 }
 
 func foremost(list *[]entry, left int) string {
