@@ -35,7 +35,7 @@ var _ backends.Provider = (*Provider)(nil)
 func New(cfg Config) *Provider {
 	p := &Provider{cfg: cfg}
 	p.Provider = dockerapi.New(dockerapi.Config{Name: "docker", Run: cfg.Run, Labs: cfg.Labs,
-		Connect: p.connect, Explain: explain, Access: access})
+		Connect: p.connect, Explain: explain, Access: dockerapi.Firewall("DOCKER-USER")})
 	return p
 }
 

@@ -1,4 +1,4 @@
-package docker
+package dockerapi
 
 import (
 	"context"
@@ -8,14 +8,18 @@ import (
 	"strings"
 )
 
-// chain is where Docker lets others have their rules of the firewall.
-const chain = "DOCKER-USER"
+// Firewall makes what Config.Access is, by rules in a chain of the machine's
+// firewall: it has the machine forward to the nodes of a bridge what comes from
+// elsewhere, or not. Whether it would by itself depends on the engine and on
+// what that found when it started. Where there is no such chain, the engine
+// keeps out of the firewall, and so do we.
+func Firewall(chain string) func(ctx context.Context, bridge string, allowed *bool) error {
+	return func(ctx context.Context, bridge string, allowed *bool) error {
+		return access(ctx, chain, bridge, allowed)
+	}
+}
 
-// access has the machine forward to the nodes of a bridge what comes from
-// elsewhere, or not, or (nil) forgets the bridge. Whether Docker by itself
-// forwards more than published ports depends on what it found when it started.
-// Where it has no such chain, it keeps out of the firewall, and so do we.
-func access(ctx context.Context, bridge string, allowed *bool) error {
+func access(ctx context.Context, chain, bridge string, allowed *bool) error {
 	mark := []string{"-m", "comment", "--comment", "archetype: external-access"}
 	accept := append([]string{chain, "-o", bridge, "-j", "ACCEPT"}, mark...)
 	drop := append([]string{chain, "-o", bridge, "!", "-i", bridge, "-m", "conntrack", "--ctstate", "NEW",

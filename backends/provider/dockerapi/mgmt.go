@@ -46,7 +46,7 @@ func (p *Provider) management(ctx context.Context, c backends.NodeConfig) (strin
 		return m.Network, err
 	}
 	if len(have) > 0 {
-		return m.Network, p.access(ctx, have[0], m)
+		return m.Network, p.access(ctx, cli, have[0], m)
 	}
 	opt, err := networkOptions(m)
 	if err != nil {
@@ -83,21 +83,33 @@ func (p *Provider) management(ctx context.Context, c backends.NodeConfig) (strin
 	if len(all) == 0 {
 		return "", fmt.Errorf("management network %s was removed as soon as it was made (%w)", m.Network, backends.ErrConflict)
 	}
-	return m.Network, p.access(ctx, all[0], m)
+	return m.Network, p.access(ctx, cli, all[0], m)
 }
 
 // access sees to who may reach the nodes of a network that we made: everybody
 // to whom this machine routes, unless the file says otherwise.
-func (p *Provider) access(ctx context.Context, n network.Summary, m lab.Management) error {
+func (p *Provider) access(ctx context.Context, cli *client.Client, n network.Summary, m lab.Management) error {
 	if p.cfg.Access == nil || n.Labels[labelHome] != p.home() || p.opened[n.ID] {
 		return nil
 	}
 	allowed := m.ExternalAccess == nil || *m.ExternalAccess
-	if err := p.cfg.Access(ctx, bridgeName(n), &allowed); err != nil {
+	bridge, err := p.bridge(ctx, cli, n)
+	if err == nil {
+		err = p.cfg.Access(ctx, bridge, &allowed)
+	}
+	if err != nil {
 		return fmt.Errorf("external access to management network %s: %w", n.Name, err)
 	}
 	p.opened[n.ID] = true
 	return nil
+}
+
+// bridge is the interface of the machine at which a network's containers meet.
+func (p *Provider) bridge(ctx context.Context, cli *client.Client, n network.Summary) (string, error) {
+	if p.cfg.Bridge != nil {
+		return p.cfg.Bridge(ctx, cli, n.Name)
+	}
+	return bridgeName(n), nil
 }
 
 // bridgeName is the interface of a network, as Docker names those that nobody
@@ -126,11 +138,8 @@ func (p *Provider) ManagementBridge(ctx context.Context, m *lab.Management) (str
 	if len(have) == 0 {
 		return "", fmt.Errorf("management network %s: %w", name, backends.ErrNotFound)
 	}
-	if p.cfg.Bridge != nil {
-		bridge, err := p.cfg.Bridge(ctx, cli, name)
-		return bridge, p.fail("management network "+name, err)
-	}
-	return bridgeName(have[0]), nil
+	bridge, err := p.bridge(ctx, cli, have[0])
+	return bridge, p.fail("management network "+name, err)
 }
 
 // networks are those of exactly that name.
@@ -214,6 +223,10 @@ func (p *Provider) leave(ctx context.Context, cli *client.Client, name string) e
 		if len(list.Items) > 0 {
 			continue
 		}
+		bridge, err := p.bridge(ctx, cli, n) // as long as it is there to be asked for
+		if err != nil && !cerrdefs.IsNotFound(err) {
+			return err
+		}
 		_, err = cli.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
 		if err != nil && busy(err) {
 			continue
@@ -222,8 +235,8 @@ func (p *Provider) leave(ctx context.Context, cli *client.Client, name string) e
 			return err
 		}
 		delete(p.opened, n.ID)
-		if p.cfg.Access != nil {
-			if err := p.cfg.Access(ctx, bridgeName(n), nil); err != nil {
+		if p.cfg.Access != nil && bridge != "" {
+			if err := p.cfg.Access(ctx, bridge, nil); err != nil {
 				return err
 			}
 		}

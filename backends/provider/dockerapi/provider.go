@@ -53,6 +53,8 @@ type Config struct {
 	// Access, where not nil, lets other machines reach the nodes that meet at a
 	// bridge, or keeps them out; with nil the bridge is about to be forgotten.
 	Access func(ctx context.Context, bridge string, allowed *bool) error
+	// Uncounted says that the engine cannot tell what a container consumes.
+	Uncounted bool
 	// Actions are the engine's own names of events, where they are not Docker's.
 	Actions map[events.Action]events.Action
 }

@@ -57,3 +57,10 @@ func systemd() bool {
 	_, err := os.Stat("/run/systemd/system")
 	return err == nil
 }
+
+// unifiedGroups reports whether this machine's control groups are those of
+// version 2, of which an ordinary user can be given some.
+func unifiedGroups() bool {
+	_, err := os.Stat("/sys/fs/cgroup/cgroup.controllers")
+	return err == nil
+}

@@ -42,6 +42,11 @@ func New(cfg Config) *Provider {
 		Connect: p.connect, Explain: explain, LocalNames: localNames, NameTaken: nameTaken, Amend: limits,
 		Enter: freeNetworkSettings, Needed: needed, Bridge: bridge,
 		Actions: map[events.Action]events.Action{"died": events.ActionDie, "remove": events.ActionDestroy}}
+	if cfg.Rootless {
+		c.Uncounted = !unifiedGroups() // a user's containers have none of their own
+	} else { // nobody else reaches what is in a user's namespace
+		c.Access = dockerapi.Firewall("FORWARD")
+	}
 	if !systemd() { // which Podman leaves the health checks to
 		c.Check = check
 	}

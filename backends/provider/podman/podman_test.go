@@ -17,6 +17,10 @@ func TestMain(m *testing.M) {
 
 func TestContainers(t *testing.T) { enginetest.Run(t, &podmantest.Shared) }
 
+func TestExternalAccess(t *testing.T) {
+	enginetest.ExternalAccess(t, &podmantest.Shared, "FORWARD")
+}
+
 // A user's own Podman is told apart from the system's: it is not root's to
 // use, and root is told whose it is and what to do; and the user's namespace,
 // where its containers are wired, is found.
