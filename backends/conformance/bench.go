@@ -25,13 +25,39 @@ type bench struct {
 	ports []backends.Port
 }
 
-// iface names an interface that no case has used.
-func (b *bench) iface() string { return fmt.Sprintf("eth%d", b.count.Add(1)) }
+// iface names an interface of a node that no case has used or, of a machine,
+// that none uses now.
+func (b *bench) iface(node string) string {
+	b.Helper()
+	if b.env.Machine == nil {
+		return fmt.Sprintf("eth%d", b.count.Add(1))
+	}
+	for i := 3; i <= b.env.Machine.Interfaces; i++ {
+		if name := fmt.Sprintf("eth%d", i); !b.used[node+":"+name] {
+			b.used[node+":"+name] = true
+			return name
+		}
+	}
+	b.Fatalf("%s has too few interfaces for this case", node)
+	return ""
+}
+
+// release gives a machine's interface back as it was after its boot.
+func (b *bench) release(p backends.Port) {
+	e := p.End.String()
+	if b.env.Machine == nil || !b.used[e] {
+		return
+	}
+	delete(b.used, e)
+	if _, err := b.ask(context.Background(), p.End.Node, probe.Request{Op: probe.OpReset, Iface: p.End.Interface}); err != nil {
+		b.Errorf("%s afterwards: %v", p.End, err)
+	}
+}
 
 // cable is a link between new interfaces of two nodes; it is not yet made.
 func (b *bench) cable(x, y string) backends.Link {
 	b.Helper()
-	l := b.between(b, x+":"+b.iface(), y+":"+b.iface(), nil)
+	l := b.between(b, x+":"+b.iface(x), y+":"+b.iface(y), nil)
 	b.links = append(b.links, l)
 	return l
 }
@@ -43,13 +69,14 @@ func (b *bench) addressed(l backends.Link) backends.Link {
 		p.End.IPv4 = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 254, n, byte(i + 1)}), 24)}
 		p.End.IPv6 = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfd, 0, n, 15: byte(i + 1)}), 64)}
 	}
+	b.configure(b, l.A.End, l.B.End)
 	return l
 }
 
 // spare is a new interface of a that no cable needs.
 func (b *bench) spare() backends.Port {
 	b.Helper()
-	p := b.port(b, b.env.Provider, "a:"+b.iface())
+	p := b.port(b, b.env.Provider, "a:"+b.iface("a"))
 	b.ports = append(b.ports, p)
 	return p
 }
@@ -62,11 +89,14 @@ func (b *bench) remove() {
 		if err := b.network.DeleteLink(ctx, l); err != nil {
 			b.Errorf("delete of %s afterwards: %v", l.ID(), err)
 		}
+		b.release(l.A)
+		b.release(l.B)
 	}
 	for _, p := range b.ports {
 		if err := b.network.DeletePort(ctx, p); err != nil {
 			b.Errorf("delete of %s afterwards: %v", p.End, err)
 		}
+		b.release(p)
 	}
 	b.links, b.ports = nil, nil
 }
@@ -262,8 +292,17 @@ func (b *bench) absent(l backends.Link) {
 	if st, err := b.network.State(b.Context(), l); !errors.Is(err, backends.ErrNotFound) {
 		b.Fatalf("state of %s, which is gone: %+v, %v", l.ID(), st, err)
 	}
-	for _, p := range []backends.Port{l.A, l.B} {
-		if b.interfaceOf(p) != nil {
+	b.gone(l.A, l.B)
+}
+
+// gone checks that the interfaces of ports have gone with them. Those of a
+// machine stay and lose their carrier.
+func (b *bench) gone(ports ...backends.Port) {
+	b.Helper()
+	for _, p := range ports {
+		if b.env.Machine != nil {
+			b.carrier(false, p)
+		} else if b.interfaceOf(p) != nil {
 			b.Fatalf("%s is still there", p.End)
 		}
 	}

@@ -84,13 +84,15 @@ func isolation(b *bench) {
 
 func connect(b *bench) {
 	l := b.addressed(b.cable("a", "b"))
-	l.A.End.MAC = "02:00:5e:10:00:01"
+	if b.env.Machine == nil { // a machine's is its hardware's
+		l.A.End.MAC = "02:00:5e:10:00:01"
+	}
 	b.connect(l)
 	b.passes(l)
 	b.state(l, true, lab.CarrierOn)
 	b.addresses(l.A)
 	b.addresses(l.B)
-	if got := b.interfaceOf(l.A).MAC; got != l.A.End.MAC {
+	if got := b.interfaceOf(l.A).MAC; l.A.End.MAC != "" && got != l.A.End.MAC {
 		b.Errorf("the file says MAC %s, it has %s", l.A.End.MAC, got)
 	}
 	for _, to := range []string{everybody, "01:00:5e:00:00:05", "33:33:00:00:00:05", "02:bb:00:00:00:01", b.interfaceOf(l.B).MAC} {
@@ -182,7 +184,7 @@ func reconnect(b *bench) {
 // The cable of a is plugged from b over to c and back.
 func elsewhere(b *bench) {
 	ab := b.addressed(b.cable("a", "b"))
-	ac := b.between(b, ab.A.End.String(), "c:"+b.iface(), nil)
+	ac := b.between(b, ab.A.End.String(), "c:"+b.iface("c"), nil)
 	ac.A.End.IPv4, ac.A.End.IPv6 = ab.A.End.IPv4, ab.A.End.IPv6
 	b.links = append(b.links, ac)
 	b.connect(ab)
@@ -198,9 +200,7 @@ func elsewhere(b *bench) {
 		unplug.A.Keep = true
 		b.must(b.network.DeleteLink(b.Context(), unplug))
 		b.must(b.network.DeleteLink(b.Context(), unplug))
-		if b.interfaceOf(from.B) != nil {
-			b.Fatalf("%s is still there", from.B.End)
-		}
+		b.gone(from.B)
 		b.carrier(false, ab.A)
 		b.addresses(ab.A, own)
 		token := b.sealed(ab.A)
@@ -249,9 +249,7 @@ func remove(b *bench) {
 	b.passes(l)
 	b.must(b.network.Provision(b.Context(), spare))
 	b.must(b.network.DeletePort(b.Context(), spare))
-	if b.interfaceOf(spare) != nil {
-		b.Errorf("%s is still there", spare.End)
-	}
+	b.gone(spare)
 	b.must(b.network.DeleteLink(b.Context(), l))
 	b.absent(l)
 	b.connect(l) // and it can be made again
@@ -266,7 +264,10 @@ func remove(b *bench) {
 }
 
 func transfer(b *bench) {
-	const size = 16 << 20
+	size := int64(16 << 20)
+	if b.env.Machine != nil {
+		size = 2 << 20 // an emulated processor takes its time
+	}
 	l := b.addressed(b.cable("a", "b"))
 	b.connect(l)
 	b.passes(l)

@@ -18,6 +18,9 @@ func jumbo(b *bench) {
 	b.connect(l)
 	b.passes(l)
 	for _, p := range []backends.Port{l.A, l.B} {
+		if b.env.Machine != nil {
+			b.device(p.End.Node, probe.Request{Op: probe.OpMTU, Iface: p.End.Interface, Bytes: mtu})
+		}
 		if i := b.interfaceOf(p); i.MTU != mtu {
 			b.Errorf("MTU of %s is %d", p.End, i.MTU)
 		}
@@ -120,7 +123,7 @@ func segment(b *bench) {
 	defer func() { b.must(switches.Remove(b.Context(), c.Ref)) }()
 	var arms []backends.Link
 	arm := func(node string) {
-		l := backends.Link{Lab: b.lab, A: b.port(b, b.env.Provider, node+":"+b.iface()),
+		l := backends.Link{Lab: b.lab, A: b.port(b, b.env.Provider, node+":"+b.iface(node)),
 			B: b.port(b, switches, fmt.Sprintf("sw:eth%d", len(arms)+1))}
 		b.links = append(b.links, l)
 		arms = append(arms, l)

@@ -9,6 +9,8 @@
 package conformance
 
 import (
+	"context"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,12 +37,23 @@ type Env struct {
 	// Device is the path of the suite's device inside nodes whose provider
 	// cannot bind a file of the machine; empty where it can.
 	Device string
-	// Interfaces is how many a node can have where all must be named before it
-	// boots (virtual machines); 0 where they come and go as they like.
-	Interfaces int
+	// Machine says that the nodes are machines; nil where their interfaces are
+	// in namespaces.
+	Machine *Machine
 	// Things lists what of the provider's is on the machine beside interfaces
 	// in the panel, in any words, to be compared before and after. May be nil.
 	Things func() []string
+}
+
+// Machine is what the suite must know of nodes whose interfaces are hardware:
+// they are there from the boot on, without carrier as long as they have no
+// link, and their addresses and MTU are the business of the system inside.
+type Machine struct {
+	// Interfaces is how many each has. Cases use them again and again.
+	Interfaces int
+	// Ask runs the device's command "ask" in a node. Commands of the provider
+	// have no input.
+	Ask func(ctx context.Context, ref backends.NodeRef, in io.Reader, out io.Writer) error
 }
 
 // Provider is one that takes part. New makes a place for it, which ends with
@@ -48,7 +61,15 @@ type Env struct {
 type Provider struct {
 	Name string
 	New  func(t *testing.T) *Env
+	// Except names cases that no such provider can pass, with the reason.
+	Except map[string]string
+	// Sample are the cases that run where not all are asked for, because its
+	// nodes take long; nil: all of them.
+	Sample []string
 }
+
+// all is the environment variable that asks for every case.
+const all = "CONFORMANCE"
 
 // Network is one that takes part. New opens it in a provider's place, and
 // skips where the machine, or that provider, lacks something.
@@ -74,12 +95,15 @@ func Run(t *testing.T, providers []Provider, networks []Network) {
 				t.Parallel()
 				s := newSuite(t, p, n)
 				for _, c := range cases() {
-					t.Run(c.name, func(t *testing.T) { s.run(t, n, c) })
+					t.Run(c.name, func(t *testing.T) { s.run(t, p, n, c) })
 				}
 			})
 		}
 	}
 }
+
+// leftOut is the reason for a skip that `make conformance` makes up for.
+const leftOut = "runs only in make conformance"
 
 // notPossible begins the reason of a skip that no machine could avoid.
 const notPossible = "not possible on this kernel: "
@@ -113,6 +137,13 @@ func buildDevice(t *testing.T) string {
 		t.Fatal("the suite's device does not build: ", device.err)
 	}
 	return device.path
+}
+
+// Device is the path of the suite's device on this machine, for systems that it
+// is to be a part of.
+func Device(t *testing.T) string {
+	t.Helper()
+	return buildDevice(t)
 }
 
 // Clean removes what the suite made for all pairs. Call it when they are done.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ import (
 const (
 	inNode   = "/mnt/archetype-probe" // where the device is in a node
 	patience = time.Minute            // for what must happen
+	boot     = 3 * time.Minute        // for a node that starts
 	grace    = 2 * time.Second        // for a node to stop
 )
 
@@ -45,6 +47,7 @@ type suite struct {
 
 	mu    sync.Mutex
 	talks map[string]*talk // with the devices, by node
+	used  map[string]bool  // interfaces of machines that a case uses
 }
 
 // ring are the links that stay over all cases.
@@ -66,7 +69,7 @@ func ringEnd(endpoint string) lab.End {
 
 func newSuite(t *testing.T, p Provider, n Network) *suite {
 	t.Helper()
-	s := &suite{env: p.New(t), things: n.Things, device: buildDevice(t), command: inNode, lab: p.Name + "-" + n.Name, talks: map[string]*talk{}}
+	s := &suite{env: p.New(t), things: n.Things, device: buildDevice(t), command: inNode, lab: p.Name + "-" + n.Name, talks: map[string]*talk{}, used: map[string]bool{}}
 	if s.env.Device != "" {
 		s.command = s.env.Device
 	}
@@ -120,12 +123,15 @@ func newSuite(t *testing.T, p Provider, n Network) *suite {
 }
 
 // run runs one case and compares what is on the machine before and after.
-func (s *suite) run(t *testing.T, n Network, c testCase) {
+func (s *suite) run(t *testing.T, p Provider, n Network, c testCase) {
+	if why, ok := p.Except[c.name]; ok {
+		t.Skip("not possible with " + p.Name + ": " + why)
+	}
 	if why, ok := n.Except[c.name]; ok {
 		t.Skip(notPossible + why)
 	}
-	if s.env.Interfaces > 0 && int(s.count.Load())+c.needs > s.env.Interfaces {
-		t.Skipf("needs %d interfaces more than its nodes have", c.needs)
+	if p.Sample != nil && os.Getenv(all) != "all" && !slices.Contains(p.Sample, c.name) {
+		t.Skip(leftOut)
 	}
 	before := s.everything(t)
 	b := &bench{T: t, suite: s}
@@ -163,9 +169,11 @@ func (s *suite) create(t testing.TB, node string) {
 	if s.env.Device == "" {
 		c.Node.Binds = []string{s.device + ":" + inNode + ":ro"}
 	}
-	for i := 3; i <= s.env.Interfaces; i++ {
-		e := lab.Endpoint{Node: node, Interface: fmt.Sprintf("eth%d", i)}
-		c.Interfaces, c.Ends = append(c.Interfaces, e.Interface), append(c.Ends, lab.End{Endpoint: e})
+	if m := s.env.Machine; m != nil {
+		for i := 3; i <= m.Interfaces; i++ {
+			e := lab.Endpoint{Node: node, Interface: fmt.Sprintf("eth%d", i)}
+			c.Interfaces, c.Ends = append(c.Interfaces, e.Interface), append(c.Ends, lab.End{Endpoint: e})
+		}
 	}
 	if s.env.Prepare != nil {
 		s.env.Prepare(&c)
@@ -182,7 +190,7 @@ func (s *suite) start(t testing.TB, node string) {
 	if err := s.env.Provider.Start(t.Context(), s.ref(node)); err != nil {
 		t.Fatalf("start %s: %v", node, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), boot)
 	defer cancel()
 	log, err := s.env.Provider.Logs(ctx, s.ref(node), backends.LogOptions{Follow: true, Boot: true})
 	if err != nil {
@@ -194,12 +202,29 @@ func (s *suite) start(t testing.TB, node string) {
 		all = append(all, sc.Text())
 		switch {
 		case strings.Contains(sc.Text(), probe.LineBooted):
+			s.configure(t, ringEnd(node+":eth1"), ringEnd(node+":eth2"))
 			return
 		case strings.Contains(sc.Text(), probe.LineFailed):
 			t.Fatalf("%s: %s", node, sc.Text())
 		}
 	}
 	t.Fatalf("%s never booted; it said\n%s", node, strings.Join(all, "\n"))
+}
+
+// configure gives interfaces their addresses where the network cannot,
+// because they are a machine's own.
+func (s *suite) configure(t testing.TB, ends ...lab.End) {
+	t.Helper()
+	if s.env.Machine == nil {
+		return
+	}
+	for _, e := range ends {
+		for _, a := range slices.Concat(e.IPv4, e.IPv6) {
+			if _, err := s.ask(t.Context(), e.Node, probe.Request{Op: probe.OpAddress, Iface: e.Interface, Text: a.String()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 func (s *suite) stop(t testing.TB, node string) {

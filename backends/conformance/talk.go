@@ -52,10 +52,7 @@ func (s *suite) call(node string) *talk {
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	go func() {
-		res, err := s.env.Provider.Exec(ctx, s.ref(node), backends.ExecRequest{Command: []string{s.command, "ask"}, Stdin: inR, Stdout: outW})
-		if err == nil {
-			err = fmt.Errorf("the command ended with code %d: %s", res.Code, res.Stderr)
-		}
+		err := s.exec(ctx, node, inR, outW)
 		_ = inR.CloseWithError(err)
 		_ = outW.CloseWithError(err)
 	}()
@@ -76,4 +73,16 @@ func (s *suite) hangUp(nodes ...string) {
 			delete(s.talks, node)
 		}
 	}
+}
+
+// exec runs the device's command until it ends, which it does by an error.
+func (s *suite) exec(ctx context.Context, node string, in io.Reader, out io.Writer) error {
+	if m := s.env.Machine; m != nil {
+		return m.Ask(ctx, s.ref(node), in, out)
+	}
+	res, err := s.env.Provider.Exec(ctx, s.ref(node), backends.ExecRequest{Command: []string{s.command, "ask"}, Stdin: in, Stdout: out})
+	if err == nil {
+		err = fmt.Errorf("the command ended with code %d: %s", res.Code, res.Stderr)
+	}
+	return err
 }

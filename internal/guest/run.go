@@ -55,7 +55,7 @@ func (k *Kernel) Run(t testing.TB, c Command) Result {
 	ctx, cancel := context.WithTimeout(t.Context(), c.Patience)
 	defer cancel()
 	q := exec.CommandContext(ctx, QEMU, "-accel", "tcg", "-cpu", "max", "-m", strconv.Itoa(c.Memory), "-nodefaults", "-display", "none",
-		"-no-reboot", "-nic", "none", "-kernel", k.Image, "-initrd", at("initramfs"), "-append", "console=ttyS0 panic=-1 quiet",
+		"-no-reboot", "-nic", "none", "-kernel", k.Image, "-initrd", at("initramfs"), "-append", "console=ttyS0 panic=-1 quiet no_timer_check",
 		"-serial", "file:"+at("console"), "-serial", "file:"+at("output"), "-serial", "file:"+at("code"))
 	q.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	said, err := q.CombinedOutput()

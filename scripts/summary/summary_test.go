@@ -49,17 +49,28 @@ func TestATableIsStaleOnlyWhenItSaysSomethingElse(t *testing.T) {
 	if err := os.WriteFile(file, []byte("before\n"+tableBegins+tableEnds+"after\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := stale(file, want); len(got) != 1 || !strings.Contains(got[0], "make conformance") {
+	found := func(text string) matrix { return conformance(read(bufio.NewScanner(strings.NewReader(text))).tests) }
+	if got := stale(file, found(told)); len(got) != 1 || !strings.Contains(got[0], "make conformance") {
 		t.Errorf("an empty table: %v", got)
 	}
 	if err := write(file, want); err != nil {
 		t.Fatal(err)
 	}
-	if got := stale(file, want); got != nil {
+	if got := stale(file, found(told)); got != nil {
 		t.Errorf("the same table: %v", got)
 	}
-	if got := stale(file, strings.Replace(want, "pass |", "FAIL |", 1)); len(got) != 1 {
+	failed := strings.Replace(told, `"pass","Package":"archetype/backends/conformance","Test":"TestConformance/netns/veth/connect"`,
+		`"fail","Package":"archetype/backends/conformance","Test":"TestConformance/netns/veth/connect"`, 1)
+	if got := stale(file, found(failed)); len(got) != 1 {
 		t.Errorf("another outcome: %v", got)
+	}
+	// What was left to another run is as the table has it, but a failure there
+	// is none here.
+	for why, want := range map[string]int{elsewhere: 0, "no Docker there": 1} {
+		left := strings.Replace(told, "not possible on this kernel: why", why, 1)
+		if got := stale(file, found(left)); len(got) != want {
+			t.Errorf("skipped because %s: %v", why, got)
+		}
 	}
 	if text, _ := os.ReadFile(file); !strings.HasPrefix(string(text), "before\n") || !strings.HasSuffix(string(text), "after\n") {
 		t.Errorf("the rest of the file: %s", text)

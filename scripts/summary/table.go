@@ -118,6 +118,48 @@ func (m matrix) markdown() string {
 	return b.String()
 }
 
+// elsewhere is the reason of cases that this run has left to `make conformance`.
+const elsewhere = "runs only in make conformance"
+
+var footnote = regexp.MustCompile(`(?m)^\[(\d+)\] (.+)$`)
+
+// believe takes what was left to another run from the table in a text.
+func (m matrix) believe(text string) {
+	_, rest, _ := strings.Cut(text, tableBegins)
+	table, _, _ := strings.Cut(rest, tableEnds)
+	why := map[string]string{}
+	for _, n := range footnote.FindAllStringSubmatch(table, -1) {
+		why["– ["+n[1]+"]"] = n[2]
+	}
+	var pairs []string
+	for line := range strings.Lines(table) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
+		if len(cells) < 2 {
+			continue
+		}
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		if pairs == nil {
+			pairs = cells
+			continue
+		}
+		for i, cell := range cells[:min(len(cells), len(pairs))] {
+			name := strings.ReplaceAll(cells[0], " ", "-")
+			o, ok := m.cells[pairs[i]][name]
+			if !ok || o.action != "skip" || o.why != elsewhere {
+				continue
+			}
+			if cell == "pass" {
+				o.action = "pass"
+			} else if w, ok := why[cell]; ok {
+				o.why = w
+			}
+			m.cells[pairs[i]][name] = o
+		}
+	}
+}
+
 // times says how long each pair took.
 func (m matrix) times() string {
 	at := map[string]int{}

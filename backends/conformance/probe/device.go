@@ -133,7 +133,14 @@ func (d *device) do(req Request) (Reply, error) {
 			return Reply{}, err
 		}
 		a.Flags = unix.IFA_F_NODAD
-		return Reply{}, netlink.AddrAdd(l, a)
+		if err := netlink.AddrAdd(l, a); err != nil && !errors.Is(err, unix.EEXIST) {
+			return Reply{}, err
+		}
+		return Reply{}, nil
+	case OpMTU:
+		return Reply{}, netlink.LinkSetMTU(l, int(req.Bytes))
+	case OpReset:
+		return Reply{}, reset(l)
 	case OpRoute:
 		_, dst, err := net.ParseCIDR(req.Text)
 		if err != nil {
@@ -142,6 +149,17 @@ func (d *device) do(req Request) (Reply, error) {
 		return Reply{}, netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: dst, Gw: net.ParseIP(req.To)})
 	}
 	return Reply{}, fmt.Errorf("unknown operation %q", req.Op)
+}
+
+func reset(l netlink.Link) error {
+	addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	errs := []error{err, netlink.LinkSetMTU(l, 1500)}
+	for _, a := range addrs {
+		if !a.IP.IsLinkLocalUnicast() {
+			errs = append(errs, netlink.AddrDel(l, &a))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func interfaces() ([]Interface, error) {

@@ -50,6 +50,8 @@ const (
 	OpAddress    = "address"    // add Text to Iface
 	OpRoute      = "route"      // add one to Text by way of To
 	OpRoutes     = "routes"     // list those that were added
+	OpMTU        = "mtu"        // of Iface: Bytes
+	OpReset      = "reset"      // Iface has no addresses, and an MTU of 1,500 bytes
 	OpDelete     = "delete"     // remove Iface, behind everybody's back
 	OpForeign    = "foreign"    // make a bridge named Iface
 	OpTransfer   = "transfer"   // send Bytes to To over TCP

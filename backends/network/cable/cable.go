@@ -96,8 +96,17 @@ func (n *Network) Initialize(context.Context, string) error { return nil }
 // Cleanup removes every far end and joint of the lab, all at once: each by
 // itself would make the kernel wait each time.
 func (n *Network) Cleanup(_ context.Context, labName string) error {
-	n.forget(func(l backends.Link) bool { return l.Lab == labName })
-	return n.panel.DeleteGroup(nsnet.Group(labName))
+	var errs []error
+	n.forget(func(l backends.Link) bool {
+		if l.Lab != labName {
+			return false
+		}
+		for _, p := range []backends.Port{l.A, l.B} { // a tap stays, without its cable
+			errs = append(errs, n.here.Plug(p.Attachment.Tap, false))
+		}
+		return true
+	})
+	return errors.Join(append(errs, n.panel.DeleteGroup(nsnet.Group(labName)))...)
 }
 
 // useFar marks the far end of a node's interface, UseJoint whatever else is

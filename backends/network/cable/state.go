@@ -99,25 +99,43 @@ func (n *Network) forget(which func(backends.Link) bool) {
 	}
 }
 
-// Events hears of every change in the panel: it has an end of everything.
+// Events hears of every change in the panel, which has an end of everything,
+// and of the taps in this machine's own namespace.
 func (n *Network) Events(ctx context.Context) (<-chan backends.LinkStatus, error) {
+	ctx, cancel := context.WithCancel(ctx)
 	changed := nsnet.NewPending[key]()
-	over, err := nsnet.News(ctx, n.path, false, func(dev netlink.Link) {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if dev != nil {
-			if k, ok := n.byFar[dev.Attrs().Name]; ok {
+	tell := func(far func(netlink.Link) string) func(netlink.Link) {
+		return func(dev netlink.Link) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if dev != nil {
+				if k, ok := n.byFar[far(dev)]; ok {
+					changed.Add(k)
+				}
+				return
+			}
+			for k := range n.known { // some news were lost
 				changed.Add(k)
 			}
-			return
 		}
-		for k := range n.known { // some news were lost
-			changed.Add(k)
-		}
-	})
+	}
+	over, err := nsnet.News(ctx, n.path, false, tell(func(dev netlink.Link) string { return dev.Attrs().Name }))
 	if err != nil {
+		cancel()
 		return nil, err
 	}
+	noTaps, err := nsnet.News(ctx, n.here.Path(), false, tell(n.farOfTap))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	go func() { // one ends with the other
+		select {
+		case <-over:
+		case <-noTaps:
+		}
+		cancel()
+	}()
 	out := make(chan backends.LinkStatus)
 	go func() {
 		defer close(out)
@@ -146,6 +164,16 @@ func (n *Network) Events(ctx context.Context) (<-chan backends.LinkStatus, error
 		}
 	}()
 	return out, nil
+}
+
+// farOfTap is the name of the far end that belongs to a tap, and of nothing
+// when the interface is none of ours.
+func (n *Network) farOfTap(dev netlink.Link) string {
+	use, labName, id, ok := nsnet.ParseAlias(dev.Attrs().Alias)
+	if !ok || use != nsnet.UseTap {
+		return ""
+	}
+	return nsnet.Name(n.joint.Letter(), labName, id)
 }
 
 // news looks at a link, and reports whether it is another than last time.

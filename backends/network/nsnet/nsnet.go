@@ -59,6 +59,9 @@ func Inode(fd int) uint64 {
 	return st.Ino
 }
 
+// Path is one by which it can be opened.
+func (n *NS) Path() string { return n.path }
+
 // FD stands for the namespace in netlink messages.
 func (n *NS) FD() netlink.NsFd { return netlink.NsFd(n.ns) }
 

@@ -20,6 +20,9 @@ import (
 // The tap is up while its cable is in: by that the provider knows what carrier
 // to show to the node.
 
+// UseTap marks a tap, as its provider writes it; see Alias.
+const UseTap = "tap"
+
 // Machine opens the namespace that this program is in.
 func Machine() (*NS, error) {
 	runtime.LockOSThread()
@@ -53,7 +56,7 @@ func Place(machine *NS, p backends.Port) (*NS, string, error) {
 		return nil, "", err
 	}
 	if l == nil {
-		return nil, "", fmt.Errorf("tap %s: %w", tap, backends.ErrNotFound)
+		return nil, "", fmt.Errorf("the tap %s of its machine is gone: stop and start the node (%w)", tap, backends.ErrNotFound)
 	}
 	ns, err := Open(machine.path)
 	return ns, Leg(tap), err

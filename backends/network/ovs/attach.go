@@ -81,6 +81,15 @@ func (n *Network) examine(panel *nsnet.NS, s *side) (err error) {
 	return err
 }
 
+// index is that of a tap, which tells it from a later one of its name; 0 where
+// the side is no tap.
+func (s *side) index() int {
+	if s.ns != nil || s.far == nil {
+		return 0
+	}
+	return s.far.Attrs().Index
+}
+
 func (s *side) close() {
 	if s.ns != nil {
 		s.ns.Close()
@@ -230,13 +239,18 @@ func carrier(panel *nsnet.NS, up bool, names ...string) error {
 }
 
 // unplug removes a far end that we made, and with it the node's interface. A
-// tap is its provider's.
+// tap is its provider's, and is left without its cable.
 func unplug(panel *nsnet.NS, e end, name string) error {
 	l, err := panel.Find(name)
 	if l == nil || err != nil {
 		return err
 	}
-	if what, labName, id, ok := nsnet.ParseAlias(l.Attrs().Alias); !ok || what != use || labName != e.lab || id != e.end {
+	switch what, labName, id, ok := nsnet.ParseAlias(l.Attrs().Alias); {
+	case !ok || labName != e.lab || id != e.end:
+		return nil
+	case what == nsnet.UseTap:
+		return carrier(panel, false, name)
+	case what != use:
 		return nil
 	}
 	return panel.Delete(name)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"sync"
 	"time"
 
@@ -187,11 +188,11 @@ func (n *Network) provision(ctx context.Context, p backends.Port) error {
 	if err := carrier(panel, false, far); err != nil {
 		return err
 	}
-	if err := n.evict(ctx, s, bridge, endOf(p)); err != nil {
+	if err := n.evict(ctx, s, bridge, x); err != nil {
 		return err
 	}
 	ready()
-	return n.request(ctx, p.Lab, []end{endOf(p)}, func(pl *plan) error { return pl.isolate(pl.port(endOf(p), far), "") })
+	return n.request(ctx, p.Lab, []end{endOf(p)}, func(pl *plan) error { return pl.isolate(pl.at(x, far), "") })
 }
 
 // Connect gives both ends one tag, and carrier.
@@ -225,13 +226,13 @@ func (n *Network) connect(ctx context.Context, l backends.Link) error {
 		if far[i], err = n.attach(panel, x, plain); err != nil {
 			return fmt.Errorf("%s: %w", x.End, err)
 		}
-		if err := n.evict(ctx, s, bridge, endOf(x.Port)); err != nil {
+		if err := n.evict(ctx, s, bridge, x); err != nil {
 			return err
 		}
 	}
 	a, b := endOf(l.A), endOf(l.B)
 	ready()
-	err = n.request(ctx, l.Lab, []end{a, b}, func(p *plan) error { return p.join(p.port(a, far[0]), p.port(b, far[1]), l.ID()) })
+	err = n.request(ctx, l.Lab, []end{a, b}, func(p *plan) error { return p.join(p.at(sides[0], far[0]), p.at(sides[1], far[1]), l.ID()) })
 	if err != nil {
 		return err
 	}
@@ -265,16 +266,18 @@ func (n *Network) noticed(ctx context.Context, s *session, up bool, ends ...end)
 	})
 }
 
-// evict removes the port of an end from another bridge than it should be on:
-// the mode was changed.
-func (n *Network) evict(ctx context.Context, s *session, bridge string, e end) error {
+// evict removes the port of an end from another bridge than it should be on,
+// because the mode was changed, and that of a tap that was made anew: the
+// switch still has the one before.
+func (n *Network) evict(ctx context.Context, s *session, bridge string, x *side) error {
+	e, tap := endOf(x.Port), x.index()
 	var other string
 	s.see(func(v *view) {
 		p := v.port(e)
 		if p == nil {
 			return
 		}
-		if b := v.bridgeOf(p); b != nil && b.name != bridge {
+		if b := v.bridgeOf(p); b != nil && (b.name != bridge || tap > 0 && p.ids[idIndex] != strconv.Itoa(tap)) {
 			other = b.name
 		}
 	})
@@ -411,7 +414,7 @@ func (n *Network) remove(ctx context.Context, ps ...backends.Port) error {
 
 func (n *Network) unrecorded(panel *nsnet.NS, p backends.Port) (string, error) {
 	if p.Attachment.Netns == "" {
-		return "", nil
+		return p.Attachment.Tap, nil
 	}
 	ns, err := nsnet.Open(p.Attachment.Netns)
 	if errors.Is(err, backends.ErrNotFound) {
@@ -440,10 +443,11 @@ func (n *Network) Cleanup(ctx context.Context, labName string) error {
 	if err != nil {
 		return err
 	}
-	bridges := map[string]bool{}
+	bridges, ports := map[string]bool{}, map[end]string{}
 	s.see(func(v *view) {
 		for e, id := range v.ours {
 			if e.lab == labName {
+				ports[e] = v.ports[id].name
 				if b := v.bridgeOf(v.ports[id]); b != nil {
 					bridges[b.name] = true
 				}
@@ -466,5 +470,9 @@ func (n *Network) Cleanup(ctx context.Context, labName string) error {
 			return nil
 		}}))
 	}
-	return errors.Join(append(errs, panel.DeleteGroup(n.group(labName)))...)
+	errs = append(errs, panel.DeleteGroup(n.group(labName))) // all at once; taps are in no group
+	for e, name := range ports {
+		errs = append(errs, unplug(panel, e, name))
+	}
+	return errors.Join(errs...)
 }

@@ -54,6 +54,7 @@ type planned struct {
 	name string
 	link string
 	tag  int // 0: none found
+	tap  int // its index in the kernel; 0: it is no tap
 }
 
 func newPlan(v *view, name, lab string) *plan {
@@ -91,6 +92,13 @@ func (p *plan) port(e end, name string) *planned {
 	}
 	p.ports[e] = n
 	return n
+}
+
+// at plans the port of a side that is attached.
+func (p *plan) at(s *side, far string) *planned {
+	x := p.port(endOf(s.Port), far)
+	x.tap = s.index()
+	return x
 }
 
 // remove plans a port's end.
@@ -265,6 +273,9 @@ func (x *planned) ids(owner string, have map[string]string) map[string]string {
 		out = map[string]string{}
 	}
 	out[idOwner], out[idLab], out[idEnd] = owner, x.end.lab, x.end.end
+	if x.tap > 0 {
+		out[idIndex] = strconv.Itoa(x.tap)
+	}
 	if x.link == "" {
 		delete(out, idLink)
 	} else {

@@ -14,6 +14,7 @@ const (
 	idEnd   = "archetype-end"  // node:interface
 	idLink  = "archetype-link" // both ends; absent while the port has no link
 	idEpoch = "archetype-epoch"
+	idIndex = "archetype-index" // of a tap in the kernel
 )
 
 // bridgeRow, portRow, ifaceRow are what we look at in the switch's records.

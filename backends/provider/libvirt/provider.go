@@ -120,6 +120,9 @@ func (p *Provider) Available(ctx context.Context) backends.Availability {
 	return backends.Availability{OK: true, Detail: fmt.Sprintf("libvirt %s at %s, %s", version, p.conn.where(), how)}
 }
 
+// Prefix is what the names of all its taps begin with.
+func (p *Provider) Prefix() string { return p.tapPrefix() }
+
 func (p *Provider) folder(ref backends.NodeRef) string {
 	return filepath.Join(p.cfg.Labs, ref.Lab, ref.Node)
 }

@@ -17,7 +17,10 @@ import (
 	"net"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"archetype/backends"
 	"archetype/backends/provider/logfile"
@@ -36,8 +39,8 @@ type Line struct {
 
 	command sync.Mutex // held by whoever waits for an answer
 
-	mu   sync.Mutex
-	conn net.Conn
+	mu   sync.Mutex // held by whoever writes
+	conn atomic.Pointer[net.Conn]
 
 	who   sync.Mutex
 	taken int       // consoles in which somebody has typed
@@ -50,53 +53,74 @@ func New(logs *logfile.Watcher, dir, socket string) *Line {
 	return &Line{dir: dir, socket: socket, logs: logs}
 }
 
-// dialFor is how long a machine that has just started may take to listen.
-const dialFor = 5 * time.Second
+const (
+	dialFor = 5 * time.Second  // a machine that has just started may take so long to listen
+	stuck   = 30 * time.Second // and a device to read the next byte
+	glance  = time.Millisecond // how often it is looked whether it has
+)
 
+// write hands a text to the device and hangs up once that has taken it: while
+// somebody is on the way in, the emulator has its output go there as well, and
+// what it must try again to get rid of is in the record twice.
 func (l *Line) write(p []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for again := range 2 {
-		if l.conn == nil {
-			c, err := net.DialTimeout("unix", l.socket, dialFor)
-			if err != nil {
-				return err
-			}
-			l.conn = c
-			go l.drain(c)
-		}
-		_ = l.conn.SetWriteDeadline(time.Now().Add(dialFor))
-		_, err := l.conn.Write(p)
-		if err == nil {
-			return nil
-		}
-		_ = l.conn.Close()
-		l.conn = nil
-		if again == 1 {
+	c, err := net.DialTimeout("unix", l.socket, dialFor)
+	if err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	go func() { // a line that is not emptied stands still
+		_, _ = io.Copy(io.Discard, c)
+		close(done)
+	}()
+	defer func() {
+		_ = c.Close()
+		<-done
+	}()
+	l.conn.Store(&c)
+	defer l.conn.Store(nil)
+	left := len(p)
+	for len(p) > 0 {
+		_ = c.SetWriteDeadline(time.Now().Add(stuck))
+		n, err := c.Write(p)
+		if err != nil {
 			return err
 		}
+		p = p[n:]
 	}
-	return nil
+	raw, err := c.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	for over := time.Now().Add(stuck); ; time.Sleep(glance) {
+		var waiting int
+		var ierr error
+		if err := raw.Control(func(fd uintptr) { waiting, ierr = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }); err != nil {
+			return err
+		}
+		switch {
+		case ierr != nil:
+			return ierr
+		case waiting == 0:
+			return nil
+		case waiting != left:
+			left, over = waiting, time.Now().Add(stuck)
+		case time.Now().After(over):
+			return errors.New("the device does not read what is written to it")
+		}
+		select {
+		case <-done:
+			return io.ErrUnexpectedEOF // the machine ended
+		default:
+		}
+	}
 }
 
-// drain takes what the line says, which is in the record already: a line that
-// is not emptied stands still.
-func (l *Line) drain(c net.Conn) {
-	_, _ = io.Copy(io.Discard, c)
-	_ = c.Close()
-	l.mu.Lock()
-	if l.conn == c {
-		l.conn = nil
-	}
-	l.mu.Unlock()
-}
-
-// Close closes the way in. It opens again when somebody writes.
+// Close hangs up, if somebody is writing. Whoever writes later is let in again.
 func (l *Line) Close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.conn != nil {
-		_ = l.conn.Close()
+	if c := l.conn.Load(); c != nil {
+		_ = (*c).Close()
 	}
 }
 

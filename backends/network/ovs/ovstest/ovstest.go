@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"archetype/backends/network/ovs"
+	"archetype/internal/ownmachine"
 )
 
 const schema = "/usr/share/openvswitch/vswitch.ovsschema"
@@ -49,6 +50,21 @@ func Network(t testing.TB, panel string) *ovs.Network {
 // cannot be done, the test is skipped.
 func Start(t testing.TB) *Switch {
 	t.Helper()
+	return start(t, unix.CLONE_NEWNET)
+}
+
+// Here starts one in the network namespace that the tests are in, where taps
+// are: that must be the tests' own.
+func Here(t testing.TB) *Switch {
+	t.Helper()
+	if os.Getenv(ownmachine.Mark) == "" {
+		t.Fatal("a switch in a namespace that is not the tests' own")
+	}
+	return start(t, 0)
+}
+
+func start(t testing.TB, flags int) *Switch {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
@@ -66,7 +82,7 @@ func Start(t testing.TB) *Switch {
 	}
 	s := &Switch{Socket: filepath.Join(dir, "db.sock"), t: t, dir: dir, jobs: make(chan func()), daemons: map[string]*daemon{}}
 	t.Cleanup(s.stop)
-	if err := s.enter(); err != nil {
+	if err := s.enter(flags); err != nil {
 		t.Fatal("a network namespace: ", err)
 	}
 	s.command("ovsdb-tool", "create", filepath.Join(dir, "conf.db"), schema)
@@ -127,11 +143,11 @@ func (s *Switch) Kill(name string) {
 
 // enter makes the namespace and a thread in it, which starts what shall run
 // there and with whose end it ends.
-func (s *Switch) enter() error {
+func (s *Switch) enter(flags int) error {
 	made := make(chan error)
 	go func() {
 		runtime.LockOSThread() // for good: nobody else may have this thread
-		err := unix.Unshare(unix.CLONE_NEWNET)
+		err := unix.Unshare(flags)
 		if err == nil {
 			s.netns, err = os.Open("/proc/thread-self/ns/net")
 		}

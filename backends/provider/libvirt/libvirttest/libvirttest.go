@@ -132,12 +132,32 @@ func (d *Daemon) Stop() {
 		return
 	}
 	// nsenter forks when it changes the process namespace: kill what it started.
-	for _, pid := range processes("libvirtd.conf", d.Dir) {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
+	// One that is about to end still listens, so its end is awaited.
+	for over := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		left := processes("libvirtd.conf", d.Dir)
+		for _, pid := range left {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		if len(left) == 0 || time.Now().After(over) {
+			break
+		}
 	}
 	_ = d.libv.Wait()
 	d.libv = nil
 }
+
+// Domains are the names of all that it has.
+func (d *Daemon) Domains() []string {
+	d.t.Helper()
+	out, err := exec.Command("virsh", "-q", "-c", d.URI(), "list", "--all", "--name").Output()
+	if err != nil {
+		d.t.Fatal("virsh list: ", err)
+	}
+	return strings.Fields(string(out))
+}
+
+// URI is where libvirt's programs find it.
+func (d *Daemon) URI() string { return "qemu:///system?socket=" + d.Socket }
 
 // Log is what libvirtd has said.
 func (d *Daemon) Log() string {

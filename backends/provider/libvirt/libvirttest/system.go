@@ -59,7 +59,7 @@ stop_grace: 20s
 vm:
   kernel: %s
   initrd: %s
-  cmdline: console=ttyS0 panic=-1 quiet
+  cmdline: console=ttyS0 panic=-1 quiet no_timer_check
   resources: {memory_mb: 128}
   readiness: {probe: log, pattern: "guest: up", timeout: 3m}
   progress:
