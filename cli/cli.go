@@ -139,7 +139,7 @@ func root() *cobra.Command {
 	cmd.PersistentFlags().BoolVar(&rootless, "rootless", false, "as root: run nodes in a user namespace, as for an ordinary user")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.AddCommand(a.deploy(), a.destroy(), a.inspect(), a.nodes(lab.JobStart), a.nodes(lab.JobStop), a.nodes(lab.JobRestart),
-		a.exec(), a.console(), a.logs(), group(a.link()), group(a.node()), a.network(), a.check(), a.vendors(), a.doctor(), a.gc(), group(a.store()), a.engine())
+		a.exec(), a.console(), a.logs(), group(a.link()), group(a.node()), a.network(), a.check(), a.vendors(), a.doctor(), a.jobs(), a.gc(), group(a.store()), a.engine())
 	return cmd
 }
 

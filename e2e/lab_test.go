@@ -40,6 +40,10 @@ func quickstart(w *world, network string) {
 	}
 	cutAndJoin(w)
 	restartOne(w)
+	if out := w.ok("jobs", "quickstart"); !strings.Contains(out, "deploy") || !strings.Contains(out, ", restart, process ") || !strings.Contains(out, "completed") {
+		w.Errorf("jobs says %q", out)
+	}
+	w.code(1, "jobs", "cancel", "j1")
 
 	out = w.ok("destroy", file, "--yes")
 	if !strings.Contains(out, "destroy of quickstart: completed") {

@@ -282,7 +282,9 @@ func (e *Engine) Deploy(ctx context.Context, req api.DeployRequest) (*api.Deploy
 		} else {
 			out.Plan = w.plan(nil)
 		}
-		out.Job = c.begin(c.apply(w, out.Plan))
+		j := c.apply(w, out.Plan)
+		j.Owner = api.Owner(ctx)
+		out.Job = c.begin(j)
 		return nil
 	})
 	return out, err
@@ -386,6 +388,7 @@ func (e *Engine) ask(ctx context.Context, name string, f func(*controller) (*job
 	err = c.call(ctx, func(c *controller) error {
 		j, err := f(c)
 		if err == nil {
+			j.Owner = api.Owner(ctx)
 			out = c.begin(j)
 		}
 		return err

@@ -242,7 +242,7 @@ func (c *controller) saveLab() {
 }
 
 func (c *controller) saveJob(j *api.Job, nodes []string) {
-	r := store.Job{ID: j.ID, Lab: j.Lab, Verb: j.Verb, Target: j.Target, State: j.State, Done: j.Done,
+	r := store.Job{ID: j.ID, Lab: j.Lab, Verb: j.Verb, Target: j.Target, Owner: j.Owner, State: j.State, Done: j.Done,
 		Total: j.Total, Text: j.Text, Error: j.Error, Created: j.Created, Ended: j.Ended,
 		Deadline: j.Deadline, Nodes: nodes}
 	c.save(func(tx *store.Tx) error { return tx.PutJob(r) })

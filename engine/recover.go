@@ -75,7 +75,7 @@ func (e *Engine) showSaved(s *saved, events []store.Event) {
 		}
 		if r.State.Ended() {
 			snap.Jobs = append(snap.Jobs, &api.Job{ID: r.ID, Lab: r.Lab, Verb: r.Verb, Target: r.Target,
-				State: r.State, Done: r.Done, Total: r.Total, Error: r.Error, Created: r.Created,
+				Owner: r.Owner, State: r.State, Done: r.Done, Total: r.Total, Error: r.Error, Created: r.Created,
 				Ended: r.Ended, Deadline: r.Deadline})
 		}
 	}
@@ -319,7 +319,7 @@ func (c *controller) resume(jobs []store.Job) {
 		if r.State.Ended() || r.Lab != c.m.info.Name {
 			continue
 		}
-		j := &job{Job: api.Job{ID: r.ID, Lab: r.Lab, Verb: r.Verb, Target: r.Target, State: r.State,
+		j := &job{Job: api.Job{ID: r.ID, Lab: r.Lab, Verb: r.Verb, Target: r.Target, Owner: r.Owner, State: r.State,
 			Created: r.Created}, waitNodes: map[*node]lab.NodeWish{}, waitLinks: map[*link]lab.LinkWish{},
 			waitGone: map[string]bool{}, waitImpair: map[*link]impaired{}, patience: stalled, moved: true}
 		c.jobs = append(c.jobs, j)

@@ -57,6 +57,7 @@ type Job struct {
 	Lab      string       `json:"lab"`
 	Verb     lab.JobVerb  `json:"verb"`
 	Target   string       `json:"target,omitempty"`
+	Owner    string       `json:"owner,omitempty"`
 	State    lab.JobState `json:"state"`
 	Done     int          `json:"done,omitempty"`
 	Total    int          `json:"total,omitempty"`

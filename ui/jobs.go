@@ -96,6 +96,9 @@ func (m *Model) jobsPicker() tea.Cmd {
 			return m.cancel(j)
 		}
 		text := []string{what(j) + ": " + jobState(j), fmt.Sprintf("asked for at %s, ended after %s", j.Created.Local().Format("15:04:05"), short(j.Ended.Sub(j.Created)))}
+		if j.Owner != "" {
+			text = append(text, "asked for by "+clean(j.Owner))
+		}
 		m.push(&message{title: "job", text: text, bad: j.State == lab.JobFailed})
 		return nil
 	}))

@@ -104,6 +104,7 @@ type Job struct {
 	Lab      string       `json:"lab"`
 	Verb     lab.JobVerb  `json:"verb"`
 	Target   string       `json:"target,omitempty"` // nodes or link it is about; empty: the lab
+	Owner    string       `json:"owner,omitempty"`  // who asked for it, and with what
 	State    lab.JobState `json:"state"`
 	Done     int          `json:"done"` // steps
 	Total    int          `json:"total"`

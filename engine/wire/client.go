@@ -99,6 +99,9 @@ func (c *Client) request(ctx context.Context, path string, req any) (*http.Respo
 		return nil, err
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://engine"+path, bytes.NewReader(b))
+	if err == nil {
+		r.Header.Set(headerOwner, ownName())
+	}
 	if err != nil {
 		return nil, err
 	}

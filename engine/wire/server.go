@@ -156,7 +156,7 @@ func handle[Req, Resp any](mux *http.ServeMux, path string, f func(context.Conte
 			fail(w, api.Errorf(api.CodeUsage, "the request is not understood: %v", err))
 			return
 		}
-		resp, err := f(r.Context(), req)
+		resp, err := f(api.WithOwner(r.Context(), owner(r)), req)
 		if err != nil {
 			fail(w, err)
 			return

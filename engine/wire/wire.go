@@ -8,6 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 
 	"archetype/backends"
@@ -37,6 +42,39 @@ const (
 	pathConsole  = "/v1/console" // likewise
 	pathLogs     = "/v1/logs"    // bytes
 )
+
+// headerOwner is who asks, for the jobs that come of it.
+const headerOwner = "Archetype-Owner"
+
+// ownName is what this process says of itself: user, verb and process ID.
+func ownName() string {
+	who, verb := "user "+strconv.Itoa(os.Getuid()), "workbench"
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		who = u.Username
+	}
+	for _, arg := range os.Args[1:] {
+		if strings.HasPrefix(arg, "-") {
+			continue
+		}
+		if filepath.Base(arg) == arg && filepath.Ext(arg) == "" { // else a file to open
+			verb = arg
+		}
+		break
+	}
+	return fmt.Sprintf("%s, %s, process %d", who, verb, os.Getpid())
+}
+
+// owner is what a client says of itself, fit to be shown.
+func owner(r *http.Request) string {
+	const most = 100
+	who := strings.Map(func(c rune) rune {
+		if !strconv.IsPrint(c) {
+			return -1
+		}
+		return c
+	}, strings.ToValidUTF8(r.Header.Get(headerOwner), ""))
+	return who[:min(len(who), most)]
+}
 
 // hello is what the engine says of itself.
 type hello struct {
