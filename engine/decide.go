@@ -35,6 +35,7 @@ type effect struct {
 	cancel func()
 	more   func()   // gives it its time again
 	boot   uint64   // the node's, before a start
+	kept   [2]bool  // the ends whose interface doDelete leaves to another link
 	vlan   int      // of the link, once it is connected
 	impair impaired // what doImpair gives
 	moved  moved    // how doSwap went

@@ -205,6 +205,7 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 		}
 	default: // doDelete: of ends whose node is gone, nothing is left
 		a.Keep, b.Keep = l.claimed(l.a, l.spec.A.Endpoint), l.claimed(l.b, l.spec.B.Endpoint)
+		ef.kept = [2]bool{a.Keep, b.Keep}
 		return func(ctx context.Context) error {
 			errA := attach(ctx, &a, refA, pa)
 			errB := attach(ctx, &b, refB, pb)
@@ -462,6 +463,9 @@ func (c *controller) linkEnded(ef *effect, err error) {
 	case doProvision:
 		l.ready[ef.node] = true
 	case doDelete:
+		if ef.kept[0] && !l.claimed(l.a, l.spec.A.Endpoint) || ef.kept[1] && !l.claimed(l.b, l.spec.B.Endpoint) {
+			return // the link that was to have an interface has gone meanwhile: once more, without keeping it
+		}
 		for _, n := range []*node{l.a, l.b} {
 			for _, x := range n.links { // the interface that was kept is this one's now
 				if x != l && x.net == "" && (x.uses(l.spec.A.Endpoint) || x.uses(l.spec.B.Endpoint)) {
