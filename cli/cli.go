@@ -96,7 +96,7 @@ type app struct {
 
 func root() *cobra.Command {
 	a := &app{out: os.Stdout}
-	var rootless bool
+	var rootless, demo bool
 	cmd := &cobra.Command{
 		Use:   "archetype [FILE]",
 		Short: "A terminal workstation for network labs",
@@ -133,10 +133,14 @@ func root() *cobra.Command {
 					return noSuchFile(cmd, file)
 				}
 			}
+			if demo {
+				return a.demo(cmd.Context(), file)
+			}
 			return a.workbench(cmd.Context(), file)
 		},
 	}
 	cmd.PersistentFlags().BoolVar(&rootless, "rootless", false, "as root: run nodes in a user namespace, as for an ordinary user")
+	cmd.Flags().BoolVar(&demo, "demo", false, "open the workbench on a simulated lab: nothing is made on this machine")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.AddCommand(a.deploy(), a.destroy(), a.inspect(), a.nodes(lab.JobStart), a.nodes(lab.JobStop), a.nodes(lab.JobRestart),
 		a.exec(), a.console(), a.logs(), group(a.link()), group(a.node()), a.network(), a.check(), a.vendors(), a.doctor(), a.jobs(), a.gc(), group(a.store()), a.engine())

@@ -16,7 +16,7 @@ func (a *app) gc() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gc",
 		Short: "Find nodes and links of ours on this machine that no lab owns, and remove them with --remove",
-		Long: "Finds what a crash or a lost store has left behind: nodes, and the far ends, bridges and switch ports\nof links, all of them marked as Archetype's, whose lab nobody knows any more. Nothing else is touched.",
+		Long:  "Finds what a crash or a lost store has left behind: nodes, and the far ends, bridges and switch ports\nof links, all of them marked as Archetype's, whose lab nobody knows any more. Nothing else is touched.",
 		Args:  args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()

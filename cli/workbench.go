@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,6 +50,32 @@ func (a *app) workbench(ctx context.Context, file string) error {
 	}
 	a.farewell()
 	return nil
+}
+
+// demo opens the screen on a machine that is not there.
+func (a *app) demo(ctx context.Context, file string) error {
+	if !isTerminal(os.Stdin) || !isTerminal(os.Stdout) {
+		return usagef("a demonstration needs a terminal")
+	}
+	if file != "" {
+		var err error
+		if file, err = filepath.Abs(file); err != nil {
+			return err
+		}
+	}
+	d, err := daemon.NewDemo(ctx, a.s, file)
+	if err != nil {
+		return err
+	}
+	defer d.End()
+	return ui.Run(ctx, ui.Options{
+		Connect: func(context.Context) (api.Engine, error) { return d, nil },
+		File:    d.File, Env: environment(), Theme: a.s.Theme, ThemesDir: a.s.Themes(), Glyphs: a.s.Glyphs,
+		ConsoleKey: a.s.ConsoleKey, Version: Version + " (simulated)", Choices: a.s.Choices, SettingsFile: a.s.File(),
+		Save: func(string, string) (settings.Choices, error) {
+			return a.s.Choices, errors.New("a demonstration keeps no settings")
+		},
+	})
 }
 
 // farewell says what goes on running.
