@@ -160,9 +160,11 @@ func cleanup(b *bench) {
 	cut := b.cable("b", "c")
 	b.connect(cut)
 	b.disconnect(cut)
+	b.labs(b.lab, other.Lab)
 	for range 2 {
 		b.must(b.network.Cleanup(b.Context(), b.lab))
 	}
+	b.labs(other.Lab)
 	for _, l := range append(slices.Clone(b.ring), cut) {
 		b.absent(l)
 	}
@@ -179,6 +181,7 @@ func cleanup(b *bench) {
 	for range 2 {
 		b.must(b.network.Cleanup(b.Context(), other.Lab))
 	}
+	b.labs()
 	want := append(slices.Clone(b.bare), strangers...)
 	slices.Sort(want)
 	b.eventually("nothing is left but strangers", func() error {
@@ -187,4 +190,21 @@ func cleanup(b *bench) {
 		}
 		return nil
 	})
+}
+
+// labs checks of which labs the network says that it has something, however
+// that came to be.
+func (b *bench) labs(want ...string) {
+	b.Helper()
+	lister, ok := b.network.(backends.Lister)
+	if !ok {
+		b.Fatal("it cannot say of which labs it has something")
+	}
+	got, err := lister.Labs(b.Context())
+	b.must(err)
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		b.Errorf("the network has something of the labs %q instead of %q", got, want)
+	}
 }
