@@ -3,7 +3,6 @@ package vendors
 import (
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 )
 
@@ -176,25 +175,52 @@ func DiskFile(image string) bool {
 // Recognise finds the kind and the version of a disk by its file's name; the
 // kind that says most of the name counts.
 func (r *Registry) Recognise(file string) (kind *Kind, version string) {
-	name, best := filepath.Base(file), 0
+	best := 0
 	for _, k := range r.Kinds() {
-		if k.VM == nil {
-			continue
-		}
-		for _, i := range k.VM.Images {
-			re, err := regexp.Compile("^(?i:" + i.Match + ")$") // checked when the kind was read
-			if err != nil {
-				continue
-			}
-			if m := re.FindStringSubmatch(name); m != nil && len(i.Match) > best {
-				kind, version, best = k, "", len(i.Match)
-				if len(m) > 1 {
-					version = m[1]
-				}
-			}
+		if v, most := k.recognise(file); most > best {
+			kind, version, best = k, v, most
 		}
 	}
 	return kind, version
+}
+
+// recognise is the version by a disk's name, and how much the kind says of it;
+// 0 where it is none of the kind's.
+func (k *Kind) recognise(file string) (version string, most int) {
+	if k.VM == nil {
+		return "", 0
+	}
+	for _, i := range k.VM.Images {
+		re := whole("(?i:" + i.Match + ")") // checked when the kind was read
+		if re == nil || len(i.Match) <= most {
+			continue
+		}
+		if m := re.FindStringSubmatch(filepath.Base(file)); m != nil {
+			version, most = "", len(i.Match)
+			if len(m) > 1 {
+				version = m[1]
+			}
+		}
+	}
+	return version, most
+}
+
+// RecognisedAs names the kind where a disk is one of its own by its name.
+func (k *Kind) RecognisedAs(file string) (kind, version string) {
+	version, most := k.recognise(file)
+	if most == 0 {
+		return "", ""
+	}
+	return k.Name, version
+}
+
+// Recognised is Recognise by names alone; empty where nothing is recognised.
+func (r *Registry) Recognised(file string) (kind, version string) {
+	k, version := r.Recognise(file)
+	if k == nil {
+		return "", ""
+	}
+	return k.Name, version
 }
 
 var (

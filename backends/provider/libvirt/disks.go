@@ -13,6 +13,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"archetype/backends"
+	"archetype/backends/diskimage"
 )
 
 // disk is one of a node's: a file of its own, over a base image that is never
@@ -49,7 +50,7 @@ func (p *Provider) disks(ctx context.Context, c backends.NodeConfig) ([]disk, er
 		used[family]++
 		return used[family] - 1
 	}
-	base, err := p.base(c)
+	base, err := p.base(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -88,28 +89,16 @@ func (p *Provider) disks(ctx context.Context, c backends.NodeConfig) ([]disk, er
 }
 
 // base is the path of the node's base image; empty where its kind needs none.
-func (p *Provider) base(c backends.NodeConfig) (string, error) {
-	image := c.Node.Image
-	if image == "" {
-		if c.Kind.VM.Kernel != "" {
-			return "", nil
-		}
-		return "", fmt.Errorf("kind %s needs a disk image: give the node one, which `archetype images import` has taken in (%w)", c.Kind.Name, backends.ErrUnavailable)
+func (p *Provider) base(ctx context.Context, c backends.NodeConfig) (string, error) {
+	if c.Node.Image == "" && c.Kind.VM.Kernel != "" {
+		return "", nil
 	}
-	tried := []string{image}
-	if !filepath.IsAbs(image) {
-		tried = []string{filepath.Join(p.cfg.Images, image), filepath.Join(filepath.Dir(c.File), image)}
-		if filepath.Ext(image) == "" {
-			tried = append(tried, filepath.Join(p.cfg.Images, image+".qcow2"))
-		}
+	store := diskimage.Store{Dir: p.cfg.Images, Labs: p.cfg.Labs, Recognise: c.Kind.RecognisedAs}
+	file, err := store.Find(ctx, c.Kind.Name, c.Node.Image, filepath.Dir(c.File))
+	if errors.Is(err, diskimage.ErrNotFound) {
+		err = fmt.Errorf("%w (%w)", err, backends.ErrUnavailable)
 	}
-	for _, path := range tried {
-		if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("there is no disk image %s (looked for %s): `archetype images import` takes one in (%w)", image,
-		strings.Join(tried, ", "), backends.ErrUnavailable)
+	return file, err
 }
 
 // overlay makes a disk over a base image, unless it is there.
