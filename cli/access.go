@@ -13,6 +13,7 @@ import (
 	"archetype/engine/api"
 	"archetype/internal/attach"
 	"archetype/internal/keys"
+	"archetype/internal/plain"
 )
 
 func (a *app) exec() *cobra.Command {
@@ -71,6 +72,7 @@ func command(args []string) []string {
 
 func (a *app) logs() *cobra.Command {
 	var opt api.LogOptions
+	var raw bool
 	cmd := &cobra.Command{
 		Use:               "logs LAB NODE",
 		Short:             "Show what a node's init and daemons said",
@@ -87,7 +89,11 @@ func (a *app) logs() *cobra.Command {
 				return err
 			}
 			defer func() { _ = r.Close() }()
-			_, err = io.Copy(a.out, r)
+			out := a.out
+			if raw {
+				out = os.Stdout
+			}
+			_, err = io.Copy(out, r)
 			if errors.Is(err, context.Canceled) || errors.Is(err, io.ErrUnexpectedEOF) {
 				return nil
 			}
@@ -97,6 +103,7 @@ func (a *app) logs() *cobra.Command {
 	cmd.Flags().BoolVarP(&opt.Follow, "follow", "f", false, "go on with what comes, over restarts of the node")
 	cmd.Flags().IntVarP(&opt.Lines, "lines", "n", 0, "only the last `N` lines")
 	cmd.Flags().BoolVar(&opt.Boot, "boot", false, "only since the node's latest start")
+	cmd.Flags().BoolVar(&raw, "raw", false, "every byte as the node wrote it, with what a terminal would act on")
 	return cmd
 }
 
@@ -119,9 +126,9 @@ func (a *app) console() *cobra.Command {
 				return err
 			}
 			defer func() { _ = c.Close() }()
-			fmt.Fprintf(os.Stderr, "console of %s: %s leaves it\r\n", args[1], a.s.ConsoleKey)
+			fmt.Fprintf(os.Stderr, "console of %s: %s leaves it\r\n", plain.Text(args[1]), a.s.ConsoleKey)
 			err = attach.Attach(cmd.Context(), c, args[0], args[1], key)
-			fmt.Fprintf(os.Stderr, "\r\nleft the console of %s\r\n", args[1])
+			fmt.Fprintf(os.Stderr, "\r\nleft the console of %s\r\n", plain.Text(args[1]))
 			return err
 		},
 	}

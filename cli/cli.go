@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,7 @@ import (
 
 	"archetype/daemon"
 	"archetype/engine/api"
+	"archetype/internal/plain"
 	"archetype/lab"
 	"archetype/settings"
 )
@@ -84,18 +86,18 @@ func showError(w io.Writer, _ fang.Styles, err error) {
 	case errors.As(err, &e) && len(e.Diagnostics) > 0:
 		showDiagnostics(w, e.Diagnostics)
 	default:
-		fmt.Fprintf(w, "archetype: %v\n", err)
+		fmt.Fprintf(plain.NewWriter(w), "archetype: %v\n", err)
 	}
 }
 
 // app is what the verbs share.
 type app struct {
 	s   *settings.Settings
-	out io.Writer
+	out io.Writer // safe for a terminal, whatever is written
 }
 
 func root() *cobra.Command {
-	a := &app{out: os.Stdout}
+	a := &app{out: plain.NewWriter(os.Stdout)}
 	var rootless, demo bool
 	cmd := &cobra.Command{
 		Use:   "archetype [FILE]",
@@ -218,9 +220,14 @@ func (a *app) with(ctx context.Context, f func(api.Engine) error) error {
 }
 
 func (a *app) json(v any) error {
-	enc := json.NewEncoder(a.out)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := a.out.Write(plain.JSON(b.Bytes()))
+	return err
 }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"archetype/engine/api"
+	"archetype/internal/plain"
 	"archetype/lab"
 	"archetype/topology"
 )
@@ -122,7 +123,7 @@ func confirm(name string) error {
 	if !isTerminal(os.Stdin) {
 		return usagef("destroying %s needs --yes when nobody can be asked", name)
 	}
-	fmt.Fprintf(os.Stderr, "This removes the lab %s with all its nodes and what is in them.\nType its name to go on: ", name)
+	fmt.Fprintf(plain.NewWriter(os.Stderr), "This removes the lab %s with all its nodes and what is in them.\nType its name to go on: ", name)
 	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
 	if err != nil || strings.TrimSpace(line) != name {
 		return errors.New("nothing was destroyed")

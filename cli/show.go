@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"archetype/engine/api"
+	"archetype/internal/plain"
 	"archetype/lab"
 )
 
@@ -219,7 +220,7 @@ func (b *barShow) update(snap *api.Snapshot, _ *api.Update, job *api.Job) {
 	lines := append([]string{fmt.Sprintf("%s %s %3d%%  %d/%d nodes  %d/%d links", job.Verb, bar(total, 30), total, ready, len(l.Nodes), up, len(l.Links))}, busy...)
 	b.clear()
 	for _, line := range lines {
-		fmt.Fprintln(b.out, lipgloss.NewStyle().MaxWidth(cols-1).Render(line))
+		fmt.Fprintln(b.out, lipgloss.NewStyle().MaxWidth(cols-1).Render(plain.Text(line)))
 	}
 	b.lines = len(lines)
 }
@@ -289,6 +290,7 @@ func (j *jsonShow) end(job *api.Job, l *api.Lab, nodes []*api.Node, links []*api
 // showDiagnostics prints each with its line of the file and a mark below the
 // place.
 func showDiagnostics(w io.Writer, ds []api.Diagnostic) {
+	w = plain.NewWriter(w)
 	files := map[string][]string{}
 	for _, d := range ds {
 		fmt.Fprintln(w, d.String())

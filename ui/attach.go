@@ -33,7 +33,7 @@ type attached struct {
 }
 
 func (a *attached) Run() error {
-	fmt.Fprintf(os.Stdout, "\x1b[2J\x1b[Hconsole of %s: %s comes back\r\n", a.node, a.name)
+	fmt.Fprintf(os.Stdout, "\x1b[2J\x1b[Hconsole of %s: %s comes back\r\n", clean(a.node), a.name)
 	return attach.Attach(a.ctx, a.e, a.lab, a.node, a.key)
 }
 

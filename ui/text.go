@@ -6,6 +6,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"archetype/internal/plain"
 	"archetype/themes"
 )
 
@@ -24,17 +25,7 @@ func (m *Model) fit(s string, w int) string {
 }
 
 // clean keeps what a node says from doing anything to the terminal.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\t' {
-			return ' '
-		}
-		if r < ' ' || (r >= 0x7f && r < 0xa0) {
-			return -1
-		}
-		return r
-	}, ansi.Strip(s))
-}
+func clean(s string) string { return plain.Text(s) }
 
 // highlight marks where a line has the text, whatever its case.
 func (m *Model) highlight(line, text string) string {

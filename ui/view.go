@@ -7,6 +7,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
 
+	"archetype/internal/plain"
 	"archetype/themes"
 	"archetype/ui/canvas"
 )
@@ -18,19 +19,21 @@ const (
 	wideW, wideH   = 100, 28
 )
 
-// View is the screen. It is drawn anew only when something happened.
+// View is the screen. It is drawn anew only when something happened. Whatever
+// the panes and the consoles put on it, the terminal gets words and colours
+// alone.
 func (m *Model) View() tea.View {
 	if m.dirty || m.view == "" {
 		m.curs = nil
 		m.dirty = false
-		guarded(func(c tea.Msg) { go m.send(c) }, func() { m.view = strings.Join(m.screenLines(), "\n") })
+		guarded(func(c tea.Msg) { go m.send(c) }, func() { m.view = plain.Screen(strings.Join(m.screenLines(), "\n")) })
 	}
 	v := tea.NewView(m.view)
 	v.AltScreen = true
 	v.MouseMode = tea.MouseModeCellMotion
 	v.WindowTitle = "archetype"
 	if m.labName != "" {
-		v.WindowTitle = "archetype: " + m.labName
+		v.WindowTitle = "archetype: " + clean(m.labName)
 	}
 	v.Cursor = m.curs
 	return v

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/charmbracelet/x/ansi"
+	"archetype/internal/plain"
 )
 
 // maxText bounds the text shown beside a per cent, in runes.
@@ -113,42 +113,14 @@ func (b *Boot) Earned() string { return b.line }
 // by a command is not made ready by its log.
 func (b *Boot) Ready() bool { return b.done }
 
-// controls writes the one-character forms of escape sequences' beginnings as
-// the two characters that every terminal knows.
-var controls = strings.NewReplacer("\u009b", "\x1b[", "\u009d", "\x1b]", "\u0090", "\x1bP")
-
-// Clean makes a line of a device's output safe to show: escape sequences and
-// control characters are gone, a carriage return starts the line anew, and
-// what is no UTF-8 is replaced.
+// Clean makes a line of a device's output safe to show and to compare: of it
+// only what can be seen is left, and a carriage return starts the line anew.
 func Clean(line string) string {
 	line = strings.TrimRight(line, "\r\n")
 	if i := strings.LastIndexByte(line, '\r'); i >= 0 {
 		line = line[i+1:]
 	}
-	if isPlain(line) {
-		return line
-	}
-	line = ansi.Strip(controls.Replace(strings.ToValidUTF8(line, "\uFFFD")))
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t':
-			return ' '
-		case r < 0x20 || r >= 0x7f && r < 0xa0, r == utf8.RuneError:
-			return -1
-		case r >= 0x200b && r <= 0x200f, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0xfeff:
-			return -1 // invisible, or turning the direction of what follows
-		}
-		return r
-	}, line)
-}
-
-func isPlain(s string) bool {
-	for i := range len(s) {
-		if s[i] < 0x20 || s[i] > 0x7e {
-			return false
-		}
-	}
-	return true
+	return plain.Text(line)
 }
 
 func short(s string) string {
