@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"archetype/backends/provider/docker/dockertest"
@@ -29,9 +30,9 @@ func containers(managed bool) string {
 topology:
   defaults: {kind: linux, image: "%s", cmd: sleep 1000}
   nodes:
-    a: {%s}
+    a: {%s, env-files: [greeting.env], exec: ["sh -c 'echo $GREETING >/said'"]}
     b: {%s}
-    c: {network-mode: none}
+    c: {network-mode: none, stages: {create: {wait-for: [{node: a, stage: configure}]}}}
   links:
     - {type: veth, endpoints: [{node: a, interface: eth1, ipv4: 10.1.0.1/24}, {node: b, interface: eth1, ipv4: 10.1.0.2/24}]}
     - {type: veth, endpoints: [{node: b, interface: eth2, ipv4: 10.1.1.1/24}, {node: c, interface: eth1, ipv4: 10.1.1.2/24}]}
@@ -109,6 +110,7 @@ func labOfContainers(t *testing.T) {
 	defer engine.Close()
 	w := newWorld(t, e.mode)
 	w.env = append(w.env, "DOCKER_HOST="+engine.Host, "CONTAINER_HOST="+engine.Host)
+	w.file("greeting.env", "GREETING=good morning\n")
 	file := w.file("boxes.clab.yml", containers(e.mode == asRoot))
 	w.ok("doctor")
 	before := lookAround(w)
@@ -121,6 +123,25 @@ func labOfContainers(t *testing.T) {
 	}
 	if out := w.ok("inspect", "boxes", "--json"); e.mode == asRoot && !strings.Contains(out, `"172.31.222.11"`) {
 		t.Errorf("the address that the file names is not in %s", out)
+	}
+	if got := w.sh("boxes", "a", "cat /said"); got != "good morning" {
+		t.Errorf("its exec and environment file left %q", got)
+	}
+	cli, err := engine.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cli.Close()
+	look := func(node string) container.InspectResponse {
+		t.Helper()
+		res, err := cli.ContainerInspect(t.Context(), "clab-boxes-"+node, client.ContainerInspectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.Container
+	}
+	if made, began := look("c").Created, look("a").State.StartedAt; made < began {
+		t.Errorf("c was made at %s, before a began at %s, which it waits for", made, began)
 	}
 	reach := func(when string) {
 		t.Helper()
@@ -139,11 +160,6 @@ func labOfContainers(t *testing.T) {
 	}
 
 	// Behind the program's back, while it looks and while it doesn't.
-	cli, err := engine.Connect()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cli.Close()
 	meddle := func() {
 		t.Helper()
 		none := 0

@@ -139,7 +139,9 @@ func lookAround(w *world) map[string][]string {
 		if err != nil {
 			return err
 		}
-		out["files"] = append(out["files"], p)
+		if filepath.Base(p) != "boot-times.json" { // what was learned of kinds is to stay
+			out["files"] = append(out["files"], p)
+		}
 		return nil
 	})
 	return out

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,7 +87,23 @@ func (p *Provider) Available(ctx context.Context) backends.Availability {
 	if err != nil {
 		return backends.Availability{Reason: fmt.Sprintf("Docker does not answer at %s: %v", e.Host, err), Fix: "start the Docker engine (systemctl start docker)"}
 	}
+	if olderThan(api, client.MinAPIVersion) {
+		return backends.Availability{Reason: fmt.Sprintf("Docker %s at %s speaks API %s only, and %s is the oldest that is understood", engine, e.Host, api, client.MinAPIVersion),
+			Fix: "install a newer Docker engine (19.03 or later)"}
+	}
 	return backends.Availability{OK: true, Detail: fmt.Sprintf("Docker %s, API %s, at %s", engine, api, e.Host)}
+}
+
+// olderThan compares versions of the API; one that cannot be read is not.
+func olderThan(version, than string) bool {
+	var a, b [2]int
+	if _, err := fmt.Sscanf(version, "%d.%d", &a[0], &a[1]); err != nil {
+		return false
+	}
+	if _, err := fmt.Sscanf(than, "%d.%d", &b[0], &b[1]); err != nil {
+		return false
+	}
+	return slices.Compare(a[:], b[:]) < 0
 }
 
 // explain adds advice to errors whose cause is known.

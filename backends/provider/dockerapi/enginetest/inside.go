@@ -39,40 +39,58 @@ func commands(b *bench) {
 	}
 }
 
-func console(b *bench) {
-	ref := b.run(b.config("a", cmd("exec sleep 1000")))
-	con, err := b.Console(b.Context(), ref, backends.Size{Cols: 77, Rows: 11})
+// talk is a conversation with a node on its console.
+type talk struct {
+	*bench
+	backends.Console
+	got strings.Builder
+}
+
+func (b *bench) talk(ref backends.NodeRef, size backends.Size) *talk {
+	b.Helper()
+	con, err := b.Console(b.Context(), ref, size)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer con.Close()
-	var got strings.Builder
-	read := func(until string) {
-		b.Helper()
-		defer time.AfterFunc(short, func() { _ = con.Close() }).Stop()
-		buf := make([]byte, 1024)
-		for !strings.Contains(got.String(), until) {
-			n, err := con.Read(buf)
-			got.Write(buf[:n])
-			if err != nil {
-				b.Fatalf("%v; it said %q", err, got.String())
-			}
+	b.Cleanup(func() { _ = con.Close() })
+	return &talk{bench: b, Console: con}
+}
+
+// read reads until it has been said since the last time.
+func (t *talk) read(until string) {
+	t.Helper()
+	defer time.AfterFunc(short, func() { _ = t.Close() }).Stop()
+	buf := make([]byte, 1024)
+	for !strings.Contains(t.got.String(), until) {
+		n, err := t.Read(buf)
+		t.got.Write(buf[:n])
+		if err != nil {
+			t.Fatalf("%v; it said %q", err, t.got.String())
 		}
 	}
-	write := func(s string) {
-		b.Helper()
-		if _, err := con.Write([]byte(s)); err != nil {
-			b.Fatal(err)
-		}
+	t.got.Reset()
+}
+
+func (t *talk) say(text string) {
+	t.Helper()
+	if _, err := t.Write([]byte(text)); err != nil {
+		t.Fatal(err)
 	}
-	write("stty size\n")
-	read("11 77")
+}
+
+// Close ends the conversation, not the provider.
+func (t *talk) Close() error { return t.Console.Close() }
+
+func console(b *bench) {
+	con := b.talk(b.run(b.config("a", cmd("exec sleep 1000"))), backends.Size{Cols: 77, Rows: 11})
+	con.say("stty size\n")
+	con.read("11 77")
 	if err := con.Resize(backends.Size{Cols: 99, Rows: 33}); err != nil {
 		b.Fatal(err)
 	}
-	write("stty size\n")
-	read("33 99")
-	write("exit\n")
+	con.say("stty size\n")
+	con.read("33 99")
+	con.say("exit\n")
 	for {
 		if _, err := con.Read(make([]byte, 1024)); err != nil {
 			if !errors.Is(err, io.EOF) {
@@ -81,6 +99,30 @@ func console(b *bench) {
 			return
 		}
 	}
+}
+
+// attachedConsole: a kind whose console is that of its init. Two look at one
+// terminal, and who leaves does not end it.
+func attachedConsole(b *bench) {
+	ref := b.run(b.config("a", func(c *backends.NodeConfig) {
+		kind := *c.Kind
+		kind.Console.Method = "attach"
+		c.Kind, c.Node.Cmd = &kind, "sh"
+	}))
+	first := b.talk(ref, backends.Size{Cols: 77, Rows: 11})
+	first.say("stty size; echo pid=$$\n")
+	first.read("11 77")
+	first.read("pid=1\r")
+	second := b.talk(ref, backends.Size{Cols: 99, Rows: 33})
+	second.say("stty size; echo for both\n")
+	second.read("33 99")
+	first.read("for both\r")
+	if err := errors.Join(first.Close(), second.Close()); err != nil {
+		b.Error(err)
+	}
+	third := b.talk(ref, backends.Size{Cols: 99, Rows: 33})
+	third.say("echo still pid=$$\n")
+	third.read("still pid=1\r")
 }
 
 func logsFollowOverRestarts(b *bench) {

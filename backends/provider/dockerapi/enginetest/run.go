@@ -34,6 +34,7 @@ var cases = []struct {
 	{"removed-behind-our-back", removedBehindOurBack},
 	{"exec", commands},
 	{"console", console},
+	{"console-by-attach", attachedConsole},
 	{"logs-follow-over-restarts", logsFollowOverRestarts},
 	{"stats", stats},
 	{"kinds-are-told-of-their-interfaces", kindsAreToldOfTheirInterfaces},
