@@ -27,6 +27,7 @@ import (
 type rig struct {
 	*testing.T
 	a, z    *nstest.NS
+	panel   *nstest.NS
 	network backends.Network
 	link    backends.Link
 	out, in int
@@ -42,6 +43,7 @@ func everyNetwork(t *testing.T, f func(r *rig)) {
 		t.Run(name, func(t *testing.T) {
 			r := &rig{T: t, a: nstest.New(t), z: nstest.New(t)}
 			panel := nstest.New(t)
+			r.panel = panel
 			var err error
 			switch name {
 			case "veth":
@@ -259,7 +261,7 @@ func TestGuestKernelDatapath(t *testing.T) {
 }
 
 // TestGuestVLANAndVRF: a node's own VLANs and routing domains upon a link work
-// over it, and come through a cut and a join.
+// over it, and come through a cut, a join and a move to another network.
 func TestGuestVLANAndVRF(t *testing.T) {
 	everyNetwork(t, func(r *rig) {
 		for i, ns := range []*nstest.NS{r.a, r.z} {
@@ -275,9 +277,52 @@ func TestGuestVLANAndVRF(t *testing.T) {
 		}
 		r.tagged()
 		r.must(r.network.Disconnect(r.Context(), r.link))
+		r.unplugged()
+		r.must(r.network.Connect(r.Context(), r.link))
+		r.tagged()
+
+		// And over a move to another network, and back.
+		other, err := linuxbridge.New(r.panel.Path)
+		if r.network.Name() == other.Name() {
+			other, err = veth.New(r.panel.Path)
+		}
+		r.must(err)
+		r.must(r.network.(backends.Handover).Release(r.Context(), r.link))
+		r.must(other.Connect(r.Context(), r.link))
+		r.tagged()
+		r.must(other.Release(r.Context(), r.link))
 		r.must(r.network.Connect(r.Context(), r.link))
 		r.tagged()
 	})
+}
+
+// unplugged checks that a node's system sees its cable out, and nothing else
+// changed: what it has put upon the link is there, with its addresses, and up.
+func (r *rig) unplugged() {
+	r.Helper()
+	nstest.Until(r.T, "the carrier is off", func() bool {
+		l, err := r.a.LinkByName("eth1")
+		return err == nil && l.Attrs().RawFlags&unix.IFF_LOWER_UP == 0
+	})
+	vrf, err := r.a.LinkByName("blue")
+	r.must(err)
+	for name, master := range map[string]int{"eth1": 0, "eth1.20": vrf.Attrs().Index} {
+		l, err := r.a.LinkByName(name)
+		r.must(err)
+		addrs, err := r.a.AddrList(l, netlink.FAMILY_V4)
+		r.must(err)
+		if l.Attrs().RawFlags&unix.IFF_UP == 0 || l.Attrs().MasterIndex != master || len(addrs) != 1 {
+			r.Errorf("while the cable is out, %s is %+v with %v", name, l.Attrs(), addrs)
+		}
+	}
+	routes, err := r.a.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: 10}, netlink.RT_FILTER_TABLE)
+	r.must(err)
+	for _, route := range routes {
+		if route.Dst.String() == "10.20.0.0/24" && route.Flags&unix.RTNH_F_LINKDOWN != 0 {
+			return
+		}
+	}
+	r.Errorf("routes of the VRF while the cable is out: %v", routes)
 }
 
 func attrs(name string) netlink.LinkAttrs {

@@ -7,12 +7,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"archetype/internal/osthread"
 )
 
 // Adopt moves the node's interfaces into the network namespace of the process
@@ -198,28 +199,7 @@ func (n *ns) move(l netlink.Link, to *ns, addresses []netip.Prefix) error {
 // it does the others; the kernel resets this with every move. A kernel without
 // IPv6 has nothing to keep.
 func (n *ns) keepAddresses(name string) {
-	_ = n.do(func() error {
+	_ = osthread.InNetwork(int(n.fd), func() error {
 		return os.WriteFile(filepath.Join("/proc/sys/net/ipv6/conf", name, "keep_addr_on_down"), []byte("1"), 0)
 	})
-}
-
-// do runs f on a thread inside the namespace.
-func (n *ns) do(f func() error) error {
-	runtime.LockOSThread()
-	home, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	defer home.Close()
-	if err := netns.Set(n.fd); err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	err = f()
-	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
-		return errors.Join(err, back) // the thread stays locked, so nobody else gets it
-	}
-	runtime.UnlockOSThread()
-	return err
 }
