@@ -27,12 +27,15 @@ var (
 		{Name: "netns", New: func(t *testing.T) *conformance.Env { return embedded(t, false) }},
 		{Name: "docker", New: func(t *testing.T) *conformance.Env { return containers(t, dockertest.New(t)) }},
 		{Name: "podman", New: func(t *testing.T) *conformance.Env { return containers(t, podmantest.New(t)) }},
+		{Name: "libvirt", New: machines, Except: map[string]string{"hundred-links-at-once": "its machines have as many interfaces as they had at their boot",
+			"foreign-interfaces-stay": "nobody can put an interface into a machine"},
+			Sample: []string{"interfaces-before-init", "isolation-before-connect", "connect", "disconnect", "deleted-behind-our-back", "cleanup-leaves-nothing"}},
 		{Name: "netns-rootless", New: func(t *testing.T) *conformance.Env { return embedded(t, true) }},
 	}
 	networks = []conformance.Network{
 		{Name: "veth", New: in(veth.New)},
 		{Name: "linuxbridge", New: in(linuxbridge.New), Except: map[string]string{"pause-frames": "its bridges drop them, whatever they are told"}},
-		{Name: "ovs", New: openSwitch, Panel: func(n backends.Network) string { return n.(switched).sw.Namespace() },
+		{Name: "ovs", New: openSwitch, Panel: func(n backends.Network) string { return n.(switched).panel },
 			Things: func(n backends.Network) []string { return n.(switched).things() }},
 	}
 )
@@ -53,15 +56,22 @@ func in[N backends.Network](open func(panel string) (N, error)) func(*testing.T,
 // switched is a network with the switch that it is on.
 type switched struct {
 	*ovs.Network
-	sw *ovstest.Switch
+	sw    *ovstest.Switch
+	panel string
 }
 
 func openSwitch(t *testing.T, env *conformance.Env) backends.Network {
 	if env.Rootless {
 		t.Skip("not possible without root: Open vSwitch takes no interfaces from a user namespace")
 	}
+	if env.Machine != nil {
+		// In the namespace of their taps, where others have interfaces as well:
+		// there it is the switch's records and the taps that are looked at.
+		sw := ovstest.Here(t)
+		return switched{sw.Network(ovs.Config{}), sw, env.Panel}
+	}
 	sw := ovstest.Start(t)
-	return switched{sw.Network(ovs.Config{}), sw}
+	return switched{sw.Network(ovs.Config{}), sw, sw.Namespace()}
 }
 
 // things are the switch's own records.
