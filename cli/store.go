@@ -77,6 +77,21 @@ func (a *app) store() *cobra.Command {
 			},
 		},
 		&cobra.Command{
+			Use: "repair", Short: "Replace a damaged file by its newest good backup; what runs is taken up again", Args: args(0, 0),
+			Long: "The backups that archetype store backup has written beside the file are tried, the\n" +
+				"newest first. Where none is good, the file is put aside: the next start takes up\n" +
+				"every lab that runs from what its nodes carry; of labs whose nodes are all\n" +
+				"stopped and gone only their files are left. The damaged file is always kept.",
+			RunE: func(*cobra.Command, []string) error {
+				r, err := store.Repair(a.s.Database())
+				if err != nil {
+					return held(err)
+				}
+				a.showRepair(r)
+				return nil
+			},
+		},
+		&cobra.Command{
 			Use: "compact", Short: "Give back the space of what was removed; the engine must not be running", Args: args(0, 0),
 			RunE: func(*cobra.Command, []string) error {
 				before, after, err := store.Compact(a.s.Database())
@@ -87,6 +102,23 @@ func (a *app) store() *cobra.Command {
 			},
 		})
 	return cmd
+}
+
+func (a *app) showRepair(r *store.Repaired) {
+	if r.Damage == nil {
+		fmt.Fprintln(a.out, "nothing to repair")
+		return
+	}
+	fmt.Fprintf(a.out, "damaged: %v\n", r.Damage)
+	for _, b := range r.Unusable {
+		fmt.Fprintf(a.out, "%s cannot be used either\n", b)
+	}
+	if r.Backup != "" {
+		fmt.Fprintf(a.out, "restored from %s\n", r.Backup)
+	} else {
+		fmt.Fprintln(a.out, "there is no good backup: what runs is taken up by the next start, from what it carries")
+	}
+	fmt.Fprintf(a.out, "the damaged file is kept as %s\n", r.Kept)
 }
 
 // backup has the engine write a copy or, where none runs, does so itself.

@@ -21,10 +21,6 @@ const schema = 3
 
 const lockTimeout = 500 * time.Millisecond
 
-// roomToGrow is how many bytes are mapped from the beginning, most of them
-// beyond the end of the file: one that grows is seldom mapped anew.
-const roomToGrow = 4 << 20
-
 var (
 	bucketMeta   = []byte("meta")
 	bucketLabs   = []byte("labs")
@@ -81,7 +77,7 @@ func Open(path string, opt Options) (s *Store, err error) {
 		}
 	}()
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, NoSync: opt.NoSync, OpenFile: openFile,
-		FreelistType: bolt.FreelistMapType, InitialMmapSize: roomToGrow})
+		FreelistType: bolt.FreelistMapType})
 	if err != nil {
 		release(file)
 	}
