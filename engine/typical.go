@@ -49,7 +49,7 @@ func (b *bootTimes) add(n *node, took time.Duration) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	k := b.key(n)
-	list := append(b.took[k], took.Seconds())
+	list := append(slices.Clone(b.took[k]), took.Seconds())
 	b.took[k] = slices.Clone(list[max(0, len(list)-keepBoots):])
 	for other := range b.took { // any: there are far fewer kinds than that
 		if len(b.took) <= keepKinds {

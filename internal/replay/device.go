@@ -191,16 +191,11 @@ func (v *device) play() {
 	}
 }
 
-// result says how the playing went; done: it is over.
-func (v *device) result() (done bool, err error) {
-	select {
-	case <-v.over:
-		done = true
-	default:
-	}
+// result says what has gone wrong, nil while nothing has.
+func (v *device) result() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return done, v.err
+	return v.err
 }
 
 var errOff = errors.New("it was switched off before that")

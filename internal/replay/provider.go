@@ -69,8 +69,7 @@ func (p *Provider) Result(ctx context.Context, ref backends.NodeRef) error {
 	case <-ctx.Done():
 		dev.off()
 	}
-	_, err := dev.result()
-	return err
+	return dev.result()
 }
 
 // Wrong is what has gone wrong already, nil while nothing has.
@@ -78,8 +77,7 @@ func (p *Provider) Wrong(ref backends.NodeRef) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if m := p.nodes[ref]; m != nil && m.dev != nil {
-		_, err := m.dev.result()
-		return err
+		return m.dev.result()
 	}
 	return nil
 }
