@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"fmt"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"archetype/backends/provider/libvirt/libvirttest"
@@ -11,14 +14,26 @@ import (
 
 // machines is a world with a libvirtd of its own, in which the kind small is a
 // small Linux.
-func machines(t *testing.T) *world {
+func machines(t *testing.T) (*world, *libvirttest.Daemon) {
 	t.Helper()
 	d := libvirttest.Start(t)
 	sys := libvirttest.Build(t, d.Dir, "echo guest: begins\nip addr add 10.0.0.1/24 dev eth0\nip link set eth0 up", nil)
 	w := newWorld(t, asRoot)
 	w.vendor("small.yaml", sys.YAML("small", ""))
 	w.write(filepath.Join(w.home, "config", "settings.yaml"), fmt.Sprintf("libvirt: {uri: 'qemu:///system?socket=%s'}\n", d.Socket))
-	return w
+	return w, d
+}
+
+// eventually is for what takes a machine's boot, of which an emulated one on a
+// busy processor needs more than anything else here.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for range 5 {
+		if became(so) {
+			return
+		}
+	}
+	t.Fatal("waited in vain for ", what)
 }
 
 const oneMachine = `name: %s
@@ -34,7 +49,7 @@ topology:
 // nodes have the same names, over two networks.
 func TestMachines(t *testing.T) {
 	t.Parallel()
-	w := machines(t)
+	w, _ := machines(t)
 	labs := map[string]string{"vms-b": "linuxbridge", "vms-v": "veth"}
 	for name, network := range labs {
 		out := w.ok("deploy", w.file(name+".clab.yml", fmt.Sprintf(oneMachine, name)), "--network", network)
@@ -66,5 +81,71 @@ func TestMachines(t *testing.T) {
 	}
 	if left := libvirttest.Emulators("vms-"); len(left) != 0 {
 		t.Errorf("machines left: %v", left)
+	}
+}
+
+// TestMachinesComeBack: whatever is done to a machine behind the program's
+// back, it is set right, over libvirtd's end in the middle of a boot too.
+func TestMachinesComeBack(t *testing.T) {
+	t.Parallel()
+	w, d := machines(t)
+	const lab = "back"
+	w.run("deploy", w.file("back.clab.yml", fmt.Sprintf(oneMachine, lab)), "--network", "linuxbridge", "--timeout", "40s")
+	name := w.inspect(lab).node("vm").Identifier
+	var first []int
+	virsh := func(words ...string) {
+		t.Helper()
+		if out, err := exec.Command("virsh", append([]string{"-q", "-c", d.URI()}, words...)...).CombinedOutput(); err != nil {
+			t.Fatalf("virsh %v: %v: %s", words, err, out)
+		}
+	}
+	kill := func() {
+		t.Helper()
+		for _, pid := range libvirttest.Emulators(name) {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// booting waits until another machine than before is there.
+	booting := func(after string) {
+		t.Helper()
+		eventually(t, "another machine after "+after, func() bool {
+			now := libvirttest.Emulators(name)
+			if len(now) != 1 || slices.Equal(now, first) {
+				return false
+			}
+			first = now
+			return true
+		})
+	}
+	whole := func(after string) {
+		t.Helper()
+		eventually(t, "the machine to be ready after "+after, func() bool {
+			l := w.inspect(lab)
+			return l.node("vm").Actual == "running" && l.link("vm:eth1", "pc:eth1").Carrier == "on"
+		})
+		eventually(t, "packets after "+after, func() bool { return w.ping(lab, "pc", "10.0.0.1") })
+	}
+	booting("its deployment")
+	whole("its deployment")
+	kill()
+	booting("its emulator was killed")
+	d.Stop()
+	d.Run()
+	whole("libvirtd restarted while it booted")
+	virsh("undefine", name)
+	virsh("destroy", name)
+	booting("virsh undefine and destroy")
+	whole("virsh undefine and destroy")
+	// While nothing of the program runs.
+	w.kill(w.engine())
+	kill()
+	w.inspect(lab)
+	booting("it was killed with nobody there")
+	whole("it was killed with nobody there")
+	w.ok("destroy", lab, "--yes")
+	if left := append(libvirttest.Emulators(name), len(d.Domains())); len(left) != 1 || left[0] != 0 {
+		t.Errorf("machines and domains left: %v", left)
 	}
 }
