@@ -275,6 +275,12 @@ func (u *User) Terminal(property string) string {
 	return strings.TrimSpace(u.tmux("display-message", "-p", "-t", "story", "#{"+property+"}"))
 }
 
+// Buffers lists what was put into the terminal's clipboard.
+func (u *User) Buffers() string {
+	u.t.Helper()
+	return u.tmux("list-buffers")
+}
+
 // Signal sends a signal to the program on the screen.
 func (u *User) Signal(sig syscall.Signal) *User {
 	u.t.Helper()
