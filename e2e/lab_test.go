@@ -72,7 +72,7 @@ func contract(w *world, file, network string) {
 		w.Errorf("a lab has %s", got)
 	}
 	for _, n := range raw.Nodes {
-		if got := keys(n); got != "actual desired error identifier kind name pid progress progress_text provider" {
+		if got := keys(n); got != "actual desired error identifier kind name pid progress progress_line progress_text provider" {
 			w.Errorf("a node has %s", got)
 		}
 	}

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -146,9 +147,12 @@ func disconnect(b *bench) {
 	// What a node's routing makes of that is its own affair: nobody took a
 	// route from it or set its interface down.
 	want := "198.51.100.0/24 via " + l.B.End.IPv4[0].Addr().String() + probe.LinkDown
-	if got := b.device("a", probe.Request{Op: probe.OpRoutes}).Routes; !slices.Contains(got, want) {
-		b.Errorf("routes while the cable is cut are %q, without %q", got, want)
-	}
+	b.eventually("the route while the cable is cut", func() error {
+		if got := b.device("a", probe.Request{Op: probe.OpRoutes}).Routes; !slices.Contains(got, want) {
+			return fmt.Errorf("there are %q, without %q", got, want)
+		}
+		return nil
+	})
 	token := b.sealed(l.A, l.B)
 	b.connect(l)
 	b.passes(l)

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -137,7 +138,7 @@ func TestReplicaKeepsRunningJobs(t *testing.T) {
 	running := &api.Job{ID: "long", State: lab.JobRunning}
 	s = s.Apply(&api.Update{Jobs: []*api.Job{running}})
 	for i := range 3 * api.KeepJobs {
-		s = s.Apply(&api.Update{Jobs: []*api.Job{{ID: fmt.Sprint(i), State: lab.JobCompleted}}})
+		s = s.Apply(&api.Update{Jobs: []*api.Job{{ID: fmt.Sprint(i), State: lab.JobCompleted, Created: time.Unix(int64(1+i), 0)}}})
 	}
 	if len(s.Jobs) != api.KeepJobs || s.Jobs[0] != running {
 		t.Errorf("%d jobs, first %+v", len(s.Jobs), s.Jobs[0])

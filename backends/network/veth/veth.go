@@ -33,7 +33,7 @@ func (p *patch) Letter() string { return "p" }
 
 // Available tries a pair, with its two ends patched to each other.
 func (p *patch) Available() backends.Availability {
-	const one, other = "archetype-probe", "archetype-peer"
+	const one, other = "archetype-veth0", "archetype-veth1"
 	if err := p.panel.Delete(one); err != nil {
 		return backends.Availability{Reason: err.Error()}
 	}
