@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"maps"
 	"time"
 
 	"archetype/backends"
@@ -22,21 +23,15 @@ func byLab(list []backends.NodeStatus) map[string]map[string]backends.NodeStatus
 // could not be asked when the engine started. What it has was asked for at
 // the moment given.
 func (e *Engine) adopt(p backends.Provider, list []backends.NodeStatus, asked time.Time) {
-	known := map[string]*controller{}
 	e.mu.Lock()
-	for name, c := range e.labs {
-		known[name] = c
-	}
+	known := maps.Clone(e.labs)
 	for name, at := range e.ended {
 		if !at.Before(asked) { // it went while the provider was asked
 			known[name] = &controller{}
 		}
 	}
 	e.mu.Unlock()
-	all := map[string]*controller{}
-	for name, c := range known {
-		all[name] = c
-	}
+	all := maps.Clone(known)
 	e.rebuild(all, list)
 	found := byLab(list)
 	for name, c := range all {

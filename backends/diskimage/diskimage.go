@@ -65,6 +65,20 @@ const partial = ".importing-"
 
 // List lists all images by name, each with the nodes that have a disk over it.
 func (s *Store) List(ctx context.Context) ([]Image, error) {
+	all, err := s.known()
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	users := s.users(ctx)
+	for i := range all {
+		s.look(ctx, &all[i])
+		all[i].Users = users[filepath.Join(s.Dir, all[i].Name)]
+	}
+	return all, nil
+}
+
+// known is what is noted of all images by name, without a look at the disks.
+func (s *Store) known() ([]Image, error) {
 	entries, err := os.ReadDir(s.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -72,20 +86,17 @@ func (s *Store) List(ctx context.Context) ([]Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	users := s.users(ctx)
 	var out []Image
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") || !e.Type().IsRegular() {
-			continue
+		if !strings.HasPrefix(e.Name(), ".") && e.Type().IsRegular() {
+			out = append(out, s.noted(e.Name()))
 		}
-		out = append(out, s.look(ctx, e.Name(), users))
 	}
 	return out, nil
 }
 
-func (s *Store) look(ctx context.Context, name string, users map[string][]string) Image {
-	path := filepath.Join(s.Dir, name)
-	im := Image{Name: name, State: lab.ImageSynced, Users: users[path]}
+func (s *Store) noted(name string) Image {
+	im := Image{Name: name}
 	var a about
 	if data, err := os.ReadFile(s.aboutFile(name)); err == nil {
 		_ = json.Unmarshal(data, &a) // what cannot be read is not known
@@ -94,12 +105,17 @@ func (s *Store) look(ctx context.Context, name string, users map[string][]string
 	if im.Kind == "" && s.Recognise != nil {
 		im.Kind, im.Version = s.Recognise(name)
 	}
-	info, err := inspect(ctx, path)
+	return im
+}
+
+// look adds what qemu-img says of the disk.
+func (s *Store) look(ctx context.Context, im *Image) {
+	im.State = lab.ImageSynced
+	info, err := Inspect(ctx, filepath.Join(s.Dir, im.Name))
 	if err != nil {
 		im.State, im.Problem = lab.ImageFailed, err.Error()
 	}
 	im.Format, im.Virtual, im.Size = info.Format, info.Size, info.Actual
-	return im
 }
 
 // Get finds an image by its name, with or without its ending.
@@ -141,7 +157,7 @@ func (s *Store) Import(ctx context.Context, in Import) (Image, error) {
 	if !st.Mode().IsRegular() {
 		return Image{}, fmt.Errorf("%s is not a file", in.File)
 	}
-	info, err := inspect(ctx, in.File)
+	info, err := Inspect(ctx, in.File)
 	if err != nil {
 		return Image{}, err
 	}
@@ -202,7 +218,7 @@ func (s *Store) Import(ctx context.Context, in Import) (Image, error) {
 	}
 	tmp := filepath.Join(s.Dir, partial+name)
 	defer func() { _ = os.Remove(tmp) }()
-	if err := run(ctx, "convert", "-f", info.Format, "-O", "qcow2", in.File, tmp); err != nil {
+	if err := Run(ctx, "convert", "-f", info.Format, "-O", "qcow2", in.File, tmp); err != nil {
 		return Image{}, fmt.Errorf("%s cannot be taken in: %w (%w)", in.File, err, ErrBad)
 	}
 	if err := Check(ctx, tmp); err != nil {
@@ -239,7 +255,7 @@ func bootable(file string) error {
 
 // Check has qemu-img look through a disk.
 func Check(ctx context.Context, file string) error {
-	info, err := inspect(ctx, file)
+	info, err := Inspect(ctx, file)
 	if err != nil {
 		return err
 	}
@@ -295,7 +311,7 @@ func (s *Store) users(ctx context.Context) map[string][]string {
 	out := map[string][]string{}
 	disks, _ := filepath.Glob(filepath.Join(s.Labs, "*", "*", "disk.qcow2"))
 	for _, d := range disks {
-		info, err := inspect(ctx, d)
+		info, err := Inspect(ctx, d)
 		if err != nil || info.Base == "" {
 			continue
 		}
@@ -324,14 +340,17 @@ func (s *Store) Find(ctx context.Context, kind, image, beside string) (string, e
 			}
 		}
 	}
-	all, err := s.List(ctx)
+	all, err := s.known()
 	if err != nil {
 		return "", err
 	}
 	slices.SortStableFunc(all, func(a, b Image) int { return b.Imported.Compare(a.Imported) })
 	_, version, _ := strings.Cut(filepath.Base(image), ":")
 	for _, im := range all {
-		if im.Kind == kind && im.State == lab.ImageSynced && (image == "" || version != "" && im.Version == version) {
+		if im.Kind != kind || image != "" && (version == "" || im.Version != version) {
+			continue
+		}
+		if s.look(ctx, &im); im.State == lab.ImageSynced {
 			return filepath.Join(s.Dir, im.Name), nil
 		}
 	}
@@ -341,16 +360,20 @@ func (s *Store) Find(ctx context.Context, kind, image, beside string) (string, e
 	return "", fmt.Errorf("there is no disk image %s (looked for %s): `archetype images import FILE` takes one in (%w)", image, strings.Join(tried, ", "), ErrNotFound)
 }
 
-// info is what qemu-img says of a disk.
-type info struct {
+// Info is what qemu-img says of a disk.
+type Info struct {
 	Format string `json:"format"`
 	Size   int64  `json:"virtual-size"` // bytes
 	Actual int64  `json:"actual-size"`  // bytes
 	Base   string `json:"full-backing-filename"`
 }
 
-func inspect(ctx context.Context, file string) (info, error) {
-	var i info
+// Inspect asks qemu-img about a disk. ErrBad: it makes nothing of the file.
+func Inspect(ctx context.Context, file string) (Info, error) {
+	var i Info
+	if _, err := os.Stat(file); err != nil {
+		return i, err
+	}
 	if _, err := exec.LookPath("qemu-img"); err != nil {
 		return i, errors.New("there is no qemu-img: install qemu-utils")
 	}
@@ -366,7 +389,8 @@ func inspect(ctx context.Context, file string) (info, error) {
 	return i, json.Unmarshal(out, &i)
 }
 
-func run(ctx context.Context, args ...string) error {
+// Run runs a command of qemu-img.
+func Run(ctx context.Context, args ...string) error {
 	out, err := exec.CommandContext(ctx, "qemu-img", args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("qemu-img %s: %w: %s", args[0], err, strings.TrimSpace(string(out)))

@@ -5,12 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
 
 	"archetype/backends/provider/docker/dockertest"
+	"archetype/backends/provider/dockerapi"
 	"archetype/backends/provider/dockerapi/enginetest"
 )
 
@@ -92,7 +92,7 @@ func (b *bench) dockerRuns(e *enginetest.Engine) (time.Duration, error) {
 		_, err := timed(exec.CommandContext(b.ctx, "docker", append([]string{"-H", e.Host}, args...)...))
 		return err
 	}
-	slots := make(chan struct{}, max(16, 8*runtime.NumCPU())) // as the program's engine has them
+	slots := make(chan struct{}, dockerapi.StartsAtOnce()) // as many as the program starts
 	errs := make([]error, boxes)
 	var all sync.WaitGroup
 	began := time.Now()

@@ -17,11 +17,11 @@ import (
 // over without its gate having asked.
 const glance = 250 * time.Millisecond
 
-// startsAtOnce bounds how many containers start at once. An engine runs several
+// StartsAtOnce bounds how many containers start at once. An engine runs several
 // programs for each, and of these some spin for as long as another thread of
 // the kernel changes a network interface: twenty at once took twice as long,
 // and twice the CPU, as two at once on two processors.
-func startsAtOnce() int { return max(2, runtime.NumCPU()) }
+func StartsAtOnce() int { return max(2, runtime.NumCPU()) }
 
 // Start starts the container, brings the node's interfaces into it and only
 // then lets its init run.

@@ -92,7 +92,7 @@ var (
 func New(cfg Config) *Provider {
 	p := &Provider{cfg: cfg, nodes: map[backends.NodeRef]*node{}, images: map[string]*pull{},
 		followers: map[context.Context]chan backends.NodeStatus{}, opened: map[string]bool{},
-		starts: make(chan struct{}, startsAtOnce())}
+		starts: make(chan struct{}, StartsAtOnce())}
 	p.ctx, p.end = context.WithCancel(context.Background())
 	return p
 }

@@ -2,11 +2,9 @@ package libvirt
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -64,7 +62,7 @@ func (p *Provider) disks(ctx context.Context, c backends.NodeConfig) ([]disk, er
 	for i, d := range v.Disks {
 		file := filepath.Join(dir, fmt.Sprintf("disk%d.qcow2", i+1))
 		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-			if err := qemuImg(ctx, "create", "-q", "-f", "qcow2", file, fmt.Sprintf("%dM", d.Size)); err != nil {
+			if err := diskimage.Run(ctx, "create", "-q", "-f", "qcow2", file, fmt.Sprintf("%dM", d.Size)); err != nil {
 				return nil, err
 			}
 		}
@@ -103,57 +101,19 @@ func (p *Provider) base(ctx context.Context, c backends.NodeConfig) (string, err
 
 // overlay makes a disk over a base image, unless it is there.
 func overlay(ctx context.Context, file, base string) error {
-	if have, err := inspect(ctx, file); err == nil {
+	if have, err := diskimage.Inspect(ctx, file); err == nil {
 		if have.Base != base {
 			return fmt.Errorf("the node's disk is over another image (%s): destroy the node to begin anew (%w)", have.Base, backends.ErrConflict)
 		}
 		return nil
 	}
-	info, err := inspect(ctx, base)
+	info, err := diskimage.Inspect(ctx, base)
 	if err != nil {
 		return err
 	}
 	tmp := file + ".new"
-	if err := qemuImg(ctx, "create", "-q", "-f", "qcow2", "-b", base, "-F", info.Format, tmp); err != nil {
+	if err := diskimage.Run(ctx, "create", "-q", "-f", "qcow2", "-b", base, "-F", info.Format, tmp); err != nil {
 		return err
 	}
 	return os.Rename(tmp, file)
-}
-
-// imageInfo is what qemu-img says of a disk.
-type imageInfo struct {
-	Format string `json:"format"`
-	Size   int64  `json:"virtual-size"` // bytes
-	Actual int64  `json:"actual-size"`  // bytes
-	Base   string `json:"full-backing-filename"`
-}
-
-func inspect(ctx context.Context, file string) (imageInfo, error) {
-	var info imageInfo
-	if _, err := os.Stat(file); err != nil {
-		return info, err
-	}
-	// It may be in use: nothing is changed.
-	out, err := exec.CommandContext(ctx, "qemu-img", "info", "-U", "--output=json", file).Output()
-	if err != nil {
-		return info, fmt.Errorf("%s: %w", file, said(err))
-	}
-	return info, json.Unmarshal(out, &info)
-}
-
-func qemuImg(ctx context.Context, args ...string) error {
-	out, err := exec.CommandContext(ctx, "qemu-img", args...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("qemu-img %s: %w: %s", args[0], err, strings.TrimSpace(string(out)))
-	}
-	return nil
-}
-
-// said adds what a command wrote to its error.
-func said(err error) error {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
-		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(exit.Stderr)))
-	}
-	return err
 }
