@@ -51,6 +51,14 @@ type StatsReader interface {
 	Stats(ctx context.Context, labName string) ([]NodeStats, error)
 }
 
+// Queuer is implemented by providers that are slower the more nodes are asked
+// to start at a time. Others wait their turn in the engine, where they are in
+// nobody's way.
+type Queuer interface {
+	// StartsAtOnce is how many calls of Start may be under way.
+	StartsAtOnce() int
+}
+
 // Speaker is implemented by providers whose nodes have a line on which they
 // ask and are answered while they boot.
 type Speaker interface {

@@ -49,6 +49,7 @@ func (b *bench) start() {
 	}
 	reg := &backends.Registry{}
 	reg.AddProvider(simProvider{b.w})
+	reg.AddProvider(queued{simProvider{b.w}})
 	reg.AddNetwork(simNetwork{b.w, "veth"})
 	reg.AddNetwork(simNetwork{b.w, "linuxbridge"})
 	e, err := engine.New(b.Context(), engine.Options{Store: st, Backends: reg, Vendors: kinds,

@@ -24,20 +24,20 @@ func (c *controller) carryOut(ef *effect) {
 	ctx, cancel := context.WithCancel(c.ctx)
 	ef.cancel = cancel
 	var late atomic.Bool
-	t := time.AfterFunc(effectTimeout, func() {
-		late.Store(true)
-		cancel()
-	})
-	ef.more = func() { t.Reset(effectTimeout) }
 	run, slots := c.prepare(ef), c.slots(ef)
 	go func() {
 		defer cancel()
-		err := limit(ctx, slots, func() error {
+		err := limit(ctx, func() error {
+			t := time.AfterFunc(effectTimeout, func() {
+				late.Store(true)
+				cancel()
+			})
+			defer t.Stop()
+			ef.more = func() { t.Reset(effectTimeout) }
 			fail.Point(ef.verb.String() + ".before")
 			defer fail.Point(ef.verb.String() + ".after")
 			return run(ctx)
-		})
-		t.Stop()
+		}, slots...)
 		switch {
 		case err != nil && late.Load(): // not withdrawn: it took too long
 			err = fmt.Errorf("%s took longer than %s: %s", ef.verb, effectTimeout, err) //nolint:errorlint // that its context ended is not to be told from a withdrawal
@@ -48,15 +48,20 @@ func (c *controller) carryOut(ef *effect) {
 	}()
 }
 
-// slots are those that an effect waits for.
-func (c *controller) slots(ef *effect) chan struct{} {
-	if ef.link != nil {
+// slots are those that an effect waits for, one after the other.
+func (c *controller) slots(ef *effect) []chan struct{} {
+	switch {
+	case ef.link != nil:
 		n, _ := c.e.opt.Backends.Network(ef.link.network(c))
 		if _, ok := n.(backends.Batcher); ok {
-			return c.e.batched
+			return []chan struct{}{c.e.batched}
+		}
+	case ef.verb == doStart:
+		if own := c.e.starts[ef.node.provider]; own != nil {
+			return []chan struct{}{own, c.e.slots}
 		}
 	}
-	return c.e.slots
+	return []chan struct{}{c.e.slots}
 }
 
 // making shows how far the making of a node has come; what tells is no stall.

@@ -62,7 +62,8 @@ type Engine struct {
 	persist *persister
 	boots   *bootTimes
 	slots   chan struct{}
-	batched chan struct{} // slots for what networks carry out together
+	batched chan struct{}            // slots for what networks carry out together
+	starts  map[string]chan struct{} // slots for starts, by provider that bounds them
 	wg      sync.WaitGroup
 
 	mu    sync.Mutex // guards labs, and keeps a lab from being made twice
@@ -91,7 +92,14 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	e := &Engine{opt: opt, log: opt.Log, now: opt.Now, ctx: ctx, cancel: cancel,
 		hub: newHub(), boots: newBootTimes(opt.BootTimes), labs: map[string]*controller{}, ended: map[string]time.Time{},
-		slots: make(chan struct{}, opt.Parallel), batched: make(chan struct{}, max(128, opt.Parallel))}
+		slots: make(chan struct{}, opt.Parallel), batched: make(chan struct{}, max(128, opt.Parallel)),
+		starts: map[string]chan struct{}{}}
+	for _, name := range opt.Backends.Providers() {
+		p, _ := opt.Backends.Provider(name)
+		if q, ok := p.(backends.Queuer); ok {
+			e.starts[name] = make(chan struct{}, max(1, q.StartsAtOnce()))
+		}
+	}
 	e.persist = newPersister(opt.Store, opt.Log, func(err error) {
 		ev := &api.Event{Seq: e.nextEvent(), Time: e.now(), Level: api.LevelInfo, Text: "state is saved again"}
 		if err != nil {
@@ -185,14 +193,17 @@ func (e *Engine) reloadDefaults() []lab.Diagnostic {
 func (e *Engine) nextEvent() uint64 { return e.events.Add(1) }
 func (e *Engine) nextJob() string   { return fmt.Sprintf("j%d", e.jobs.Add(1)) }
 
-// limit runs f when there is room for one more effect of its sort.
-func limit(ctx context.Context, slots chan struct{}, f func() error) error {
-	select {
-	case slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+// limit runs f when there is room for one more effect of its sort. Who waits
+// for a turn of its own first takes no room from others meanwhile.
+func limit(ctx context.Context, f func() error, slots ...chan struct{}) error {
+	for _, s := range slots {
+		select {
+		case s <- struct{}{}:
+			defer func() { <-s }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	defer func() { <-slots }()
 	return f()
 }
 

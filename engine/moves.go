@@ -81,13 +81,13 @@ func (c *controller) verify(l *link, news *backends.LinkStatus) {
 		ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
 		defer cancel()
 		var st backends.LinkStatus
-		err := limit(ctx, c.e.slots, func() error {
+		err := limit(ctx, func() error {
 			bl, err := attached(ctx)
 			if err == nil {
 				st, err = network.State(ctx, bl)
 			}
 			return err
-		})
+		}, c.e.slots)
 		c.post(func(c *controller) {
 			l.verifying = false
 			if l.doubt || l.turns != turn {

@@ -31,6 +31,8 @@ type world struct {
 	calls    []string
 	logs     map[backends.NodeRef]*simLog
 	silent   map[string]bool // nodes whose log stays empty
+
+	starting, started int // starts at the provider that queues: now, and at most
 }
 
 type simNode struct {
@@ -291,6 +293,24 @@ func (p simProvider) Logs(ctx context.Context, ref backends.NodeRef, _ backends.
 	}
 	return &simLog{text: strings.NewReader(text), ctx: ctx}, nil
 }
+
+// queued is a provider that wants one start after the other.
+type queued struct{ simProvider }
+
+func (queued) Name() string      { return "docker" }
+func (queued) StartsAtOnce() int { return 1 }
+
+func (q queued) Start(ctx context.Context, ref backends.NodeRef) error {
+	q.w.set(func() {
+		q.w.starting++
+		q.w.started = max(q.w.started, q.w.starting)
+	})
+	defer q.w.set(func() { q.w.starting-- })
+	return q.simProvider.Start(ctx, ref)
+}
+
+// List leaves the world's nodes to the other provider.
+func (queued) List(context.Context, string) ([]backends.NodeStatus, error) { return nil, nil }
 
 // simNetwork is the network's side of the world.
 type simNetwork struct {

@@ -23,6 +23,9 @@ const glance = 250 * time.Millisecond
 // and twice the CPU, as two at once on two processors.
 func StartsAtOnce() int { return max(2, runtime.NumCPU()) }
 
+// StartsAtOnce implements backends.Queuer.
+func (p *Provider) StartsAtOnce() int { return StartsAtOnce() }
+
 // Start starts the container, brings the node's interfaces into it and only
 // then lets its init run.
 func (p *Provider) Start(ctx context.Context, ref backends.NodeRef) error {
@@ -39,12 +42,6 @@ func (p *Provider) start(ctx context.Context, n *node) error {
 	}
 	if err := p.serve(n); err != nil {
 		return err
-	}
-	select {
-	case p.starts <- struct{}{}:
-		defer func() { <-p.starts }()
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 	opened := n.expect()
 	defer n.expected()

@@ -78,21 +78,19 @@ type Provider struct {
 	gate   sync.Mutex      // held while the gate is placed or removed
 	mgmt   sync.Mutex      // held while the management network is made or removed
 	opened map[string]bool // networks by ID whose access has been seen to
-
-	starts chan struct{} // a place for each container that may start at once
 }
 
 var (
 	_ backends.StatsReader  = (*Provider)(nil)
 	_ backends.ImageManager = (*Provider)(nil)
 	_ backends.Mover        = (*Provider)(nil)
+	_ backends.Queuer       = (*Provider)(nil)
 )
 
 // New makes the provider. It talks to nobody until it is used.
 func New(cfg Config) *Provider {
 	p := &Provider{cfg: cfg, nodes: map[backends.NodeRef]*node{}, images: map[string]*pull{},
-		followers: map[context.Context]chan backends.NodeStatus{}, opened: map[string]bool{},
-		starts: make(chan struct{}, StartsAtOnce())}
+		followers: map[context.Context]chan backends.NodeStatus{}, opened: map[string]bool{}}
 	p.ctx, p.end = context.WithCancel(context.Background())
 	return p
 }
