@@ -38,9 +38,10 @@ func main() {
 	into := flag.String("into", "", "write the conformance table into this file")
 	table := flag.String("table", "", "with CI=true: compare it with the one in this file")
 	suites := flag.String("suites", "", "with CI=true: each line of this file must have passed (a package, or one and a test of it)")
+	again := flag.Bool("again", false, "print only what failed: of each package a line with its name and the pattern (go test -run) of those tests")
 	flag.Parse()
 	if flag.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "usage: summary [-into FILE] [-table FILE] [-suites FILE] FILE")
+		fmt.Fprintln(os.Stderr, "usage: summary [-again] [-into FILE] [-table FILE] [-suites FILE] FILE")
 		os.Exit(2)
 	}
 	f, err := os.Open(flag.Arg(0))
@@ -50,6 +51,10 @@ func main() {
 	}
 	r := read(bufio.NewScanner(f))
 	_ = f.Close()
+	if *again {
+		fmt.Print(r.again())
+		return
+	}
 	found := conformance(r.tests)
 	m := found.markdown()
 	var complaints []string
