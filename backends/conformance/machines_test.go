@@ -28,7 +28,6 @@ const (
 func machines(t *testing.T) *conformance.Env {
 	d := libvirttest.Start(t)
 	var script strings.Builder
-	script.WriteString("dmesg -n 1\n") // the line is the device's
 	for i := nics; i > 0; i-- {
 		fmt.Fprintf(&script, "ip link set eth%d name eth%d\nip link set eth%d up promisc on\n", i-1, i, i)
 	}

@@ -255,6 +255,34 @@ prompt "dut#"
 	}
 }
 
+// TestLogsBetween: a device that logs on its serial line while a command runs,
+// and after the prompt, holds up no command.
+func TestLogsBetween(t *testing.T) {
+	t.Parallel()
+	b := run(t, "{probe: log, pattern: 'is up'}", "", `
+say dut is up
+answer ""
+prompt "dut#"
+answer show version
+say it is version 7
+prompt "dut#"
+say %LINK-3-UPDOWN: eth0, changed state to up
+answer ""
+prompt "dut#"
+answer show clock
+say %LINK-3-UPDOWN: eth1, changed state to up
+say noon
+prompt "dut#"
+`)
+	b.Ready("dut")
+	for _, tt := range [][2]string{{"show version", "it is version 7\n"}, {"show clock", "%LINK-3-UPDOWN: eth1, changed state to up\nnoon\n"}} {
+		res, err := b.Engine.Exec(t.Context(), "r", "dut", backends.ExecRequest{Command: strings.Fields(tt[0])})
+		if err != nil || string(res.Stdout) != tt[1] {
+			t.Errorf("%s: %q %v; %v", tt[0], res.Stdout, err, b.Provider.Wrong(dut))
+		}
+	}
+}
+
 // TestEstimate: how long a boot took is known at the next one, also to an
 // engine that is started later.
 func TestEstimate(t *testing.T) {

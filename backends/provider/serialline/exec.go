@@ -110,8 +110,8 @@ func (l *Line) Exec(ctx context.Context, how vendors.VMExec, facts vendors.Facts
 		if err != nil {
 			return res, err
 		}
-		if res.Code, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil {
-			return res, fmt.Errorf("the exit code of the command is not to be had: %q", text)
+		if res.Code, err = number(text); err != nil {
+			return res, err
 		}
 	} else if f := how.Failed; f != "" {
 		if ok, _ := regexp.Match("(?m)"+f, out); ok {
@@ -124,6 +124,21 @@ func (l *Line) Exec(ctx context.Context, how vendors.VMExec, facts vendors.Facts
 	}
 	res.Stdout = out
 	return res, nil
+}
+
+// number is the exit code in an answer. What the device logs on its line
+// meanwhile stands beside it.
+func number(text []byte) (int, error) {
+	var all []int
+	for line := range bytes.Lines(text) {
+		if n, err := strconv.Atoi(string(bytes.TrimSpace(line))); err == nil {
+			all = append(all, n)
+		}
+	}
+	if len(all) != 1 {
+		return 0, fmt.Errorf("the exit code of the command is not to be had: %q", text)
+	}
+	return all[0], nil
 }
 
 func (c *conversation) listen(ctx context.Context, r io.Reader) {
@@ -165,8 +180,14 @@ func (c *conversation) begin(ctx context.Context) error {
 		if answered {
 			continue
 		}
-		if err := c.hear(ctx, true); err != nil {
+		heard, err := c.hear(ctx)
+		if err != nil {
 			return err
+		}
+		if !heard {
+			if err := c.line.write([]byte("\r")); err != nil {
+				return err
+			}
 		}
 	}
 	for _, s := range c.how.Setup {
@@ -177,31 +198,24 @@ func (c *conversation) begin(ctx context.Context) error {
 	return nil
 }
 
-// hear takes more in; when the line is silent it may be nudged.
-func (c *conversation) hear(ctx context.Context, push bool) error {
+// hear takes more in; it reports whether there was something within a while.
+func (c *conversation) hear(ctx context.Context) (bool, error) {
 	t := time.NewTimer(nudge)
 	defer t.Stop()
-	for {
-		select {
-		case b := <-c.heard:
-			// What is for a terminal is no text: colours, questions.
-			c.raw = append(c.raw, b...)
-			if i := bytes.LastIndexByte(c.raw, 0x1b); i >= 0 && len(c.raw)-i < longestEscape && !finished(c.raw[i:]) {
-				c.buf, c.raw = append(c.buf, ansi.Strip(string(c.raw[:i]))...), c.raw[i:]
-			} else {
-				c.buf, c.raw = append(c.buf, ansi.Strip(string(c.raw))...), nil
-			}
-			return nil
-		case <-t.C:
-			if push {
-				if err := c.line.write([]byte("\r")); err != nil {
-					return err
-				}
-			}
-			t.Reset(nudge)
-		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("waited for its prompt; the line ends with %q", c.facts.Hide(tail(c.buf))), ctx.Err())
+	select {
+	case b := <-c.heard:
+		// What is for a terminal is no text: colours, questions.
+		c.raw = append(c.raw, b...)
+		if i := bytes.LastIndexByte(c.raw, 0x1b); i >= 0 && len(c.raw)-i < longestEscape && !finished(c.raw[i:]) {
+			c.buf, c.raw = append(c.buf, ansi.Strip(string(c.raw[:i]))...), c.raw[i:]
+		} else {
+			c.buf, c.raw = append(c.buf, ansi.Strip(string(c.raw))...), nil
 		}
+		return true, nil
+	case <-t.C:
+		return false, nil
+	case <-ctx.Done():
+		return false, errors.Join(fmt.Errorf("waited for its prompt; the line ends with %q", c.facts.Hide(tail(c.buf))), ctx.Err())
 	}
 }
 
@@ -226,29 +240,59 @@ func tail(b []byte) string {
 // command sends one and returns what was said before the next prompt. The
 // first line is the command itself, which the device repeats.
 func (c *conversation) command(ctx context.Context, text string) ([]byte, error) {
+	shown := bytes.TrimSpace(c.buf[bytes.LastIndexByte(c.buf, '\n')+1:]) // the prompt as it stands there
 	c.buf = nil
 	if err := c.line.write([]byte(text + "\r")); err != nil {
 		return nil, err
 	}
 	echo := []byte(text[:min(len(text), 16)])
+	logged, until := -1, 0 // where what the device logs has followed the prompt
 	for {
 		at := bytes.Index(c.buf, echo) // what comes before answers an earlier nudge
-		if i := bytes.IndexByte(c.buf[max(at, 0):], '\n'); at >= 0 && i >= 0 {
-			rest := c.buf[at+i+1:]
-			if m := c.prompt.FindIndex(rest); m != nil {
-				out := rest[:m[0]]
-				if j := bytes.LastIndexByte(out, '\n'); j >= 0 {
-					out = out[:j+1] // the prompt's own line goes with it
-				} else {
-					out = nil
-				}
-				return bytes.ReplaceAll(out, []byte("\r\n"), []byte("\n")), nil
+		i := bytes.IndexByte(c.buf[max(at, 0):], '\n')
+		if at < 0 || i < 0 {
+			if _, err := c.hear(ctx); err != nil {
+				return nil, err
 			}
+			continue
 		}
-		if err := c.hear(ctx, false); err != nil {
+		rest := c.buf[at+i+1:]
+		if m := c.prompt.FindIndex(rest); m != nil {
+			out := rest[:m[0]]
+			switch j := bytes.LastIndexByte(out, '\n'); {
+			case logged >= 0 && until <= m[0] && len(bytes.TrimSpace(rest[until:m[0]])) == 0:
+				out = out[:logged]
+			case j >= 0:
+				out = out[:j+1] // the prompt's own line goes with it
+			default:
+				out = nil
+			}
+			return bytes.ReplaceAll(out, []byte("\r\n"), []byte("\n")), nil
+		}
+		heard, err := c.hear(ctx)
+		if err != nil {
 			return nil, err
 		}
+		// Silence, and the prompt was there: it is shown again for the asking.
+		if !heard && logged < 0 && len(shown) > 0 {
+			if logged, until = lineWith(rest, shown), len(rest); logged >= 0 {
+				if err := c.line.write([]byte("\r")); err != nil {
+					return nil, err
+				}
+			}
+		}
 	}
+}
+
+// lineWith is where the last line begins that begins with a text, -1 for none.
+func lineWith(all, text []byte) int {
+	if i := bytes.LastIndex(all, append([]byte("\n"), text...)); i >= 0 {
+		return i + 1
+	}
+	if bytes.HasPrefix(all, text) {
+		return 0
+	}
+	return -1
 }
 
 // CommandLine is a command in one line: its words, quoted as a shell wants

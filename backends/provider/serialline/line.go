@@ -16,8 +16,10 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,62 +59,86 @@ const (
 	dialFor = 5 * time.Second  // a machine that has just started may take so long to listen
 	stuck   = 30 * time.Second // and a device to read the next byte
 	glance  = time.Millisecond // how often it is looked whether it has
+	briskly = 100              // looks without such a pause: most bytes are taken at once
 )
 
-// write hands a text to the device and hangs up once that has taken it: while
-// somebody is on the way in, the emulator has its output go there as well, and
-// what it must try again to get rid of is in the record twice.
+// write hands a text to the device, a byte at a time. The way in is for that
+// direction only: an emulator whose output somebody takes there as well, but
+// not fast enough, tries again, and what it tries again is in the record
+// twice. One that cannot get rid of its output may hang up instead; then it is
+// known whether it had taken the byte, and the rest goes the same way anew.
 func (l *Line) write(p []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c, err := net.DialTimeout("unix", l.socket, dialFor)
-	if err != nil {
-		return err
-	}
-	done := make(chan struct{})
-	go func() { // a line that is not emptied stands still
-		_, _ = io.Copy(io.Discard, c)
-		close(done)
-	}()
-	defer func() {
-		_ = c.Close()
-		<-done
-	}()
-	l.conn.Store(&c)
-	defer l.conn.Store(nil)
-	left := len(p)
-	for len(p) > 0 {
-		_ = c.SetWriteDeadline(time.Now().Add(stuck))
-		n, err := c.Write(p)
-		if err != nil {
-			return err
+	for over := time.Now().Add(stuck); len(p) > 0; {
+		n, err := l.hand(p)
+		if n > 0 {
+			over = time.Now().Add(stuck)
 		}
 		p = p[n:]
+		if err != nil && (!hungUp(err) || time.Now().After(over)) {
+			return err
+		}
 	}
-	raw, err := c.(*net.UnixConn).SyscallConn()
+	return nil
+}
+
+func hungUp(err error) bool {
+	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)
+}
+
+// hand hands over what the device takes before the emulator hangs up.
+func (l *Line) hand(p []byte) (n int, err error) {
+	c, err := net.DialTimeout("unix", l.socket, dialFor)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	for over := time.Now().Add(stuck); ; time.Sleep(glance) {
-		var waiting int
+	defer func() { _ = c.Close() }()
+	way := c.(*net.UnixConn)
+	l.conn.Store(&c)
+	defer l.conn.Store(nil)
+	raw, err := way.SyscallConn()
+	if err == nil {
+		err = way.CloseRead()
+	}
+	for ; n < len(p) && err == nil; n++ {
+		if _, err = c.Write(p[n : n+1]); err == nil {
+			err = taken(raw)
+		}
+		if err != nil {
+			break
+		}
+	}
+	return n, err
+}
+
+// taken waits until the other end has read all that was written to it.
+func taken(raw syscall.RawConn) error {
+	over := time.Now().Add(stuck)
+	for i := 0; ; i++ {
+		var waiting, failed int
 		var ierr error
-		if err := raw.Control(func(fd uintptr) { waiting, ierr = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }); err != nil {
+		if err := raw.Control(func(fd uintptr) {
+			// In this order: one that hangs up is rid of what it has not read.
+			if waiting, ierr = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); ierr == nil {
+				failed, ierr = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+			}
+		}); err != nil {
 			return err
 		}
 		switch {
 		case ierr != nil:
 			return ierr
+		case failed != 0:
+			return unix.Errno(failed)
 		case waiting == 0:
 			return nil
-		case waiting != left:
-			left, over = waiting, time.Now().Add(stuck)
 		case time.Now().After(over):
 			return errors.New("the device does not read what is written to it")
-		}
-		select {
-		case <-done:
-			return io.ErrUnexpectedEOF // the machine ended
+		case i < briskly:
+			runtime.Gosched()
 		default:
+			time.Sleep(glance)
 		}
 	}
 }

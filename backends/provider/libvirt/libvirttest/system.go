@@ -22,7 +22,8 @@ func Build(t testing.TB, dir, script string, modules []string, files ...guest.Fi
 	t.Helper()
 	k := guest.Find(t)
 	s := System{Kernel: k.Image, Initrd: filepath.Join(dir, "initramfs")}
-	init := `hostname guest
+	init := `dmesg -n 1
+hostname guest
 mkdir -p /etc/acpi/PWRF /var/log /var/run
 printf '#!/bin/sh\npoweroff -f\n' >/etc/acpi/PWRF/00000080
 chmod +x /etc/acpi/PWRF/00000080
