@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -94,7 +92,7 @@ func (a *app) logs() *cobra.Command {
 				out = os.Stdout
 			}
 			_, err = io.Copy(out, r)
-			if errors.Is(err, context.Canceled) || errors.Is(err, io.ErrUnexpectedEOF) {
+			if cmd.Context().Err() != nil { // interrupted, which is how following a log ends
 				return nil
 			}
 			return err

@@ -149,6 +149,14 @@ func root() *cobra.Command {
 	return cmd
 }
 
+// ownOnly is for verbs that work on files of the engine's.
+func (a *app) ownOnly(cmd *cobra.Command, args []string) error {
+	if err := cmd.Root().PersistentPreRunE(cmd, args); err != nil {
+		return err
+	}
+	return daemon.Own(a.s)
+}
+
 // noSuchFile takes a file that is not there for what it more likely is.
 func noSuchFile(cmd *cobra.Command, name string) error {
 	if near := nearVerb(cmd, name); near != "" {

@@ -27,6 +27,9 @@ func (a *app) engine() *cobra.Command {
 			if serve {
 				return daemon.Serve(a.s, Version)
 			}
+			if err := daemon.Own(a.s); err != nil {
+				return err
+			}
 			return a.keepEngine(cmd.Context())
 		},
 	}

@@ -70,7 +70,21 @@ func (f *follower) run(ctx context.Context, ask func(api.Engine) (*api.Job, erro
 	}
 }
 
-func (f *follower) again(ctx context.Context) (*daemon.Client, error) { return f.app.connect(ctx) }
+// again connects to the engine that comes after the one that ended. Somebody
+// else's is not for us to start: it is waited for.
+func (f *follower) again(ctx context.Context) (*daemon.Client, error) {
+	for tries := 0; ; tries++ {
+		c, err := f.app.connect(ctx)
+		if err == nil || !f.app.s.Guest() || api.CodeOf(err) != api.CodeUnavailable || tries == 60 {
+			return c, err
+		}
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
 
 // left explains what happens when nobody waits any longer.
 func (f *follower) left(ctx context.Context) error {

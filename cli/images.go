@@ -23,6 +23,7 @@ func (a *app) images() *cobra.Command {
 			"the program's own folder; a node names one by its file's name, or as NAME:VERSION, or not at\n" +
 			"all, which takes the one of its kind that was imported last. Images of containers are the\n" +
 			"container engine's (docker images).", Args: args(1, 0)}
+	cmd.PersistentPreRunE = a.ownOnly
 	cmd.AddCommand(a.imagesList(), a.imagesImport(), a.imagesCheck(), a.imagesRemove())
 	return cmd
 }

@@ -18,6 +18,7 @@ import (
 // store is what can be done with the file in which everything is kept.
 func (a *app) store() *cobra.Command {
 	cmd := &cobra.Command{Use: "store", Short: "Back up, restore, check or compact what is stored", Args: args(1, 0)}
+	cmd.PersistentPreRunE = a.ownOnly
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "backup [FILE]", Short: "Write a copy of what is stored, also while labs run", Args: args(0, 1),

@@ -41,14 +41,29 @@ func Connect(ctx context.Context, s *settings.Settings) (*Client, error) {
 		if err == nil {
 			return &Client{c, cfg}, nil
 		}
-		if !absent(err) {
-			return nil, err
+		if !absent(err) || s.Guest() {
+			return nil, unreached(s, err)
 		}
 		if last = start(ctx, s, cfg); last != nil && !errors.Is(last, backends.ErrNotFound) {
 			return nil, last
 		}
 	}
 	return nil, api.Errorf(api.CodeLost, "the engine cannot be reached: %v", last)
+}
+
+// unreached says why the engine at a place of its own cannot be used.
+func unreached(s *settings.Settings, err error) error {
+	switch {
+	case !s.Guest():
+		return err
+	case errors.Is(err, syscall.EACCES), api.CodeOf(err) == api.CodeLost && !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED):
+		return &api.Error{Code: api.CodeUnavailable, Message: "the engine at " + s.Socket() + " does not answer this user: " + err.Error(),
+			Hint: "whom it belongs to lets in the members of one group, engine.group in the settings"}
+	case absent(err):
+		return &api.Error{Code: api.CodeUnavailable, Message: "no engine serves at " + s.Socket(),
+			Hint: "whom its folder belongs to starts it: archetype engine"}
+	}
+	return err
 }
 
 func absent(err error) bool {

@@ -25,7 +25,6 @@ import (
 	"archetype/backends/provider/podman"
 	"archetype/engine"
 	"archetype/engine/wire"
-	"archetype/internal/unixsock"
 	"archetype/lab"
 	"archetype/settings"
 	"archetype/store"
@@ -116,14 +115,14 @@ func Serve(s *settings.Settings, version string) error {
 		return err
 	}
 	defer e.Shutdown()
-	l, err := unixsock.Listen(s.Socket())
+	l, group, err := listen(s)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(s.Socket()) }()
 	g := &guard{e: e, end: cancel}
 	go g.watch(ctx)
-	return wire.Serve(ctx, l, e, wire.Options{Version: version, OnClients: func(n int) {
+	return wire.Serve(ctx, l, e, wire.Options{Version: version, Group: group, OnClients: func(n int) {
 		g.clients.Store(int64(n))
 		if n == 0 {
 			g.later(linger)

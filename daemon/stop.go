@@ -8,15 +8,28 @@ import (
 	"time"
 
 	"archetype/backends/provider/netns/holder"
+	"archetype/engine/api"
 	"archetype/settings"
 )
 
 // ErrNotRunning says that there is no engine to be ended.
 var ErrNotRunning = errors.New("the engine is not running")
 
+// Own refuses what is for the engine's own user to do.
+func Own(s *settings.Settings) error {
+	if s.Guest() {
+		return &api.Error{Code: api.CodeUnavailable, Message: "the engine at " + s.Socket() + " is somebody else's",
+			Hint: "this is for the user that it belongs to"}
+	}
+	return nil
+}
+
 // Stop ends the engine and waits until it has let go of what it holds. Labs go
 // on running.
 func Stop(ctx context.Context, s *settings.Settings) error {
+	if err := Own(s); err != nil {
+		return err
+	}
 	h, err := holder.Connect(ctx, holder.Config{Dir: s.Run(), Rootless: s.Rootless})
 	if err != nil {
 		return ErrNotRunning

@@ -23,7 +23,17 @@ func TestTwoProgramsAtOnce(t *testing.T) {
 	if w.engine() != engine || w.holder() != holder {
 		t.Error("a second engine or holder was started")
 	}
-	w.kill(logs.pid)
+	// What is in flight when the engine is killed says so, or goes on.
+	command := w.begin("exec", "ring", "n0", "--", "sleep", "4321")
+	w.await("the command to run", func() bool {
+		return len(w.find("", func(p process) bool { return p.command == "sleep 4321" })) == 1
+	})
+	w.kill(engine)
+	for _, b := range []*background{logs, command} {
+		if err := <-b.end; err == nil || !strings.Contains(b.out.String(), "the engine has ended") {
+			t.Errorf("%v, whose engine was killed: %v\n%s", b.args, err, b.out)
+		}
+	}
 	w.consistent("ring")
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/adrg/xdg"
@@ -43,6 +44,15 @@ type Choices struct {
 	Docker      Endpoint      `yaml:"docker"`
 	Podman      Endpoint      `yaml:"podman"`
 	Libvirt     Libvirt       `yaml:"libvirt"`
+	Engine      Engine        `yaml:"engine"`
+}
+
+// Engine says where the engine is reached and by whom.
+type Engine struct {
+	// Socket is a place that others reach, too; empty: in the user's own folder.
+	// Who does not own the socket's folder uses the engine there, and starts none.
+	Socket string `yaml:"socket"`
+	Group  string `yaml:"group"` // whose members may use it, besides its own user and root
 }
 
 // OVS says how Open vSwitch is used.
@@ -120,14 +130,34 @@ func (s *Settings) read() error {
 	if err := decode(data, &s.Choices); err != nil {
 		return fmt.Errorf("%s: %s", s.File(), yaml.FormatError(err, false, true))
 	}
+	switch e := s.Engine; {
+	case e.Socket != "" && !filepath.IsAbs(e.Socket):
+		return fmt.Errorf("%s: engine.socket: %s is not a whole path, such as /run/archetype/engine.sock", s.File(), e.Socket)
+	case e.Group != "" && e.Socket == "":
+		return fmt.Errorf("%s: engine.group needs engine.socket: a place that the group reaches, such as /run/archetype/engine.sock", s.File())
+	}
 	return nil
 }
 
-// Run is the folder of the sockets.
+// Run is the folder of the program's own sockets.
 func (s *Settings) Run() string { return filepath.Join(s.State, "run") }
 
 // Socket is where the engine is reached.
-func (s *Settings) Socket() string { return filepath.Join(s.Run(), "engine.sock") }
+func (s *Settings) Socket() string {
+	return either(s.Engine.Socket, filepath.Join(s.Run(), "engine.sock"))
+}
+
+// Guest says that the engine is somebody else's: it is used, and not started,
+// ended or looked after.
+func (s *Settings) Guest() bool {
+	if s.Engine.Socket == "" {
+		return false
+	}
+	var st syscall.Stat_t
+	err := syscall.Stat(filepath.Dir(s.Socket()), &st)
+	// A folder that is not there is made by whom the engine is to belong to.
+	return err == nil && int(st.Uid) != os.Geteuid()
+}
 
 // Database is the store's file.
 func (s *Settings) Database() string { return filepath.Join(s.State, "archetype.db") }

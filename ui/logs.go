@@ -98,6 +98,7 @@ func (m *Model) openLogs(node string) tea.Cmd {
 				l.mu.Unlock()
 				tell()
 			}
+			err = sc.Err()
 			_ = r.Close()
 		}
 		l.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 
 	"archetype/backends"
 	"archetype/engine/api"
@@ -251,12 +252,29 @@ func (c *Client) Logs(ctx context.Context, lab, node string, opt backends.LogOpt
 		cancel()
 		return nil, err
 	}
-	return &logStream{resp.Body, cancel}, nil
+	return &logStream{resp.Body, c.done, cancel}, nil
 }
 
 type logStream struct {
 	io.ReadCloser
+	done   <-chan struct{} // closed with the client
 	cancel func()
+}
+
+// Read tells a log's end from the engine's.
+func (l *logStream) Read(p []byte) (int, error) {
+	n, err := l.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		select {
+		case <-l.done:
+			err = lost(err)
+		default:
+			if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+				err = lost(err)
+			}
+		}
+	}
+	return n, err
 }
 
 func (l *logStream) Close() error {
@@ -388,8 +406,11 @@ func (c *console) Read(p []byte) (int, error) {
 	defer c.mu.Unlock()
 	for len(c.rest) == 0 {
 		sort, data, err := readFrame(c.r)
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) { // by us
 			return 0, io.EOF
+		}
+		if err != nil {
+			return 0, lost(err)
 		}
 		switch sort {
 		case frameOut:

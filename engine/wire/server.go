@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"archetype/backends"
 	"archetype/engine/api"
 )
@@ -21,6 +19,8 @@ import (
 // Options of a server.
 type Options struct {
 	Version string
+	// Group, where not 0, is that of a group whose members are answered, too.
+	Group uint32
 	// OnClients is told how many clients are connected, at every change.
 	OnClients func(n int)
 }
@@ -39,8 +39,8 @@ type server struct {
 	clients map[net.Conn]bool
 }
 
-// Serve answers on l until ctx ends. Only the user that runs the engine and
-// root are answered.
+// Serve answers on l until ctx ends. Only the user that runs the engine, root
+// and the members of the group are answered.
 func Serve(ctx context.Context, l net.Listener, e api.Engine, opt Options) error {
 	s := &server{e: e, opt: opt, clients: map[net.Conn]bool{}}
 	mux := http.NewServeMux()
@@ -75,7 +75,7 @@ func Serve(ctx context.Context, l net.Listener, e api.Engine, opt Options) error
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 	}
 	defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
-	if err := srv.Serve(&owned{l}); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
+	if err := srv.Serve(&owned{l, opt.Group}); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
 		return err
 	}
 	return nil
@@ -104,42 +104,6 @@ func (s *server) client(c net.Conn, there bool) {
 	if s.opt.OnClients != nil {
 		s.opt.OnClients(n)
 	}
-}
-
-// owned accepts connections of the engine's own user and of root only.
-type owned struct{ net.Listener }
-
-func (o *owned) Accept() (net.Conn, error) {
-	for {
-		c, err := o.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if allowed(c) {
-			return c, nil
-		}
-		_ = c.Close()
-	}
-}
-
-func allowed(c net.Conn) bool {
-	u, ok := c.(*net.UnixConn)
-	if !ok {
-		return true
-	}
-	raw, err := u.SyscallConn()
-	if err != nil {
-		return false
-	}
-	var cred *unix.Ucred
-	if cerr := raw.Control(func(fd uintptr) {
-		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); cerr != nil || err != nil {
-		return false
-	}
-	// Inside a user namespace the owner reads as 0; a root of the machine
-	// that is not mapped reads as the overflow ID, and does without.
-	return cred.Uid == uint32(os.Geteuid()) || cred.Uid == 0
 }
 
 func fail(w http.ResponseWriter, err error) {

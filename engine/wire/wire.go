@@ -64,18 +64,6 @@ func ownName() string {
 	return fmt.Sprintf("%s, %s, process %d", who, verb, os.Getpid())
 }
 
-// owner is what a client says of itself, fit to be shown.
-func owner(r *http.Request) string {
-	const most = 100
-	who := strings.Map(func(c rune) rune {
-		if !strconv.IsPrint(c) {
-			return -1
-		}
-		return c
-	}, strings.ToValidUTF8(r.Header.Get(headerOwner), ""))
-	return who[:min(len(who), most)]
-}
-
 // hello is what the engine says of itself.
 type hello struct {
 	Version string `json:"version"`

@@ -75,9 +75,12 @@ func Attach(ctx context.Context, e api.Engine, labName, node string, key byte) e
 			}
 		}
 	}()
-	_, _ = io.Copy(os.Stdout, con) // however it ends, the console is over
+	_, err = io.Copy(os.Stdout, con) // however it ends, the console is over
 	if stdin.Cancel() {
 		<-typed
+	}
+	if api.CodeOf(err) == api.CodeLost {
+		return err
 	}
 	return nil
 }

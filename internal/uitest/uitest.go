@@ -140,6 +140,18 @@ func (h *Home) end(t testing.TB) {
 	}
 }
 
+// PID is that of the home's one process whose command line has the words, 0
+// where none runs.
+func (h *Home) PID(words string) int {
+	for _, pid := range h.processes() {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if strings.Contains(strings.ReplaceAll(string(line), "\x00", " "), words) {
+			return pid
+		}
+	}
+	return 0
+}
+
 // processes are those that were started with this home.
 func (h *Home) processes() []int {
 	var out []int

@@ -27,7 +27,12 @@ func short(path string) (string, func(), error) {
 
 // Listen makes a socket that only the user can connect to. A file of that
 // name is replaced: whoever calls has made sure that nobody serves it.
-func Listen(path string) (*net.UnixListener, error) {
+func Listen(path string) (*net.UnixListener, error) { return listen(path, 0o600, -1) }
+
+// ListenGroup makes a socket that the members of a group can connect to, too.
+func ListenGroup(path string, gid int) (*net.UnixListener, error) { return listen(path, 0o660, gid) }
+
+func listen(path string, mode os.FileMode, gid int) (*net.UnixListener, error) {
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 		return nil, err
 	}
@@ -41,7 +46,13 @@ func Listen(path string) (*net.UnixListener, error) {
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false) // the short path may mean another file by then
-	if err := os.Chmod(path, 0o600); err != nil {
+	if gid >= 0 {
+		err = os.Chown(path, -1, gid)
+	}
+	if err == nil {
+		err = os.Chmod(path, mode)
+	}
+	if err != nil {
 		_ = l.Close()
 		return nil, err
 	}

@@ -1,0 +1,76 @@
+package wire
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+
+	"archetype/internal/unixsock"
+)
+
+// owned accepts connections of the engine's own user, of root and of the
+// members of a group only.
+type owned struct {
+	net.Listener
+	group uint32 // 0: none
+}
+
+// peerConn is a connection of somebody who may connect.
+type peerConn struct {
+	net.Conn
+	peer unixsock.Peer
+}
+
+func (o *owned) Accept() (net.Conn, error) {
+	for {
+		c, err := o.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if p, ok := o.allowed(c); ok {
+			return &peerConn{c, p}, nil
+		}
+		_ = c.Close()
+	}
+}
+
+func (o *owned) allowed(c net.Conn) (unixsock.Peer, bool) {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return unixsock.Peer{}, false
+	}
+	p, err := unixsock.PeerOf(u)
+	if err != nil {
+		return p, false
+	}
+	// Inside a user namespace the owner reads as 0; a root of the machine
+	// that is not mapped reads as the overflow ID, and does without.
+	return p, p.UID == uint32(os.Geteuid()) || p.UID == 0 || o.group != 0 && slices.Contains(p.Groups, o.group)
+}
+
+// owner is who asks, fit to be shown: what a client says of itself or, of
+// another user's, who the kernel says it is.
+func owner(r *http.Request) string {
+	const most = 100
+	who := strings.Map(func(c rune) rune {
+		if !strconv.IsPrint(c) {
+			return -1
+		}
+		return c
+	}, strings.ToValidUTF8(r.Header.Get(headerOwner), ""))
+	if c, ok := r.Context().Value(connKey{}).(*peerConn); ok && c.peer.UID != uint32(os.Geteuid()) {
+		name := "user " + strconv.Itoa(int(c.peer.UID))
+		if u, err := user.LookupId(strconv.Itoa(int(c.peer.UID))); err == nil {
+			name = u.Username
+		}
+		_, verb, _ := strings.Cut(who, ", ")
+		verb, _, _ = strings.Cut(verb, ", ")
+		who = fmt.Sprintf("%s, %s, process %d", name, verb[:min(len(verb), most/2)], c.peer.PID)
+	}
+	return strings.ToValidUTF8(who[:min(len(who), most)], "")
+}
