@@ -38,7 +38,7 @@ const minMTU, maxMTU = 68, 65535
 // value has no effect (it is empty, or an error was recorded).
 var readers = map[string]func(r *reader, v *value, what string) any{
 	"kind": text, "group": text, "type": text, "image": text, "entrypoint": text, "cmd": text, "user": text,
-	"startup-config": text, "provider": text, "hostname": hostname, "cpu-set": text, "cgroup-parent": text,
+	"startup-config": text, "license": text, "provider": text, "hostname": hostname, "cpu-set": text, "cgroup-parent": text,
 	"image-pull-policy": oneOf("IfNotPresent", "Always", "Never"),
 	"restart-policy":    restartPolicy,
 	"runtime":           oneOf("docker", "podman", "libvirt"),

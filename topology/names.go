@@ -8,7 +8,7 @@ import (
 // CheckNodeName says what is wrong with a name for a node.
 func CheckNodeName(name string) error {
 	if len(name) > maxHostName || !hostName.MatchString(name) {
-		return fmt.Errorf("node name %q cannot be a host name: use up to %d letters, digits, '-' and '.', beginning and ending with a letter or digit", name, maxHostName)
+		return fmt.Errorf("node name %q cannot be a host name: use up to %d letters, digits, '-', '_' and '.', beginning and ending with a letter or digit", name, maxHostName)
 	}
 	if slices.Contains(special, name) {
 		return fmt.Errorf("node name %q has a meaning of its own in links", name)

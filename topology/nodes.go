@@ -106,6 +106,9 @@ func (r *reader) node(name string, f field, base *sections) (lab.Node, levels, b
 	if s, ok := ls.single("startup-config"); ok {
 		r.startupConfig(&n, s.at, base.lab)
 	}
+	if s, ok := ls.single("license"); ok && r.opt.Kinds != nil {
+		r.license(&n, s.at, base.lab)
+	}
 	return n, ls, true
 }
 
@@ -212,18 +215,47 @@ func (r *reader) startupConfig(n *lab.Node, v *value, labName string) {
 		n.ConfigText = v.text
 		return
 	}
-	if scheme, _, ok := strings.Cut(v.text, "://"); ok {
-		r.errorAt(v.line, v.column, "fetch it and give its path", "node %q: a startup-config from the network (%s) is not served", n.Name, scheme)
+	if path, ok := r.existing(n, v, labName, "startup-config"); ok {
+		n.StartupConfig = path
+	}
+}
+
+// license puts the licence's file where the kind wants it.
+func (r *reader) license(n *lab.Node, v *value, labName string) {
+	if strings.Contains(v.text, "\n") {
+		r.errorAt(v.line, v.column, "put it into a file and give its path", "node %q: the text of a license is not served", n.Name)
 		return
+	}
+	target, tell := r.opt.Kinds.License(n.Kind)
+	if target == "" {
+		r.warnOnce("license "+n.Kind, v.line, v.column, "node %q: nodes of kind %q take no license: its vendor file does not say where one goes", n.Name, n.Kind)
+		return
+	}
+	path, ok := r.existing(n, v, labName, "license")
+	if !ok {
+		return
+	}
+	n.Binds = append(n.Binds, path+":"+target+":ro")
+	if tell != "" {
+		n.Exec = append(n.Exec, tell)
+	}
+}
+
+// existing is the path of a file of this machine that a node names.
+func (r *reader) existing(n *lab.Node, v *value, labName, what string) (string, bool) {
+	if scheme, _, ok := strings.Cut(v.text, "://"); ok {
+		r.errorAt(v.line, v.column, "fetch it and give its path", "node %q: a %s from the network (%s) is not served", n.Name, what, scheme)
+		return "", false
 	}
 	path := r.absolute(r.magic(v.text, n.Name, labName))
 	st, err := os.Stat(path)
 	switch {
 	case err != nil:
-		r.errorAt(v.line, v.column, "paths start at the topology file's folder", "node %q: startup-config %q: no such file", n.Name, v.text)
+		r.errorAt(v.line, v.column, "paths start at the topology file's folder", "node %q: %s %q: no such file", n.Name, what, v.text)
 	case st.IsDir():
-		r.errorAt(v.line, v.column, "", "node %q: startup-config %q is a folder", n.Name, v.text)
+		r.errorAt(v.line, v.column, "", "node %q: %s %q is a folder", n.Name, what, v.text)
 	default:
-		n.StartupConfig = path
+		return path, true
 	}
+	return "", false
 }

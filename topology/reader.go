@@ -31,6 +31,9 @@ type Kinds interface {
 	// Outside returns what part of the machine a node of the kind is: host
 	// always, a bridge where the node asks for network-mode: host.
 	Outside(kind string) lab.OutsideType
+	// License returns where in a node of the kind its licence goes (empty: it
+	// takes none), and a command that tells the device of it once it is ready.
+	License(kind string) (path, tell string)
 	// Elsewhere returns why a kind of containerlab's is not known here.
 	Elsewhere(kind string) (why string, ok bool)
 }

@@ -20,8 +20,9 @@ type sections struct {
 
 var labName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`)
 
-// hostName is RFC 1123's form of a name.
-var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$`)
+// hostName is RFC 1123's form of a name, and takes '_' beside it: the kernel
+// does, and many labs' nodes are called so.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*$`)
 
 // maxHostName is what the kernel takes as a host name, in bytes.
 const maxHostName = 63
@@ -85,7 +86,7 @@ func (r *reader) topology(root *value) *lab.Topology {
 	for _, f := range nodes.fields {
 		switch other, ok := lower[strings.ToLower(f.name)]; {
 		case len(f.name) > maxHostName || !hostName.MatchString(f.name):
-			r.errorAt(f.line, f.column, "", "node name %q cannot be a host name: use up to 63 letters, digits, '-' and '.', beginning and ending with a letter or digit", f.name)
+			r.errorAt(f.line, f.column, "", "node name %q cannot be a host name: use up to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit", f.name)
 			r.broken[f.name] = true
 			continue
 		case slices.Contains(special, f.name) && !r.isMachine(f.value):

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -57,7 +58,7 @@ func TestMistakes(t *testing.T) {
 		"bad address":            {two + "    - endpoints: [\"a:eth1\", \"b:eth1\"]\n      ipv4: [10.0.0.1]\n", "such as 10.0.0.1/24"},
 		"other family":           {two + "    - endpoints: [\"a:eth1\", \"b:eth1\"]\n      ipv6: [10.0.0.1/24]\n", "other family"},
 		"bad mac":                {two + "    - type: veth\n      endpoints:\n        - {node: a, interface: eth1, mac: \"01:02:03:04:05:06\"}\n        - {node: b, interface: eth1}\n", "multicast"},
-		"host name":              {"name: l\ntopology:\n  nodes:\n    a_b: {kind: linux}\n", `t.yml:4:5: error: node name "a_b" cannot be a host name`},
+		"host name":              {"name: l\ntopology:\n  nodes:\n    _a: {kind: linux}\n", `t.yml:4:5: error: node name "_a" cannot be a host name`},
 		"names by case":          {"name: l\ntopology:\n  nodes:\n    a: {kind: linux}\n    A: {kind: linux}\n", "differ by case"},
 		"lab name":               {"name: ../l\ntopology:\n  nodes:\n    a: {kind: linux}\n", `t.yml:1:7: error: lab name "../l"`},
 		"unknown field":          {"name: l\ntopology:\n  nodes:\n    a: {kind: linux, imgae: x}\n", `unknown field "imgae" (did you mean "image"?)`},
@@ -227,7 +228,7 @@ topology:
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if len(warnings) != 1 || !strings.Contains(warnings[0].Message, `"license" is not served`) {
+	if len(warnings) != 1 || !strings.Contains(warnings[0].Message, `nodes of kind "linux" take no license`) {
 		t.Errorf("warnings: %v", warnings)
 	}
 }
@@ -314,6 +315,39 @@ func TestStartupConfigs(t *testing.T) {
 	}
 	if _, _, err := Load(filepath.Join(dir, "none"), Options{}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)
+	}
+}
+
+// A licence goes where the kind's vendor file says, read-only, and the device
+// is told of it where it must be.
+func TestLicenses(t *testing.T) {
+	dir := t.TempDir()
+	lic, file := filepath.Join(dir, "r1.lic"), filepath.Join(dir, "t.yml")
+	read := func(node string) (*lab.Topology, []lab.Diagnostic, error) {
+		if err := os.WriteFile(file, []byte("name: l\ntopology:\n  nodes:\n    r1: "+node+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return Load(file, Options{Kinds: kinds(t)})
+	}
+	if err := os.WriteFile(lic, []byte("a licence"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	top, warnings, err := read("{kind: crpd, license: __clabNodeName__.lic}")
+	if err != nil || len(warnings) != 0 {
+		t.Fatalf("%v, %v", warnings, err)
+	}
+	if n := top.Nodes[0]; !slices.Equal(n.Binds, []string{lic + ":/config/license/license.lic:ro"}) || len(n.Exec) != 1 || !strings.Contains(n.Exec[0], "license add /config/license/license.lic") {
+		t.Errorf("%+v", n)
+	}
+	for node, want := range map[string]string{
+		"{kind: srl, license: none.lic}":                   `license "none.lic": no such file`,
+		"{kind: srl, license: .}":                          "is a folder",
+		"{kind: srl, license: 'https://a/b'}":              "from the network (https) is not served",
+		"\n      kind: srl\n      license: |\n        a\n": "the text of a license is not served",
+	} {
+		if _, _, err := read(node); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", node, err, want)
+		}
 	}
 }
 

@@ -33,6 +33,7 @@ type Kind struct {
 	Progress      []Progress        `yaml:"progress,omitempty" json:"progress,omitempty"`
 	InterfaceWait InterfaceWait     `yaml:"interface_wait,omitempty" json:"interface_wait,omitzero"`
 	StartupConfig StartupConfig     `yaml:"startup_config,omitempty" json:"startup_config,omitzero"`
+	License       License           `yaml:"license,omitempty" json:"license,omitzero"`
 	ConfigExtract ConfigExtract     `yaml:"config_extract,omitempty" json:"config_extract,omitzero"`
 	Options       map[string]Option `yaml:"vendor_options,omitempty" json:"vendor_options,omitempty"`
 
@@ -157,6 +158,14 @@ type StartupConfig struct {
 	Path string `yaml:"path,omitempty" json:"path,omitempty"` // in the node
 	// Default is used when the topology gives none.
 	Default string `yaml:"default,omitempty" json:"default,omitempty"`
+}
+
+// License says where a node's licence goes.
+type License struct {
+	Path string `yaml:"path,omitempty" json:"path,omitempty"` // in the node
+	// Tell is a command that is run in the node once it is ready, for a device
+	// that does not look for the file by itself.
+	Tell string `yaml:"tell,omitempty" json:"tell,omitempty"`
 }
 
 // ConfigExtract says how the running configuration is read out.

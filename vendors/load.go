@@ -223,6 +223,16 @@ func (r *Registry) Outside(kind string) lab.OutsideType {
 	return lab.OutsideType(k.Outside)
 }
 
+// License says where in a node of a kind its licence goes, and what tells the
+// device of it; both are empty where it takes none.
+func (r *Registry) License(kind string) (path, tell string) {
+	k, ok := r.Kind(kind)
+	if !ok {
+		return "", ""
+	}
+	return k.License.Path, k.License.Tell
+}
+
 // Elsewhere says why a kind that containerlab has is none of these; ok is
 // false for one that nobody knows.
 func (r *Registry) Elsewhere(kind string) (why string, ok bool) {

@@ -185,6 +185,11 @@ func (p *checker) kind(k *Kind) {
 	if k.StartupConfig.Path != "" {
 		p.absolute("$.startup_config.path", "startup configuration", k.StartupConfig.Path)
 	}
+	if k.License.Path != "" {
+		p.absolute("$.license.path", "licence", k.License.Path)
+	} else if k.License.Tell != "" {
+		p.at("$.license.tell", "a licence without a path")
+	}
 	p.extract("$.config_extract", k.ConfigExtract)
 	p.vm(k.VM)
 	p.embedded(k.Embedded)
