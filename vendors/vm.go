@@ -25,8 +25,11 @@ type VM struct {
 	Machine string `yaml:"machine,omitempty" json:"machine,omitempty"` // q35 where it names none
 	CPU     string `yaml:"cpu,omitempty" json:"cpu,omitempty"`         // model; empty: the best there is
 	DiskBus string `yaml:"disk_bus,omitempty" json:"disk_bus,omitempty"`
-	UEFI    bool   `yaml:"uefi,omitempty" json:"uefi,omitempty"`
-	VNC     bool   `yaml:"vnc,omitempty" json:"vnc,omitempty"` // has a screen as well
+	// Serials is how many serial lines it has, of which the first is its
+	// console and the others lead nowhere; 1 where it says none.
+	Serials int  `yaml:"serials,omitempty" json:"serials,omitempty"`
+	UEFI    bool `yaml:"uefi,omitempty" json:"uefi,omitempty"`
+	VNC     bool `yaml:"vnc,omitempty" json:"vnc,omitempty"` // has a screen as well
 	// SMBIOS is what the device finds in the machine's system record, by entry:
 	// manufacturer, product, version, serial, sku, family.
 	SMBIOS map[string]string `yaml:"smbios,omitempty" json:"smbios,omitempty"`
@@ -250,6 +253,9 @@ func (p *checker) vm(v *VM) {
 	}
 	if v.NICs < 0 || v.NICs > 64 || v.Reserved < 0 || v.Reserved > 16 {
 		p.at("$.vm", "nics can be 0 to 64, reserved 0 to 16")
+	}
+	if v.Serials < 0 || v.Serials > 4 {
+		p.at("$.vm.serials", "a machine can have 1 to 4 serial lines")
 	}
 	for name := range v.SMBIOS {
 		p.oneOf("$.vm.smbios", "smbios entry", name, "manufacturer", "product", "version", "serial", "sku", "family")

@@ -200,6 +200,9 @@ func (p *Provider) domain(c backends.NodeConfig, k *kept, disks []disk, kvm bool
 	}
 	d.Devices.Serials = []libvirtxml.DomainSerial{{Source: &libvirtxml.DomainChardevSource{UNIX: &libvirtxml.DomainChardevSourceUNIX{Mode: "bind", Path: p.socket(c.Ref)}},
 		Log: &libvirtxml.DomainChardevLog{File: filepath.Join(dir, serialline.Record), Append: "on"}}}
+	for range v.Serials - 1 {
+		d.Devices.Serials = append(d.Devices.Serials, libvirtxml.DomainSerial{Source: &libvirtxml.DomainChardevSource{Null: &libvirtxml.DomainChardevSourceNull{}}})
+	}
 	d.Devices.MemBalloon = &libvirtxml.DomainMemBalloon{Model: "none"}
 	if v.VNC {
 		d.Devices.Graphics = []libvirtxml.DomainGraphic{{VNC: &libvirtxml.DomainGraphicVNC{AutoPort: "yes", Listen: "127.0.0.1"}}}

@@ -12,15 +12,17 @@ import (
 )
 
 // TestSeed: a guest finds the disk with its first configuration by its label,
-// and the files in it by their names, filled in.
+// and the files in it by their names, filled in; and as many serial lines as
+// its kind has.
 func TestSeed(t *testing.T) {
 	b := newBench(t)
 	sys := libvirttest.Build(t, b.d.Dir, `mkdir /m
 mount -t iso9660 -o ro /dev/vda /m 2>/dev/null || mount -t vfat -o ro /dev/vda /m || ls -l /dev/vd*
 for at in 'skip=32808 count=32' 'skip=43 count=11'; do echo "label $(dd if=/dev/vda bs=1 $at 2>/dev/null | tr -d '\\000')"; done
-cd /m; for f in $(find . -type f | sort); do echo "seed $f: $(cat $f)"; done; cd /`, []string{"isofs", "vfat", "nls_cp437", "nls_ascii", "nls_utf8"})
+cd /m; for f in $(find . -type f | sort); do echo "seed $f: $(cat $f)"; done; cd /; echo "serials $(grep -c 16550 /proc/tty/driver/serial)"`, []string{"isofs", "vfat", "nls_cp437", "nls_ascii", "nls_utf8"})
 	for _, format := range []string{"iso9660", "vfat"} {
-		kind := sys.Kind(t, format, fmt.Sprintf(`credentials: {username: admin, password: secret}
+		kind := sys.Kind(t, format, fmt.Sprintf(`serials: 3
+credentials: {username: admin, password: secret}
 seed:
   label: cidata
   format: %s
@@ -40,7 +42,7 @@ seed:
 		b.must(b.Start(t.Context(), ref))
 		said := b.said(ref, "guest: up")
 		for _, want := range []string{"seed ./user-data: #cloud-config " + format + " admin other", "seed ./Some-Longer.Name.config: hostname x",
-			"seed ./sub/startup.cfg: aG9zdG5hbWUgeA=="} {
+			"seed ./sub/startup.cfg: aG9zdG5hbWUgeA==", "serials 3"} {
 			if !strings.Contains(said, want) {
 				t.Errorf("%s: no %q in\n%s", format, want, said)
 			}
