@@ -41,25 +41,7 @@ func (o *Outside) Events(ctx context.Context) (<-chan backends.LinkStatus, error
 	if err != nil {
 		return nil, err
 	}
-	out := make(chan backends.LinkStatus)
-	go func() {
-		defer close(out)
-		for {
-			select {
-			case <-changed.Wake():
-			case <-over:
-				return
-			}
-			for _, st := range o.changed(ctx, changed.Take()) {
-				select {
-				case out <- st:
-				case <-over:
-					return
-				}
-			}
-		}
-	}()
-	return out, nil
+	return nsnet.Relay(changed, func(k key) (backends.LinkStatus, bool) { return o.news(ctx, k) }, func() {}, over), nil
 }
 
 // about notes which links a message may be about: by the interface's mark, or
@@ -81,36 +63,26 @@ func (o *Outside) about(dev netlink.Link) (touched []key) {
 	return touched
 }
 
-// changed looks at links again and returns those that are not as they were.
-func (o *Outside) changed(ctx context.Context, touched map[key]bool) []backends.LinkStatus {
+// news looks at a link, and reports whether it is another than last time.
+func (o *Outside) news(ctx context.Context, k key) (backends.LinkStatus, bool) {
 	o.mu.Lock()
-	var look []kept
-	for k, v := range o.known {
-		if touched[k] {
-			look = append(look, v)
-		}
-	}
+	v, known := o.known[k]
 	o.mu.Unlock()
-	var out []backends.LinkStatus
-	for _, v := range look {
-		k := key{v.link.Lab, v.link.ID()}
-		st, err := v.over.state(ctx, v.link)
-		if err != nil {
-			if !errors.Is(err, backends.ErrNotFound) {
-				continue
-			}
-			st = backends.LinkStatus{Lab: k.lab, ID: k.id, Carrier: st.Carrier, Gone: true, Reason: "the interfaces are gone"}
-		}
-		o.mu.Lock()
-		_, still := o.known[k]
-		same := o.last[k] == st
-		if still {
-			o.last[k] = st
-		}
-		o.mu.Unlock()
-		if still && !same {
-			out = append(out, st)
-		}
+	if !known {
+		return backends.LinkStatus{}, false
 	}
-	return out
+	st, err := v.over.state(ctx, v.link)
+	if err != nil {
+		if !errors.Is(err, backends.ErrNotFound) {
+			return st, false
+		}
+		st = backends.LinkStatus{Lab: k.lab, ID: k.id, Carrier: st.Carrier, Gone: true, Reason: "the interfaces are gone"}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, known = o.known[k]; !known || o.last[k] == st {
+		return st, false
+	}
+	o.last[k] = st
+	return st, true
 }

@@ -46,6 +46,8 @@ type Network struct {
 	known map[key]backends.Link
 	byFar map[string]key // the link that a far end was last part of
 	last  map[key]backends.LinkStatus
+	// waiters are told which links to look at.
+	waiters map[*nsnet.Pending[key]]bool
 }
 
 type key struct{ lab, id string }
@@ -79,7 +81,8 @@ func New(panel string, joint func(panel *nsnet.NS, batch *nsnet.Batch) Joint) (*
 		return nil, err
 	}
 	return &Network{joint: joint(ns, batch), path: panel, panel: ns, here: here, batch: batch,
-		known: map[key]backends.Link{}, byFar: map[string]key{}, last: map[key]backends.LinkStatus{}}, nil
+		known: map[key]backends.Link{}, byFar: map[string]key{}, last: map[key]backends.LinkStatus{},
+		waiters: map[*nsnet.Pending[key]]bool{}}, nil
 }
 
 // Name is the joint's.
@@ -109,10 +112,12 @@ func (n *Network) Cleanup(_ context.Context, labName string) error {
 	return errors.Join(append(errs, n.panel.DeleteGroup(nsnet.Group(labName)))...)
 }
 
-// useFar marks the far end of a node's interface, UseJoint whatever else is
-// in the panel for a link.
+// useFar marks the far end of a node's interface, and useHeld one that is down
+// because the other node has its interface down; UseJoint marks whatever else
+// is in the panel for a link.
 const (
 	useFar   = "far"
+	useHeld  = "held"
 	UseJoint = "joint"
 )
 
@@ -126,7 +131,7 @@ func (n *Network) Labs(context.Context) ([]string, error) {
 	var labs []string
 	for _, l := range links {
 		use, labName, id, ok := nsnet.ParseAlias(l.Attrs().Alias)
-		mine := use == useFar && l.Attrs().Name == nsnet.Name(n.joint.Letter(), labName, id) || use == UseJoint+"-"+n.Name()
+		mine := (use == useFar || use == useHeld) && l.Attrs().Name == nsnet.Name(n.joint.Letter(), labName, id) || use == UseJoint+"-"+n.Name()
 		if ok && mine && !found[labName] {
 			found[labName] = true
 			labs = append(labs, labName)
@@ -158,7 +163,7 @@ func (n *Network) Provision(_ context.Context, p backends.Port) error {
 		if err := n.ensure(false, s); err != nil {
 			return err
 		}
-		if err := n.isolate(s.far, s.Attachment.Tap); err != nil {
+		if err := n.isolate(p, s.far); err != nil {
 			return err
 		}
 		return n.finish(s)
@@ -200,8 +205,8 @@ func (n *Network) connect(ctx context.Context, l backends.Link) error {
 			return fmt.Errorf("%s: %w", s.End, err)
 		}
 	}
-	for _, s := range sides {
-		if err := n.plug(s); err != nil {
+	for i, s := range sides {
+		if err := n.plug(s, !sides[1-i].off); err != nil {
 			return fmt.Errorf("%s: %w", s.End, err)
 		}
 	}
@@ -220,7 +225,7 @@ func (n *Network) Disconnect(_ context.Context, l backends.Link) error {
 		if far == nil {
 			continue
 		}
-		if err := errors.Join(n.here.Plug(p.Attachment.Tap, false), n.panel.LinkSetDown(far)); err != nil {
+		if err := n.unplug(p, far.Attrs().Index); err != nil {
 			return wrap(l, err)
 		}
 	}
@@ -239,7 +244,7 @@ func (n *Network) DeleteLink(_ context.Context, l backends.Link) error {
 		}
 		far, err := n.panel.Find(n.farName(p))
 		if err == nil && far != nil {
-			err = n.isolate(far.Attrs().Index, p.Attachment.Tap)
+			err = n.isolate(p, far.Attrs().Index)
 		}
 		errs = append(errs, err)
 	}

@@ -3,6 +3,7 @@ package cable
 import (
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -19,6 +20,8 @@ type side struct {
 	name string // of the interface there
 	far  int    // number of its far end in the panel
 	up   bool   // the far end was made just now, and is up
+	done bool   // the interface was brought to where it should be before
+	off  bool   // and its node has set it down since
 	had  nsnet.Settings
 }
 
@@ -135,6 +138,8 @@ func (n *Network) look(s *side) (bool, error) {
 		}
 	}
 	s.far = far.Attrs().Index
+	s.done = have.Attrs().Alias == nsnet.Alias("", s.Lab, s.End.String())
+	s.off = s.done && s.Attachment.Tap == "" && have.Attrs().Flags&net.FlagUp == 0
 	if s.MTU > 0 && far.Attrs().MTU != s.MTU {
 		if err := n.panel.LinkSetMTU(far, s.MTU); err != nil {
 			return false, fmt.Errorf("MTU %d: %w", s.MTU, err)
@@ -148,7 +153,8 @@ func (n *Network) look(s *side) (bool, error) {
 	return true, nil
 }
 
-// finish brings the node's interface to where it should be.
+// finish brings the node's interface to where it should be. Once it was there,
+// whether it is up is its node's own affair.
 func (n *Network) finish(s *side) error {
 	if tap := s.Attachment.Tap; tap != "" {
 		if s.MTU > 0 {
@@ -160,33 +166,39 @@ func (n *Network) finish(s *side) error {
 			return err
 		}
 	}
-	if err := s.ns.Change(s.name, nsnet.Alias("", s.Lab, s.End.String()), true); err != nil || s.Attachment.Tap != "" {
-		return err // the addresses are inside the machine
+	if tap := s.Attachment.Tap != ""; tap || !s.done {
+		if err := s.ns.Change(s.name, nsnet.Alias("", s.Lab, s.End.String()), true); err != nil || tap {
+			return err // the addresses are inside the machine
+		}
 	}
 	return errors.Join(s.ns.Address(s.name, s.End), s.ns.RestoreAddresses(s.name, s.had), s.ns.RestoreRoutes(s.name, s.had))
 }
 
-// plug gives the node's interface carrier.
-func (n *Network) plug(s *side) error {
+// plug gives the node's interface carrier, unless the other node has its own
+// down.
+func (n *Network) plug(s *side, awake bool) error {
+	if !awake {
+		return n.hold(s.Port, s.far)
+	}
 	if !s.up {
-		errs, err := n.batch.Send(nsnet.UpRequest(s.far))
-		if err = errors.Join(append(errs, err)...); err != nil {
+		if err := n.set(s.Port, s.far, useFar, true); err != nil {
 			return err
 		}
 	}
 	return s.ns.Plug(s.Attachment.Tap, true)
 }
 
+// unplug takes the carrier from an interface.
+func (n *Network) unplug(p backends.Port, far int) error {
+	return errors.Join(n.here.Plug(p.Attachment.Tap, false), n.set(p, far, useFar, false))
+}
+
 // isolate takes carrier and neighbour from an interface.
-func (n *Network) isolate(far int, tap string) error {
-	if err := n.here.Plug(tap, false); err != nil {
+func (n *Network) isolate(p backends.Port, far int) error {
+	if err := n.unplug(p, far); err != nil {
 		return err
 	}
-	l, err := n.panel.LinkByIndex(far)
-	if err != nil {
-		return err
-	}
-	return errors.Join(n.panel.LinkSetDown(l), n.loosen(far))
+	return n.loosen(far)
 }
 
 // loosen takes a far end out of whatever joins it, and its impairment from it.

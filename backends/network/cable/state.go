@@ -2,9 +2,7 @@ package cable
 
 import (
 	"context"
-	"errors"
 	"net"
-	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -13,189 +11,97 @@ import (
 	"archetype/lab"
 )
 
+// half is what was found of one end of a link.
+type half struct {
+	backends.Port
+	far   netlink.Link // nil: not there
+	up    bool         // the far end is
+	held  bool         // it is down for the other node's sake; see follow
+	tap   bool         // the end is a tap, which is there
+	inTap bool         // and its cable is in
+}
+
+// cut reports whether the end's cable is.
+func (h half) cut() bool { return !h.held && (!h.up || h.tap && !h.inTap) }
+
+// view is what was found of a link.
+type view struct {
+	half  [2]half
+	wired bool // the far ends are joined
+}
+
+// view finds what there is of a link.
+func (n *Network) view(l backends.Link) (v view, err error) {
+	for i, p := range []backends.Port{l.A, l.B} {
+		h := &v.half[i]
+		h.Port = p
+		if h.far, err = n.panel.Find(n.farName(p)); err != nil {
+			return v, err
+		}
+		if tap := p.Attachment.Tap; tap != "" && h.far != nil {
+			if h.tap, h.inTap, err = n.here.Plugged(tap); err != nil {
+				return v, err
+			} else if !h.tap {
+				h.far = nil
+			}
+		}
+		if h.far != nil {
+			use, _, _, _ := nsnet.ParseAlias(h.far.Attrs().Alias)
+			h.up = h.far.Attrs().Flags&net.FlagUp != 0
+			h.held = !h.up && use == useHeld
+		}
+	}
+	if v.whole() {
+		v.wired, err = n.joint.Joined(l, v.half[0].far, v.half[1].far)
+	}
+	return v, err
+}
+
+func (v view) whole() bool { return v.half[0].far != nil && v.half[1].far != nil }
+
 // State looks at the two far ends and their joint.
 func (n *Network) State(_ context.Context, l backends.Link) (backends.LinkStatus, error) {
 	n.watch(l)
-	st, err := n.state(l)
+	v, err := n.view(l)
+	if err != nil {
+		return backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Carrier: lab.CarrierOff}, wrap(l, err)
+	}
+	if _, behind, _ := n.wanted(v); behind {
+		n.stir(keyOf(l)) // its news were lost
+	}
+	st, err := v.status(l)
 	return st, wrap(l, err)
 }
 
-func (n *Network) state(l backends.Link) (backends.LinkStatus, error) {
+func (v view) status(l backends.Link) (backends.LinkStatus, error) {
 	st := backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Carrier: lab.CarrierOff}
-	var fars []netlink.Link
-	carrier, down := 0, 0
-	for _, p := range []backends.Port{l.A, l.B} {
-		far, err := n.panel.Find(n.farName(p))
-		if err != nil {
-			return st, err
-		}
-		in := true
-		if tap := p.Attachment.Tap; tap != "" && far != nil {
-			var there bool
-			if there, in, err = n.here.Plugged(tap); err != nil {
-				return st, err
-			} else if !there {
-				continue
-			}
-		}
-		if far == nil {
-			continue
-		}
-		fars = append(fars, far)
-		switch {
-		case far.Attrs().Flags&net.FlagUp == 0 || !in:
-			down++
-		case far.Attrs().OperState == netlink.OperUp:
-			carrier++
-		}
-	}
-	if len(fars) == 0 {
+	if v.half[0].far == nil && v.half[1].far == nil {
 		return st, backends.ErrNotFound
 	}
-	wired := false
-	if len(fars) == 2 {
-		var err error
-		if wired, err = n.joint.Joined(l, fars[0], fars[1]); err != nil {
-			return st, err
+	cut, without := 0, ""
+	for i, h := range v.half {
+		switch other := v.half[1-i]; {
+		case h.far == nil:
+		case h.cut():
+			cut++
+		case h.held && without == "":
+			without = other.End.String()
+		case h.up && h.far.Attrs().OperState != netlink.OperUp:
+			without = h.End.String()
 		}
 	}
-	st.Connected, st.Cut = wired && down == 0, wired && down == 2
+	st.Connected, st.Cut = v.wired && cut == 0, v.wired && cut == 2
 	switch {
-	case len(fars) < 2:
+	case !v.whole():
 		st.Reason = "an interface is missing"
-	case down > 0:
+	case cut > 0:
 		st.Reason = "cut"
-	case !wired:
+	case !v.wired:
 		st.Reason = "its two ends are not joined"
-	case carrier == 2:
+	case without == "":
 		st.Carrier = lab.CarrierOn
 	default:
-		st.Reason = "an interface is set down in its node"
+		st.Reason = without + " is set down in its node"
 	}
 	return st, nil
-}
-
-func (n *Network) watch(l backends.Link) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	k := keyOf(l)
-	n.known[k], n.byFar[n.farName(l.A)], n.byFar[n.farName(l.B)] = l, k, k
-}
-
-func (n *Network) forget(which func(backends.Link) bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for k, l := range n.known {
-		if !which(l) {
-			continue
-		}
-		delete(n.known, k)
-		delete(n.last, k)
-		for _, p := range []backends.Port{l.A, l.B} {
-			if n.byFar[n.farName(p)] == k { // it may be another link's by now
-				delete(n.byFar, n.farName(p))
-			}
-		}
-	}
-}
-
-// Events hears of every change in the panel, which has an end of everything,
-// and of the taps in this machine's own namespace.
-func (n *Network) Events(ctx context.Context) (<-chan backends.LinkStatus, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	changed := nsnet.NewPending[key]()
-	tell := func(far func(netlink.Link) string) func(netlink.Link) {
-		return func(dev netlink.Link) {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			if dev != nil {
-				if k, ok := n.byFar[far(dev)]; ok {
-					changed.Add(k)
-				}
-				return
-			}
-			for k := range n.known { // some news were lost
-				changed.Add(k)
-			}
-		}
-	}
-	over, err := nsnet.News(ctx, n.path, false, tell(func(dev netlink.Link) string { return dev.Attrs().Name }))
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	noTaps, err := nsnet.News(ctx, n.here.Path(), false, tell(n.farOfTap))
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	go func() { // one ends with the other
-		select {
-		case <-over:
-		case <-noTaps:
-		}
-		cancel()
-	}()
-	out := make(chan backends.LinkStatus)
-	go func() {
-		defer close(out)
-		for {
-			select {
-			case <-changed.Wake():
-			case <-over:
-				return
-			}
-			select {
-			case <-time.After(nsnet.Gather):
-			case <-over:
-				return
-			}
-			for k := range changed.Take() {
-				st, another := n.news(k)
-				if !another {
-					continue
-				}
-				select {
-				case out <- st:
-				case <-over:
-					return
-				}
-			}
-		}
-	}()
-	return out, nil
-}
-
-// farOfTap is the name of the far end that belongs to a tap, and of nothing
-// when the interface is none of ours.
-func (n *Network) farOfTap(dev netlink.Link) string {
-	use, labName, id, ok := nsnet.ParseAlias(dev.Attrs().Alias)
-	if !ok || use != nsnet.UseTap {
-		return ""
-	}
-	return nsnet.Name(n.joint.Letter(), labName, id)
-}
-
-// news looks at a link, and reports whether it is another than last time.
-func (n *Network) news(k key) (backends.LinkStatus, bool) {
-	n.mu.Lock()
-	l, known := n.known[k]
-	n.mu.Unlock()
-	if !known {
-		return backends.LinkStatus{}, false
-	}
-	st, err := n.state(l)
-	if err != nil {
-		if !errors.Is(err, backends.ErrNotFound) {
-			return st, false
-		}
-		st.Gone, st.Reason = true, "the interfaces are gone"
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.last[k] == st {
-		return st, false
-	}
-	n.last[k] = st
-	return st, true
 }

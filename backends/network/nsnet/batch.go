@@ -140,12 +140,16 @@ func AliasRequest(name, alias string) *nl.NetlinkRequest {
 	return r
 }
 
-// UpRequest sets an interface up.
-func UpRequest(index int) *nl.NetlinkRequest {
+// StateRequest sets an interface up or down and marks it.
+func StateRequest(index int, up bool, alias string) *nl.NetlinkRequest {
 	r := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index, msg.Flags, msg.Change = int32(index), unix.IFF_UP, unix.IFF_UP
+	msg.Index, msg.Change = int32(index), unix.IFF_UP
+	if up {
+		msg.Flags = unix.IFF_UP
+	}
 	r.AddData(msg)
+	r.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(alias)))
 	return r
 }
 

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"archetype/backends"
 )
 
 // News calls tell, from one goroutine, with each interface that changed in the
@@ -18,11 +21,36 @@ import (
 // there; nil says that some news were lost, and anything may have changed. The
 // channel is closed when ctx ends or the source is lost.
 func News(ctx context.Context, path string, elsewhere bool, tell func(netlink.Link)) (<-chan struct{}, error) {
+	return subscribe(ctx, path, unix.RTNLGRP_LINK, elsewhere, func(m *syscall.NetlinkMessage) {
+		if m == nil {
+			tell(nil)
+		} else if l, err := netlink.LinkDeserialize(nil, m.Data); err == nil {
+			tell(l)
+		}
+	})
+}
+
+// Unpatchings does the same with the number of each interface from which a
+// filter is taken that handed on what came in there.
+func Unpatchings(ctx context.Context, path string, tell func(index int)) (<-chan struct{}, error) {
+	return subscribe(ctx, path, unix.RTNLGRP_TC, false, func(m *syscall.NetlinkMessage) {
+		if m == nil || m.Header.Type != unix.RTM_DELQDISC && m.Header.Type != unix.RTM_DELTFILTER || len(m.Data) < nl.SizeofTcMsg {
+			return // what was lost is found by the next look at everything
+		}
+		if msg := nl.DeserializeTcMsg(m.Data); msg.Parent == netlink.HANDLE_INGRESS || msg.Parent == ingress {
+			tell(int(msg.Ifindex))
+		}
+	})
+}
+
+// subscribe hears of what the kernel tells a group; nil says that some of it
+// was lost.
+func subscribe(ctx context.Context, path string, group uint, elsewhere bool, tell func(*syscall.NetlinkMessage)) (<-chan struct{}, error) {
 	ns, err := netns.GetFromPath(path)
 	if err != nil {
 		return nil, err
 	}
-	sock, err := nl.SubscribeAt(ns, netns.None(), unix.NETLINK_ROUTE, unix.RTNLGRP_LINK)
+	sock, err := nl.SubscribeAt(ns, netns.None(), unix.NETLINK_ROUTE, group)
 	_ = ns.Close()
 	if err != nil {
 		return nil, err
@@ -60,7 +88,7 @@ func News(ctx context.Context, path string, elsewhere bool, tell func(netlink.Li
 	return over, nil
 }
 
-func listen(ctx context.Context, sock *nl.NetlinkSocket, bell int, tell func(netlink.Link)) {
+func listen(ctx context.Context, sock *nl.NetlinkSocket, bell int, tell func(*syscall.NetlinkMessage)) {
 	for ctx.Err() == nil {
 		fds := []unix.PollFd{{Fd: int32(sock.GetFd()), Events: unix.POLLIN}, {Fd: int32(bell), Events: unix.POLLIN}}
 		if _, err := unix.Poll(fds, -1); err != nil && !errors.Is(err, unix.EINTR) {
@@ -80,10 +108,8 @@ func listen(ctx context.Context, sock *nl.NetlinkSocket, bell int, tell func(net
 		default:
 			return
 		}
-		for _, m := range msgs {
-			if l, err := netlink.LinkDeserialize(nil, m.Data); err == nil {
-				tell(l)
-			}
+		for i := range msgs {
+			tell(&msgs[i])
 		}
 	}
 }
@@ -128,6 +154,47 @@ func (p *Pending[K]) Take() map[K]bool {
 	return out
 }
 
-// Gather is how long after the first news of something it is looked at: one
+// Relay sends what is new of the things that changed, until one of the sources
+// of their news ends; then it calls end.
+func Relay[K comparable](changed *Pending[K], news func(K) (backends.LinkStatus, bool), end func(), sources ...<-chan struct{}) <-chan backends.LinkStatus {
+	over := make(chan struct{})
+	var once sync.Once
+	for _, s := range sources {
+		go func() {
+			<-s
+			once.Do(func() { end(); close(over) })
+		}()
+	}
+	out := make(chan backends.LinkStatus)
+	go func() {
+		defer close(out)
+		for {
+			select {
+			case <-changed.Wake():
+			case <-over:
+				return
+			}
+			select {
+			case <-time.After(gather):
+			case <-over:
+				return
+			}
+			for k := range changed.Take() {
+				st, another := news(k)
+				if !another {
+					continue
+				}
+				select {
+				case out <- st:
+				case <-over:
+					return
+				}
+			}
+		}
+	}()
+	return out
+}
+
+// gather is how long after the first news of something it is looked at: one
 // change is several pieces of news.
-const Gather = 5 * time.Millisecond
+const gather = 5 * time.Millisecond
