@@ -160,6 +160,8 @@ type NodeStatus struct {
 	// ManagementIPv4 and ManagementIPv6 are its addresses in the management
 	// network, empty where it has none.
 	ManagementIPv4, ManagementIPv6 string
+	// Screen is where its screen is shown, as a URI, empty where it has none.
+	Screen string
 }
 
 // Health is what a check inside the node found.

@@ -80,6 +80,7 @@ type (
 
 		ManagementIPv4 string `json:"mgmt_ipv4,omitempty"`
 		ManagementIPv6 string `json:"mgmt_ipv6,omitempty"`
+		Screen         string `json:"screen,omitempty"`
 	}
 	linkOut struct {
 		A       string        `json:"a"`
@@ -99,7 +100,7 @@ type (
 
 func nodeJSON(n *api.Node) nodeOut {
 	return nodeOut{n.Name, n.Kind, n.Provider, n.Identifier, n.Desired, n.Actual, n.Progress, n.ProgressText, n.ProgressLine, n.Typical.Seconds(), n.Error, n.PID,
-		n.ManagementIPv4, n.ManagementIPv6}
+		n.ManagementIPv4, n.ManagementIPv6, n.Screen}
 }
 
 func linkJSON(k *api.Link) linkOut {

@@ -405,7 +405,7 @@ func (c *controller) vanished(n *node) {
 	c.bootOver(n)
 	n.exists, n.unsure, n.inited, n.pid, n.boot, n.ended = false, false, false, 0, 0, 0
 	n.health, n.stage = "", staged{}
-	n.mgmt4, n.mgmt6 = "", ""
+	n.mgmt4, n.mgmt6, n.screen = "", "", ""
 	n.err = ""
 	c.moveNode(n, lab.NodeUndeployed)
 	for _, l := range n.links {

@@ -64,6 +64,7 @@ type node struct {
 	image      bool   // made from an image
 	health     backends.Health
 	mgmt4      string
+	screen     string
 	mgmt6      string
 	progress   int
 	text       string

@@ -198,8 +198,8 @@ func (c *controller) observeGone(n *node) {
 func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 	n.there()
 	c.observeHealth(n, st.Health)
-	if n.mgmt4 != st.ManagementIPv4 || n.mgmt6 != st.ManagementIPv6 {
-		n.mgmt4, n.mgmt6 = st.ManagementIPv4, st.ManagementIPv6
+	if n.mgmt4 != st.ManagementIPv4 || n.mgmt6 != st.ManagementIPv6 || n.screen != st.Screen {
+		n.mgmt4, n.mgmt6, n.screen = st.ManagementIPv4, st.ManagementIPv6, st.Screen
 		n.news()
 	}
 	if n.pid != st.PID || n.boot != st.Boot {

@@ -156,7 +156,7 @@ func (n *node) show() *api.Node {
 	v := &api.Node{Name: n.spec.Name, Kind: n.spec.Kind, Provider: n.provider, Identifier: n.identifier,
 		Desired: n.desired, Actual: n.actual, Progress: n.progress, ProgressText: n.text, ProgressLine: n.line, Error: n.err,
 		PID: n.pid, Image: n.spec.Image, Group: n.spec.Group, Since: n.since, Retries: n.retries,
-		Console: n.inited, Leaving: n.remove, ManagementIPv4: n.mgmt4, ManagementIPv6: n.mgmt6}
+		Console: n.inited, Leaving: n.remove, ManagementIPv4: n.mgmt4, ManagementIPv6: n.mgmt6, Screen: n.screen}
 	if n.actual == lab.NodeError && !n.permanent && n.desired == lab.WishRunning {
 		v.RetryAt = n.retryAt
 	}

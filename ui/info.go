@@ -81,7 +81,7 @@ func (m *Model) nodeInfo() tea.Cmd {
 		pid = fmt.Sprint(n.PID)
 	}
 	text := facts("state", state, "since", since, "error", n.Error, "boot", bootText(n), "earned by", earnedBy(n), "kind", n.Kind, "image", n.Image, "group", n.Group,
-		"provider", n.Provider, "identifier", n.Identifier, "pid", pid)
+		"provider", n.Provider, "identifier", n.Identifier, "pid", pid, "screen", n.Screen)
 	if n.Retries > 0 {
 		text = append(text, facts("tried again", fmt.Sprintf("%d times", n.Retries))...)
 	}

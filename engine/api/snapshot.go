@@ -75,6 +75,8 @@ type Node struct {
 	// network, where the provider has one.
 	ManagementIPv4 string `json:"mgmt_ipv4,omitempty"`
 	ManagementIPv6 string `json:"mgmt_ipv6,omitempty"`
+	// Screen is where its screen is shown, such as vnc+unix:///PATH.
+	Screen string `json:"screen,omitempty"`
 }
 
 // Link is one link of a lab. The JSON names are part of what scripts rely on.

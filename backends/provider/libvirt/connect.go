@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
@@ -33,6 +34,8 @@ type connection struct {
 	lv     *golibvirt.Libvirt
 	lost   <-chan struct{}
 	closed bool
+
+	over atomic.Pointer[commandConn] // what was dialled last, where libvirt is not asked directly
 
 	carriers sync.Mutex // held while what nodes see of their taps is changed
 }
@@ -99,14 +102,24 @@ func (c *connection) Dial() (net.Conn, error) {
 	if u.User.Username() != "" {
 		args = append(args, "-l", u.User.Username())
 	}
-	if key := u.Query().Get("keyfile"); key != "" {
+	q := u.Query() // as libvirt's own programs take them
+	if key := q.Get("keyfile"); key != "" {
 		args = append(args, "-i", key)
 	}
-	path := u.Query().Get("socket")
-	if path == "" {
-		path = usualSocket
+	if file := q.Get("known_hosts"); file != "" {
+		args = append(args, "-o", "UserKnownHostsFile="+file)
 	}
-	return overCommand("ssh", append(args, "--", u.Hostname(), "nc -U "+path)...)
+	if q.Get("no_verify") == "1" {
+		args = append(args, "-o", "StrictHostKeyChecking=no")
+	}
+	// Its shell reads the command.
+	ask := either(q.Get("netcat"), "nc") + " -U '" + strings.ReplaceAll(either(q.Get("socket"), usualSocket), "'", `'\''`) + "'"
+	conn, err := overCommand("ssh", append(args, "--", u.Hostname(), ask)...)
+	if err != nil {
+		return nil, err
+	}
+	c.over.Store(conn)
+	return conn, nil
 }
 
 // session is the connection as it is now, made if need be.
@@ -134,6 +147,9 @@ func (c *connection) session() (*golibvirt.Libvirt, error) {
 	select {
 	case err := <-done:
 		if err != nil {
+			if over := c.over.Load(); over != nil {
+				err = over.explain(err)
+			}
 			return nil, fmt.Errorf("libvirt at %s: %w", c.where(), err)
 		}
 	case <-time.After(3 * patience):

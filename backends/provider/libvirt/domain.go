@@ -53,6 +53,12 @@ func (p *Provider) socket(ref backends.NodeRef) string {
 	return filepath.Join(p.cfg.Run, digits(ref.String(), 12)+".sock")
 }
 
+// screen is the socket of the node's VNC server: who may not read the folder
+// that it is in has no use of it, unlike of a port.
+func (p *Provider) screen(ref backends.NodeRef) string {
+	return filepath.Join(p.cfg.Run, digits(ref.String(), 12)+".vnc")
+}
+
 // namespace is that of our mark in a domain's metadata.
 const namespace = "https://archetype.dev/libvirt/node/1"
 
@@ -155,6 +161,8 @@ func (p *Provider) domain(c backends.NodeConfig, k *kept, disks []disk, kvm bool
 	}
 	if v.UEFI {
 		d.OS.Firmware, d.OS.Type.Machine = "efi", either(v.Machine, "q35")
+		// What vendors' disks begin with is not signed for it.
+		d.OS.FirmwareInfo = &libvirtxml.DomainOSFirmwareInfo{Features: []libvirtxml.DomainOSFirmwareFeature{{Enabled: "no", Name: "enrolled-keys"}, {Enabled: "no", Name: "secure-boot"}}}
 	}
 	if len(v.SMBIOS) > 0 {
 		d.OS.SMBios = &libvirtxml.DomainSMBios{Mode: "sysinfo"}
@@ -165,7 +173,9 @@ func (p *Provider) domain(c backends.NodeConfig, k *kept, disks []disk, kvm bool
 	} else {
 		d.OS.BootDevices = []libvirtxml.DomainBootDevice{{Dev: "hd"}}
 	}
-	if !reachable(dir) { // by the user that QEMU is run as otherwise
+	// By the user that QEMU is run as otherwise; libvirt opens the way to the
+	// serial line for it, but not that to the screen.
+	if !reachable(dir) || v.VNC {
 		d.SecLabel = []libvirtxml.DomainSecLabel{{Type: "static", Model: "dac", Relabel: "no", Label: "+0:+0"}}
 	}
 	for _, x := range disks {
@@ -205,7 +215,7 @@ func (p *Provider) domain(c backends.NodeConfig, k *kept, disks []disk, kvm bool
 	}
 	d.Devices.MemBalloon = &libvirtxml.DomainMemBalloon{Model: "none"}
 	if v.VNC {
-		d.Devices.Graphics = []libvirtxml.DomainGraphic{{VNC: &libvirtxml.DomainGraphicVNC{AutoPort: "yes", Listen: "127.0.0.1"}}}
+		d.Devices.Graphics = []libvirtxml.DomainGraphic{{VNC: &libvirtxml.DomainGraphicVNC{Socket: p.screen(c.Ref)}}}
 		d.Devices.Videos = []libvirtxml.DomainVideo{{Model: libvirtxml.DomainVideoModel{Type: "vga"}}}
 	}
 	return d

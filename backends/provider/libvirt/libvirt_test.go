@@ -100,28 +100,3 @@ func (b *bench) exec(ref backends.NodeRef, words ...string) string {
 	}
 	return string(res.Stdout)
 }
-
-func TestLife(t *testing.T) {
-	b := newBench(t)
-	kind := libvirttest.Build(t, b.d.Dir, "echo guest: begins", nil).Kind(t, "small", "")
-	ref := b.node(kind, "a", lab.End{Endpoint: lab.Endpoint{Node: "a", Interface: "eth2"}, MAC: "02:00:00:00:00:42"})
-	list, err := b.List(t.Context(), "lab")
-	b.must(err)
-	if len(list) != 1 || list[0].Running || list[0].Ref != ref || list[0].Labels["who"] != "a" {
-		t.Fatalf("%+v", list)
-	}
-	b.up(ref)
-	if got := b.exec(ref, "cat", "/sys/class/net/eth1/address"); got != "02:00:00:00:00:42\n" {
-		t.Errorf("address %q", got)
-	}
-	if got := b.exec(ref, "echo", "it's", "a  b"); got != "it's a  b\n" {
-		t.Errorf("said %q", got)
-	}
-	res, err := b.Exec(t.Context(), ref, backends.ExecRequest{Command: []string{"sh", "-c", "exit 7"}})
-	if err != nil || res.Code != 7 {
-		t.Errorf("code %d, %v", res.Code, err)
-	}
-	b.must(b.Stop(t.Context(), ref, 20*time.Second))
-	b.must(b.Stop(t.Context(), ref, time.Second))
-	b.up(ref)
-}

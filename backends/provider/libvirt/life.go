@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
@@ -62,7 +63,13 @@ func (p *Provider) create(ctx context.Context, c backends.NodeConfig) error {
 		return err
 	}
 	kvm, _ := p.kvm.works(ctx)
-	text, err := p.domain(c, k, disks, kvm).Marshal()
+	d := p.domain(c, k, disks, kvm)
+	if d.OS.Firmware != "" {
+		if err := p.firmware(ctx, d); err != nil {
+			return err
+		}
+	}
+	text, err := d.Marshal()
 	if err != nil {
 		return err
 	}
@@ -72,6 +79,29 @@ func (p *Provider) create(ctx context.Context, c backends.NodeConfig) error {
 	return p.conn.do(ctx, func(lv *golibvirt.Libvirt) error {
 		_, err := lv.DomainDefineXMLFlags(text, golibvirt.DomainDefineValidate)
 		return err
+	})
+}
+
+// firmware checks that libvirt has what a machine asks for: it would say so
+// only when that is switched on.
+func (p *Provider) firmware(ctx context.Context, d *libvirtxml.Domain) error {
+	return p.conn.do(ctx, func(lv *golibvirt.Libvirt) error {
+		text, err := lv.ConnectGetDomainCapabilities(nil, golibvirt.OptString{d.OS.Type.Arch}, golibvirt.OptString{d.OS.Type.Machine}, golibvirt.OptString{d.Type}, 0)
+		if err != nil {
+			return err
+		}
+		var caps libvirtxml.DomainCaps
+		if err := caps.Unmarshal(text); err != nil {
+			return err
+		}
+		if caps.OS != nil {
+			for _, e := range caps.OS.Enums {
+				if e.Name == "firmware" && slices.Contains(e.Values, d.OS.Firmware) {
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("its kind asks for UEFI, and libvirt finds no firmware for that: install ovmf (edk2-ovmf) on its machine (%w)", backends.ErrUnavailable)
 	})
 }
 
@@ -273,6 +303,7 @@ func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 		l.Close()
 	}
 	_ = os.Remove(p.socket(ref))
+	_ = os.Remove(p.screen(ref))
 	err = errors.Join(p.dropTaps(ref, nil), os.RemoveAll(p.folder(ref)))
 	_ = os.Remove(filepath.Dir(p.folder(ref))) // the lab's, when this was its last
 	return fail(ref, err)

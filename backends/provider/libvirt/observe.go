@@ -70,6 +70,9 @@ func (p *Provider) look(lv *golibvirt.Libvirt, dom golibvirt.Domain) (st backend
 	}
 	if st.Running {
 		st.PID = pid(d.Name)
+		if len(d.Devices.Graphics) > 0 {
+			st.Screen = "vnc+unix://" + p.screen(ref)
+		}
 	}
 	return st, true, nil
 }

@@ -1,10 +1,13 @@
 package libvirt
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -13,28 +16,57 @@ type commandConn struct {
 	io.ReadCloser  // its output
 	io.WriteCloser // its input
 	cmd            *exec.Cmd
+	said           strings.Builder // on its standard error
+	over           chan struct{}   // closed when it has said all
+	once           sync.Once
 }
 
-func overCommand(name string, args ...string) (net.Conn, error) {
-	cmd := exec.Command(name, args...)
-	in, err := cmd.StdinPipe()
+func overCommand(name string, args ...string) (*commandConn, error) {
+	c := &commandConn{cmd: exec.Command(name, args...), over: make(chan struct{})}
+	var err error
+	if c.WriteCloser, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if c.ReadCloser, err = c.cmd.StdoutPipe(); err != nil {
+		return nil, err
+	}
+	said, err := c.cmd.StderrPipe()
 	if err != nil {
 		return nil, err
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
+	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
+	go func() {
+		defer close(c.over)
+		const most = 4096
+		_, _ = io.Copy(&c.said, io.LimitReader(said, most))
+		_, _ = io.Copy(io.Discard, said) // or it would stand still
+	}()
+	return c, nil
+}
+
+// explain adds what the command has said to an error of a connection that did
+// not come about. The command is over then, or about to be.
+func (c *commandConn) explain(err error) error {
+	select {
+	case <-c.over:
+	case <-time.After(patience):
 	}
-	return &commandConn{out, in, cmd}, nil
+	_ = c.Close()
+	<-c.over
+	if text := strings.Join(strings.Fields(c.said.String()), " "); text != "" {
+		return fmt.Errorf("%s (%w)", text, err)
+	}
+	return err
 }
 
 func (c *commandConn) Close() error {
-	_ = c.WriteCloser.Close()
-	_ = c.cmd.Process.Kill()
-	_ = c.cmd.Wait()
+	c.once.Do(func() {
+		_ = c.WriteCloser.Close()
+		_ = c.cmd.Process.Kill()
+		_ = c.cmd.Wait()
+	})
 	return nil
 }
 

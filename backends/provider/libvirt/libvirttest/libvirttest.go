@@ -123,6 +123,20 @@ func (d *Daemon) Run() {
 	}
 }
 
+// Hide has a folder be empty for libvirtd and all that it starts, until the
+// function that is returned is called.
+func (d *Daemon) Hide(dir string) (show func()) {
+	d.t.Helper()
+	inside := func(words ...string) {
+		d.t.Helper()
+		if out, err := exec.Command("nsenter", append([]string{"-t", strconv.Itoa(d.pid), "--mount"}, words...)...).CombinedOutput(); err != nil {
+			d.t.Fatalf("%v: %v: %s", words, err, out)
+		}
+	}
+	inside("mount", "-t", "tmpfs", "none", dir)
+	return func() { inside("umount", dir) }
+}
+
 // Stop kills libvirtd alone; its machines go on.
 func (d *Daemon) Stop() {
 	d.t.Helper()

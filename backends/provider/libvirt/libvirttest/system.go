@@ -25,7 +25,7 @@ func Build(t testing.TB, dir, script string, modules []string, files ...guest.Fi
 	init := `dmesg -n 1
 hostname guest
 mkdir -p /etc/acpi/PWRF /var/log /var/run
-printf '#!/bin/sh\npoweroff -f\n' >/etc/acpi/PWRF/00000080
+printf '#!/bin/sh\necho "guest: powers off" >/dev/console\npoweroff -f\n' >/etc/acpi/PWRF/00000080
 chmod +x /etc/acpi/PWRF/00000080
 acpid
 ` + script + `
@@ -61,11 +61,13 @@ vm:
   kernel: %s
   initrd: %s
   cmdline: console=ttyS0 panic=-1 quiet no_timer_check
-  resources: {memory_mb: 128}
   readiness: {probe: log, pattern: "guest: up", timeout: 3m}
   progress:
     - {text: "guest: begins", percent: 30, message: kernel up}
 `, name, s.Kernel, s.Initrd)
+	if !strings.Contains(more, "resources:") {
+		text += "  resources: {memory_mb: 128}\n"
+	}
 	if !strings.Contains(more, "exec:") {
 		text += "  exec: {method: serial, prompt: '[#$] ', status: 'echo $?', quote: true}\n"
 	}
