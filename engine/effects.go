@@ -214,6 +214,11 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 		return func(ctx context.Context) error {
 			errA := attach(ctx, &a, refA, pa)
 			errB := attach(ctx, &b, refB, pb)
+			for _, err := range []error{errA, errB} {
+				if err != nil && !errors.Is(err, backends.ErrNotFound) && !errors.Is(err, backends.ErrConflict) {
+					return err // it may be there, and cannot be asked
+				}
+			}
 			switch {
 			case errA == nil && errB == nil, b.Outside != nil:
 				return network.DeleteLink(ctx, backends.Link{Lab: c.m.info.Name, A: a, B: b})

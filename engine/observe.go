@@ -262,6 +262,7 @@ func (c *controller) observeHealth(n *node, h backends.Health) {
 func (c *controller) observeEnded(n *node, st backends.NodeStatus) {
 	n.there()
 	n.boot = max(n.boot, st.Boot)
+	n.ended = max(n.ended, st.Boot) // late news of it are no news
 	if n.busy != nil && n.busy.verb != doStart {
 		return // our own doing
 	}
