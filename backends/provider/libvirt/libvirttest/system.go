@@ -61,15 +61,13 @@ vm:
   kernel: %s
   initrd: %s
   cmdline: console=ttyS0 panic=-1 quiet no_timer_check
-  readiness: {probe: log, pattern: "guest: up", timeout: 3m}
-  progress:
-    - {text: "guest: begins", percent: 30, message: kernel up}
 `, name, s.Kernel, s.Initrd)
-	if !strings.Contains(more, "resources:") {
-		text += "  resources: {memory_mb: 128}\n"
-	}
-	if !strings.Contains(more, "exec:") {
-		text += "  exec: {method: serial, prompt: '[#$] ', status: 'echo $?', quote: true}\n"
+	given := "\n" + more
+	for _, usual := range []string{"resources: {memory_mb: 128}", `readiness: {probe: log, pattern: "guest: up", timeout: 3m}`,
+		`progress: [{text: "guest: begins", percent: 30, message: kernel up}]`, `exec: {method: serial, prompt: '[#$] ', status: 'echo $?', quote: true}`} {
+		if field, _, _ := strings.Cut(usual, " "); !strings.Contains(given, "\n"+field) {
+			text += "  " + usual + "\n"
+		}
 	}
 	for line := range strings.Lines(more) {
 		text += "  " + line
