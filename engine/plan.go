@@ -5,12 +5,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
 
 	"archetype/engine/api"
+	"archetype/internal/bounded"
 	"archetype/lab"
 	"archetype/topology"
 )
@@ -77,16 +77,7 @@ func configText(n lab.Node) (string, error) {
 	if n.StartupConfig == "" {
 		return n.ConfigText, nil
 	}
-	info, err := os.Stat(n.StartupConfig)
-	switch {
-	case err != nil:
-		return "", err
-	case !info.Mode().IsRegular():
-		return "", fmt.Errorf("%s is not a file", n.StartupConfig)
-	case info.Size() > maxConfig:
-		return "", fmt.Errorf("%s is larger than %d MiB", n.StartupConfig, maxConfig>>20)
-	}
-	b, err := os.ReadFile(n.StartupConfig)
+	b, err := bounded.ReadFile(n.StartupConfig, maxConfig)
 	return string(b), err
 }
 

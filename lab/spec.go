@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"net/netip"
+	"path"
 	"strings"
 	"time"
 )
@@ -69,6 +70,26 @@ func ParseEndpoint(s string) (Endpoint, error) {
 		return Endpoint{}, fmt.Errorf("%q is not an endpoint: write node:interface", s)
 	}
 	return Endpoint{Node: node, Interface: ifc}, nil
+}
+
+// Bind is a part of the machine that a node sees.
+type Bind struct {
+	Source  string
+	Target  string // absolute, in the node
+	Options []string
+}
+
+// ParseBind reads "source:/target" or "source:/target:option,option".
+func ParseBind(s string) (Bind, error) {
+	parts := strings.Split(s, ":")
+	if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || !strings.HasPrefix(parts[1], "/") || strings.Contains(s, "\x00") {
+		return Bind{}, fmt.Errorf("bind %q: write source:/target or source:/target:ro", s)
+	}
+	b := Bind{Source: parts[0], Target: path.Clean(parts[1])}
+	if len(parts) == 3 {
+		b.Options = strings.Split(parts[2], ",")
+	}
+	return b, nil
 }
 
 // End is one end of a link: an endpoint and what the file says of its

@@ -12,6 +12,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/parser"
+
+	"archetype/internal/bounded"
 )
 
 // writing keeps two changes by one process from undoing each other.
@@ -23,7 +25,7 @@ var writing sync.Mutex
 func (s *Settings) Set(key, value string) error {
 	writing.Lock()
 	defer writing.Unlock()
-	text, err := os.ReadFile(s.File())
+	text, err := bounded.ReadFile(s.File(), maxFile)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}

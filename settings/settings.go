@@ -12,6 +12,8 @@ import (
 
 	"github.com/adrg/xdg"
 	"github.com/goccy/go-yaml"
+
+	"archetype/internal/bounded"
 )
 
 // Environment variables that are heeded. All but the first two are for the
@@ -22,6 +24,9 @@ const (
 	envState    = "ARCHETYPE_STATE"
 	envConfig   = "ARCHETYPE_CONFIG"
 )
+
+// maxFile bounds the user's file, in bytes.
+const maxFile = 1 << 20
 
 // Settings are the user's choices and the folders in use.
 type Settings struct {
@@ -120,7 +125,7 @@ func either(a, b string) string {
 func (s *Settings) File() string { return filepath.Join(s.Config, "settings.yaml") }
 
 func (s *Settings) read() error {
-	data, err := os.ReadFile(s.File())
+	data, err := bounded.ReadFile(s.File(), maxFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

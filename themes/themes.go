@@ -14,6 +14,7 @@ import (
 	"charm.land/lipgloss/v2"
 	"github.com/goccy/go-yaml"
 
+	"archetype/internal/bounded"
 	"archetype/lab"
 )
 
@@ -72,12 +73,15 @@ type paint struct {
 
 var hex = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)
 
+// maxFile bounds a theme, in bytes.
+const maxFile = 1 << 20
+
 // Load returns the theme of that name: one of the user's folder, or one that
 // comes with the program.
 func Load(name, userDir string) (*Theme, error) {
 	if userDir != "" {
 		path := filepath.Join(userDir, filepath.Base(name)+".yaml")
-		data, err := os.ReadFile(path)
+		data, err := bounded.ReadFile(path, maxFile)
 		if err == nil {
 			return parse(path, data)
 		}

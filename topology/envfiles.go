@@ -2,12 +2,12 @@ package topology
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"maps"
 	"os"
 
 	"github.com/joho/godotenv"
+
+	"archetype/internal/bounded"
 )
 
 // maxEnvFile bounds one file of variables, in bytes.
@@ -61,27 +61,13 @@ func readEnvFile(path string) (map[string]string, error) {
 	return godotenv.UnmarshalBytes(data)
 }
 
-// readBounded reads a regular file of at most limit bytes.
+// readBounded reads a regular file of at most limit bytes. Its errors leave
+// the path to whoever says them.
 func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		var pe *os.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	st, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !st.Mode().IsRegular():
-		return nil, errors.New("not a regular file")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("more than %d bytes", limit)
+	data, err := bounded.ReadFile(path, limit)
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
 	}
 	return data, err
 }

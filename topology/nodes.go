@@ -154,13 +154,14 @@ func (r *reader) absolute(path string) string {
 // checkBind looks at a bind's form; its host path is made absolute once the
 // node's name is known.
 func (r *reader) checkBind(v *value, what string) {
-	parts := strings.Split(v.text, ":")
-	switch {
-	case len(parts) == 1 && strings.HasPrefix(v.text, "/"): // a volume without a name
-	case len(parts) < 2 || len(parts) > 3 || parts[0] == "" || !strings.HasPrefix(parts[1], "/"):
+	if strings.HasPrefix(v.text, "/") && !strings.Contains(v.text, ":") { // a volume without a name
+		return
+	}
+	switch b, err := lab.ParseBind(v.text); {
+	case err != nil:
 		r.errorAt(v.line, v.column, "write host-path:/path/in/the/node or host-path:/path:ro", "%s: %q is not a bind", what, v.text)
-	case len(parts) == 3:
-		for _, o := range strings.Split(parts[2], ",") {
+	default:
+		for _, o := range b.Options {
 			if !slices.Contains(bindOptions, o) {
 				r.errorAt(v.line, v.column, "the options are "+strings.Join(bindOptions, ", "), "%s: %q has the unknown option %q", what, v.text, o)
 			}

@@ -3,7 +3,6 @@ package topology
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
+	"archetype/internal/bounded"
 	"archetype/lab"
 )
 
@@ -53,15 +53,10 @@ type Options struct {
 // cannot be used the error is a *lab.FileError with everything that is wrong
 // with it, or says why it cannot be read.
 func Load(path string, opt Options) (*lab.Topology, []lab.Diagnostic, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("topology file: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	if st, err := f.Stat(); err == nil && st.IsDir() {
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
 		return nil, nil, fmt.Errorf("topology file %s: this is a folder", path)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := bounded.ReadFile(path, maxFile)
 	if err != nil {
 		return nil, nil, fmt.Errorf("topology file: %w", err)
 	}

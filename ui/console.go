@@ -82,13 +82,27 @@ func (m *Model) consoleOf(node string) tea.Cmd {
 		}
 	}
 	w, h := max(m.w, 20), max(m.h-3, 5)
-	c := &console{lab: m.labName, node: node, em: vt.NewEmulator(w, h), w: w, h: h, send: m.send, wake: make(chan struct{}, 1)}
-	c.em.SetScrollbackSize(scrollback)
+	c := &console{lab: m.labName, node: node, em: newEmulator(w, h), w: w, h: h, send: m.send, wake: make(chan struct{}, 1)}
 	m.consoles = append(m.consoles, c)
 	m.console = len(m.consoles) - 1
 	go m.guard(c.collect)
 	go m.guard(c.deliver)
 	return m.connectConsole(c)
+}
+
+// newEmulator is a terminal for a device. A device may ask for a thing to be
+// done two thousand million times, which takes minutes: what a line has no
+// room for does nothing.
+func newEmulator(w, h int) *vt.Emulator {
+	em := vt.NewEmulator(w, h)
+	em.SetScrollbackSize(scrollback)
+	for _, final := range "bIXZ" { // repeat, tab, erase, tab back
+		em.RegisterCsiHandler(int(final), func(params ansi.Params) bool {
+			n, _, _ := params.Param(0, 1)
+			return n > 4*em.Width()
+		})
+	}
+	return em
 }
 
 // collect takes what comes out of the emulator: what the user types, and
@@ -204,15 +218,29 @@ func (m *Model) consoleEvent(msg consoleMsg) {
 	}
 }
 
+// feed has the emulator take in what the device sent. What it trips over ends
+// the console and not the workbench.
+func (c *console) feed(b []byte) (err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the device sent what cannot be shown: %v", v)
+		}
+	}()
+	_, err = c.em.Write(b)
+	return err
+}
+
 // read feeds the emulator; the screen is told once per frame.
 func (c *console) read(con api.Console) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := con.Read(buf)
 		if n > 0 {
-			c.mu.Lock()
-			_, _ = c.em.Write(buf[:n])
-			c.mu.Unlock()
+			if ferr := c.feed(buf[:n]); ferr != nil {
+				err = ferr
+			}
 			if c.told.CompareAndSwap(false, true) {
 				time.AfterFunc(frameTime/2, func() { c.send(consoleMsg{c: c}) })
 			}

@@ -6,14 +6,12 @@ import (
 	"testing"
 
 	"github.com/charmbracelet/x/ansi"
-	"github.com/charmbracelet/x/vt"
 )
 
 // Whatever the size becomes, what was on a console is still there: on it or
 // above it.
 func TestReflowLosesNothing(t *testing.T) {
-	c := &console{em: vt.NewEmulator(200, 60)}
-	c.em.SetScrollbackSize(scrollback)
+	c := &console{em: newEmulator(200, 60)}
 	for i := range 40 {
 		_, _ = fmt.Fprintf(c.em, "line-%d.\r\n", i)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"archetype/internal/bounded"
 	"archetype/lab"
 )
 
@@ -128,7 +129,7 @@ func (r *Registry) loadUser(dir string) ([]lab.Diagnostic, error) {
 			continue
 		}
 		file := filepath.Join(dir, e.Name())
-		data, err := readBounded(file)
+		data, err := bounded.ReadFile(file, maxFile)
 		if err != nil {
 			diags = append(diags, lab.Diagnostic{Severity: lab.SeverityError, File: file, Message: err.Error()})
 			continue
@@ -141,20 +142,6 @@ func (r *Registry) loadUser(dir string) ([]lab.Diagnostic, error) {
 		}
 	}
 	return diags, nil
-}
-
-func readBounded(file string) ([]byte, error) {
-	st, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	if st.Size() > maxFile {
-		return nil, fmt.Errorf("%d bytes: a vendor file has at most %d", st.Size(), maxFile)
-	}
-	return os.ReadFile(file)
 }
 
 // add takes a kind in. A kind of the same name is replaced with a warning; a

@@ -43,6 +43,22 @@ type server struct {
 // and the members of the group are answered.
 func Serve(ctx context.Context, l net.Listener, e api.Engine, opt Options) error {
 	s := &server{e: e, opt: opt, clients: map[net.Conn]bool{}}
+	srv := &http.Server{
+		Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: maxHeader,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnState:   s.connState,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+	}
+	defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
+	if err := srv.Serve(&owned{l, opt.Group}); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// handler answers every request; none is read further than maxRequest.
+func (s *server) handler() http.Handler {
+	e := s.e
 	mux := http.NewServeMux()
 	handle(mux, pathSnapshot, func(ctx context.Context, _ struct{}) (*api.Snapshot, error) { return e.Snapshot(ctx) })
 	handle(mux, pathPlan, e.Plan)
@@ -68,17 +84,7 @@ func Serve(ctx context.Context, l net.Listener, e api.Engine, opt Options) error
 	mux.HandleFunc(pathLogs, s.logs)
 	mux.HandleFunc(pathExec, s.exec)
 	mux.HandleFunc(pathConsole, s.console)
-	srv := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 10 * time.Second,
-		BaseContext: func(net.Listener) context.Context { return ctx },
-		ConnState:   s.connState,
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
-	}
-	defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
-	if err := srv.Serve(&owned{l, opt.Group}); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
-		return err
-	}
-	return nil
+	return http.MaxBytesHandler(mux, maxRequest)
 }
 
 type connKey struct{}

@@ -98,7 +98,13 @@ const (
 	frameHello                  // hello
 )
 
-const maxFrame = 1 << 20
+// Bounds of what a client may send, in bytes. A deploy carries the client's
+// environment, which the kernel lets have 2 MiB or more.
+const (
+	maxFrame   = 1 << 20
+	maxRequest = 16 << 20
+	maxHeader  = 64 << 10
+)
 
 type framer struct {
 	mu sync.Mutex

@@ -19,6 +19,7 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/provider/gate"
+	"archetype/lab"
 )
 
 // readOnly are the parts of /proc that a node may not write. An engine by
@@ -282,12 +283,12 @@ func (p *Provider) binds(c backends.NodeConfig) ([]string, error) {
 		out = append(out, b)
 	}
 	for _, b := range c.Node.Binds {
-		parts := strings.Split(b, ":")
-		if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || !filepath.IsAbs(parts[1]) {
-			return nil, fmt.Errorf("bind %q: write source:/target or source:/target:options", b)
+		m, err := lab.ParseBind(b)
+		if err != nil {
+			return nil, err
 		}
-		if filepath.IsAbs(parts[0]) {
-			if _, err := os.Stat(parts[0]); err != nil {
+		if filepath.IsAbs(m.Source) {
+			if _, err := os.Stat(m.Source); err != nil {
 				return nil, fmt.Errorf("bind %q: %w", b, err)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/provider/netns/nodeinit"
+	"archetype/lab"
 	"archetype/vendors"
 )
 
@@ -49,11 +50,11 @@ func (p *Provider) bootConfig(n backends.NodeConfig) (json.RawMessage, error) {
 		cfg.Mounts = append(cfg.Mounts, nodeinit.Mount(m))
 	}
 	for _, b := range spec.Binds {
-		m, err := bind(b)
+		m, err := lab.ParseBind(b)
 		if err != nil {
 			return nil, err
 		}
-		cfg.Mounts = append(cfg.Mounts, m)
+		cfg.Mounts = append(cfg.Mounts, nodeinit.Mount{Source: m.Source, Target: m.Target, ReadOnly: slices.Contains(m.Options, "ro")})
 	}
 	var err error
 	if cfg.Processes, err = processes(k, spec.Entrypoint, spec.Cmd, config); err != nil {
@@ -67,19 +68,6 @@ func merged(a, b map[string]string) map[string]string {
 	maps.Copy(out, a)
 	maps.Copy(out, b)
 	return out
-}
-
-// bind reads "source:target[:options]", as topology files write it.
-func bind(s string) (nodeinit.Mount, error) {
-	parts := strings.Split(s, ":")
-	if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || !filepath.IsAbs(parts[1]) {
-		return nodeinit.Mount{}, fmt.Errorf("bind %q: write source:/target or source:/target:ro", s)
-	}
-	m := nodeinit.Mount{Source: parts[0], Target: filepath.Clean(parts[1])}
-	if len(parts) == 3 {
-		m.ReadOnly = slices.Contains(strings.Split(parts[2], ","), "ro")
-	}
-	return m, nil
 }
 
 // processes are the kind's, those whose condition the configuration meets,

@@ -164,13 +164,12 @@ func (s *server) accept() {
 func (s *server) serve(c *net.UnixConn) {
 	defer func() { _ = c.Close() }()
 	for r := bufio.NewReader(c); ; {
-		line, err := r.ReadBytes('\n')
-		if err != nil {
-			return
+		req, err := readRequest(r)
+		var bad *misunderstood
+		if errors.As(err, &bad) {
+			s.answer(c, response{Error: bad.Error()})
 		}
-		var req request
-		if err := json.Unmarshal(line, &req); err != nil {
-			s.answer(c, response{Error: "the request is not understood: " + err.Error()})
+		if err != nil {
 			return
 		}
 		if req.Op == "events" {
@@ -183,11 +182,39 @@ func (s *server) serve(c *net.UnixConn) {
 		if req.Op == "dial" {
 			s.pass(c, req.Ref)
 		} else {
-			resp, err := s.handle(&req)
+			resp, err := s.handle(req)
 			s.answer(c, resp.with(err))
 		}
 		s.finish()
 	}
+}
+
+// maxRequest bounds a request, in bytes: a node's configuration is in it.
+const maxRequest = 64 << 20
+
+// misunderstood is the error of a request that is none.
+type misunderstood struct{ error }
+
+// readRequest reads one line.
+func readRequest(r *bufio.Reader) (*request, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		if line = append(line, part...); len(line) > maxRequest {
+			return nil, &misunderstood{fmt.Errorf("the request has more than %d MiB", maxRequest>>20)}
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return nil, err
+		}
+	}
+	var req request
+	if err := json.Unmarshal(line, &req); err != nil {
+		return nil, &misunderstood{fmt.Errorf("the request is not understood: %w", err)}
+	}
+	return &req, nil
 }
 
 func (r response) with(err error) response {
