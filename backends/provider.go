@@ -98,6 +98,14 @@ type Mover interface {
 	MovesInterfaces()
 }
 
+// Mender is implemented by providers whose nodes can be paused or renamed by
+// others, and that can set it right.
+type Mender interface {
+	// Mend has a node that is paused go on, and gives one that was renamed the
+	// name that it was made with. One that is as it should be is left alone.
+	Mend(ctx context.Context, ref NodeRef) error
+}
+
 // ManagementBridger is implemented by providers whose management network is a
 // bridge on this machine.
 type ManagementBridger interface {
@@ -149,6 +157,8 @@ type NodeStatus struct {
 	Ref        NodeRef
 	Identifier string            // what the provider itself calls it
 	Running    bool              // its init runs
+	Paused     bool              // somebody has frozen it; its init is there all the same
+	Renamed    bool              // Identifier is not the name that it was made with
 	PID        int               // of its init, as seen from the host; 0 when not running
 	ExitReason string            // why it last ended, when it was not asked to
 	Started    time.Time         // zero when not running

@@ -59,6 +59,7 @@ func (a *app) deploy() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&req.Provider, "provider", "", "what runs the nodes: netns, docker, podman or libvirt (default: the file's, the kind's, or the setting)")
 	cmd.Flags().StringVar(&req.Network, "network", "", "what makes the links: linuxbridge, veth or ovs")
+	cmd.Flags().StringVar((*string)(&req.Policy), "drift", "", "what is done about drift: enforce, report or ask (default: as it is, or the setting)")
 	varsFlag(cmd, &vars)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a stream of JSON objects, one a line")
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "stop waiting after this time, such as 90s; the deploy goes on")

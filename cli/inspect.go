@@ -78,6 +78,10 @@ type (
 		Error        string        `json:"error"`
 		PID          int           `json:"pid"`
 
+		Tries   int       `json:"tries"` // since it was last healthy
+		NextTry time.Time `json:"next_try,omitzero"`
+		Drift   api.Drift `json:"drift,omitzero"`
+
 		ManagementIPv4 string `json:"mgmt_ipv4,omitempty"`
 		ManagementIPv6 string `json:"mgmt_ipv6,omitempty"`
 		Screen         string `json:"screen,omitempty"`
@@ -90,6 +94,10 @@ type (
 		Carrier lab.Carrier   `json:"carrier"`
 		VLAN    int           `json:"vlan"`
 		Error   string        `json:"error"`
+
+		Tries   int       `json:"tries"`
+		NextTry time.Time `json:"next_try,omitzero"`
+		Drift   api.Drift `json:"drift,omitzero"`
 	}
 	labOut struct {
 		Lab   api.Info  `json:"lab"`
@@ -100,11 +108,11 @@ type (
 
 func nodeJSON(n *api.Node) nodeOut {
 	return nodeOut{n.Name, n.Kind, n.Provider, n.Identifier, n.Desired, n.Actual, n.Progress, n.ProgressText, n.ProgressLine, n.Typical.Seconds(), n.Error, n.PID,
-		n.ManagementIPv4, n.ManagementIPv6, n.Screen}
+		n.Retries, n.RetryAt, n.Drift, n.ManagementIPv4, n.ManagementIPv6, n.Screen}
 }
 
 func linkJSON(k *api.Link) linkOut {
-	return linkOut{k.A, k.B, k.Desired, k.Actual, k.Carrier, k.VLAN, k.Error}
+	return linkOut{k.A, k.B, k.Desired, k.Actual, k.Carrier, k.VLAN, k.Error, k.Retries, k.RetryAt, k.Drift}
 }
 
 func labJSON(l *api.Lab) labOut {
@@ -157,7 +165,14 @@ func (a *app) showLab(l *api.Lab, stats []api.NodeStats) {
 		figures[s.Node] = s
 	}
 	nodes, links := counts(l)
+	now := time.Now()
 	fmt.Fprintf(a.out, "%s  %s  %s nodes running  %s links up  %s, %s\n%s\n\n", l.Name, l.State, nodes, links, l.Provider, l.Network, l.File)
+	if l.Policy.Holds() {
+		fmt.Fprintf(a.out, "drift is left alone: the policy is %s\n\n", l.Policy)
+	}
+	for _, name := range l.Extra {
+		fmt.Fprintf(a.out, "%s bears the lab's label and is no part of it; archetype gc --remove removes it\n\n", name)
+	}
 	rows := [][]string{{"NODE", "KIND", "STATE", "WANTED", "PID", "CPU", "MEMORY", "ABOUT"}}
 	for _, n := range l.Nodes {
 		state := string(n.Actual)
@@ -172,7 +187,7 @@ func (a *app) showLab(l *api.Lab, stats []api.NodeStats) {
 		if s, ok := figures[n.Name]; ok {
 			cpu, memory = fmt.Sprintf("%.1fs", s.CPU.Seconds()), fmt.Sprintf("%.1fMB", float64(s.Memory)/1e6)
 		}
-		rows = append(rows, []string{n.Name, n.Kind, state, string(n.Desired), pid, cpu, memory, firstOf(n.Error, aboutBoot(n))})
+		rows = append(rows, []string{n.Name, n.Kind, state, string(n.Desired), pid, cpu, memory, firstOf(n.About(now), aboutBoot(n))})
 	}
 	a.table(rows)
 	if len(l.Links) == 0 {
@@ -181,7 +196,7 @@ func (a *app) showLab(l *api.Lab, stats []api.NodeStats) {
 	fmt.Fprintln(a.out)
 	rows = [][]string{{"LINK", "", "STATE", "WANTED", "CARRIER", "ABOUT"}}
 	for _, k := range l.Links {
-		rows = append(rows, []string{k.A, k.B, string(k.Actual), string(k.Desired), string(k.Carrier), k.Error})
+		rows = append(rows, []string{k.A, k.B, string(k.Actual), string(k.Desired), string(k.Carrier), k.About(now)})
 	}
 	a.table(rows)
 }

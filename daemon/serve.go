@@ -49,7 +49,7 @@ func Serve(s *settings.Settings, version string) error {
 	if err != nil {
 		return err
 	}
-	st, notices, err := openStore(s.Database())
+	st, notices, err := openStore(s.Database(), s.Keep)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,8 @@ func Serve(s *settings.Settings, version string) error {
 }
 
 func defaults(s *settings.Settings) engine.Defaults {
-	return engine.Defaults{Provider: s.Provider, Network: s.Network, BootTimeout: s.BootTimeout}
+	return engine.Defaults{Provider: s.Provider, Network: s.Network, BootTimeout: s.BootTimeout, Policy: s.Drift,
+		Retry: engine.Retry(s.Retry)}
 }
 
 // guard ends an engine that nobody needs.
@@ -166,8 +167,9 @@ func (g *guard) watch(ctx context.Context) {
 
 // openStore opens the store. One that is damaged is put aside, and what runs
 // tells what there is.
-func openStore(path string) (*store.Store, []string, error) {
-	st, err := store.Open(path, store.Options{})
+func openStore(path string, keep settings.Keep) (*store.Store, []string, error) {
+	opt := store.Options{KeepJobs: keep.Jobs, KeepEvents: keep.Events}
+	st, err := store.Open(path, opt)
 	if !errors.Is(err, store.ErrCorrupt) {
 		return st, nil, err
 	}
@@ -175,6 +177,6 @@ func openStore(path string) (*store.Store, []string, error) {
 	if rerr := os.Rename(path, aside); rerr != nil {
 		return nil, nil, errors.Join(err, rerr)
 	}
-	st, oerr := store.Open(path, store.Options{})
+	st, oerr := store.Open(path, opt)
 	return st, []string{fmt.Sprintf("the store was damaged (%v): what runs was found again from the nodes themselves; the damaged file is kept as %s", err, aside)}, oerr
 }

@@ -42,6 +42,7 @@ func (c *controller) apply(w *wanted, p *api.Plan) *job {
 		}
 		l.desired = lab.WishUp
 		l.retryAt, l.retries = time.Time{}, 0
+		l.forgiveDrift()
 		l.touch()
 		c.saveLink(l)
 		j.waitLinks[l] = lab.WishUp
@@ -61,6 +62,7 @@ func (c *controller) wantRunning(n *node) {
 // forgive lets a node that failed be tried again at once.
 func (n *node) forgive() {
 	n.retries, n.permanent, n.retryAt = 0, false, time.Time{}
+	n.forgiveDrift()
 }
 
 func planText(p *api.Plan) string {
@@ -205,6 +207,10 @@ func (c *controller) dropLink(l *link) {
 
 func (c *controller) dropNode(n *node) {
 	delete(c.m.nodes, n.spec.Name)
+	if c.m.parted == nil {
+		c.m.parted = map[string]time.Time{}
+	}
+	c.m.parted[n.spec.Name] = c.e.now()
 	c.m.nodeOrder = slices.DeleteFunc(c.m.nodeOrder, func(x *node) bool { return x == n })
 	name, labName := n.spec.Name, c.m.info.Name
 	c.save(func(tx *store.Tx) error { return tx.DeleteNode(labName, name) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"archetype/backends"
 	"archetype/engine/api"
@@ -24,12 +25,14 @@ func (e *Engine) Backup(_ context.Context, req api.BackupRequest) (*api.Backup, 
 }
 
 // Strays implements api.Caretaker. What belongs to a lab that is deployed is
-// that lab's business, also where the lab does not want it any more.
+// that lab's business, also where the lab does not want it any more; what only
+// bears its label is not.
 func (e *Engine) Strays(ctx context.Context, req api.StraysRequest) ([]api.Stray, error) {
 	owned := map[string]bool{}
 	for _, c := range e.all() {
 		owned[c.m.info.Name] = true
 	}
+	began := e.now()
 	var out []api.Stray
 	for _, name := range e.opt.Backends.Providers() {
 		p, _ := e.opt.Backends.Provider(name)
@@ -41,8 +44,12 @@ func (e *Engine) Strays(ctx context.Context, req api.StraysRequest) ([]api.Stray
 			out = append(out, api.Stray{Backend: name, Type: "node", Error: "cannot be looked for: " + reason(err)})
 			continue
 		}
+		extra, err := e.extra(ctx, name, list, began)
+		if err != nil {
+			return nil, err
+		}
 		for _, st := range list {
-			if owned[st.Ref.Lab] {
+			if owned[st.Ref.Lab] && !slices.Contains(extra, st.Ref) {
 				continue
 			}
 			s := api.Stray{Backend: name, Type: "node", Lab: st.Ref.Lab, Name: st.Ref.Node}
@@ -51,8 +58,31 @@ func (e *Engine) Strays(ctx context.Context, req api.StraysRequest) ([]api.Stray
 			}
 			out = append(out, s)
 		}
+		if req.Remove && len(extra) > 0 { // the labs are not to speak of it any more
+			e.look(p, true)
+		}
 	}
 	return e.strayLinks(ctx, req, owned, out), nil
+}
+
+// extra are those of a provider's nodes that bear a deployed lab's label and
+// are no part of it, as the labs themselves say.
+func (e *Engine) extra(ctx context.Context, provider string, list []backends.NodeStatus, asked time.Time) (out []backends.NodeRef, _ error) {
+	found := byLab(list)
+	for _, c := range e.all() {
+		name := c.m.info.Name
+		err := c.call(ctx, func(c *controller) error {
+			c.observeExtra(provider, found[name], asked)
+			for _, node := range c.m.extra[provider] {
+				out = append(out, backends.NodeRef{Lab: name, Node: node})
+			}
+			return nil
+		})
+		if err != nil && api.CodeOf(err) != api.CodeNotFound { // it has just been destroyed
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // strayLinks finds what networks have of labs that nobody knows.

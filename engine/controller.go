@@ -208,6 +208,9 @@ func (c *controller) moveNode(n *node, to lab.NodeState) {
 	}
 	n.actual = to
 	n.since = c.e.now()
+	if to.Matches(n.desired) && !n.renamed {
+		n.drift = drift{}
+	}
 	c.wakeWaiting()
 	switch to {
 	case lab.NodePending:
@@ -231,7 +234,13 @@ func (c *controller) moveLink(l *link, to lab.LinkState) {
 		return
 	}
 	l.actual = to
-	if to != lab.LinkError && to != lab.LinkPending {
+	if to == lab.LinkUp {
+		l.upSince = c.e.now()
+	}
+	if to.Matches(l.desired) {
+		l.drift = drift{}
+	}
+	if to != lab.LinkError && to != lab.LinkPending && l.drift.what == "" {
 		l.err = ""
 	}
 	l.news()

@@ -20,10 +20,11 @@ const (
 	doDelete
 	doImpair
 	doSwap
+	doMend
 )
 
 func (v verb) String() string {
-	return [...]string{"", "create", "start", "stop", "remove", "connect", "disconnect", "provision", "delete", "impair", "swap"}[v]
+	return [...]string{"", "create", "start", "stop", "remove", "connect", "disconnect", "provision", "delete", "impair", "swap", "mend"}[v]
 }
 
 // effect is one call to a provider or a network. It is decided by the
@@ -58,7 +59,12 @@ func (c *controller) decideNode(n *node) *effect {
 		n.restart = false
 		n.news()
 	}
-	if n.desired == lab.WishStopped || n.restart {
+	if n.renamed && (n.actual == lab.NodeRunning || n.actual == lab.NodeStopped) {
+		if ef := c.decideMend(n); ef != nil {
+			return ef
+		}
+	}
+	if n.desired == lab.WishStopped && !c.leftAlone(n) || n.restart {
 		return c.decideStopped(n)
 	}
 	return c.decideRunning(n)
@@ -94,7 +100,7 @@ func (c *controller) decideLeaving(n *node) *effect {
 	if n.actual == lab.NodeError && c.wait(n.retryAt) {
 		return nil
 	}
-	if n.actual == lab.NodeStarting || n.actual == lab.NodeRunning {
+	if n.actual.Alive() {
 		c.moveNode(n, lab.NodeStopping)
 	}
 	return &effect{verb: doRemove, node: n}
@@ -102,7 +108,7 @@ func (c *controller) decideLeaving(n *node) *effect {
 
 func (c *controller) decideStopped(n *node) *effect {
 	switch n.actual {
-	case lab.NodeStarting, lab.NodeRunning:
+	case lab.NodeStarting, lab.NodeRunning, lab.NodePaused:
 		c.moveNode(n, lab.NodeStopping)
 		return &effect{verb: doStop, node: n}
 	case lab.NodeStopping:
@@ -138,7 +144,7 @@ func (c *controller) decideStopped(n *node) *effect {
 func (c *controller) decideRunning(n *node) *effect {
 	switch n.actual {
 	case lab.NodeUndeployed, lab.NodeStopped, lab.NodeError:
-		if n.permanent || c.wait(n.retryAt) {
+		if c.leftAlone(n) || n.permanent || c.wait(n.retryAt) {
 			return nil
 		}
 		c.moveNode(n, lab.NodePending)
@@ -164,6 +170,10 @@ func (c *controller) decideRunning(n *node) *effect {
 		} else if n.watch == nil {
 			c.watchBoot(n)
 		}
+	case lab.NodeRunning:
+		c.recovered(n)
+	case lab.NodePaused:
+		return c.decideMend(n)
 	case lab.NodeStopping:
 		return &effect{verb: doStop, node: n}
 	}
@@ -204,6 +214,9 @@ func (c *controller) decideLink(l *link) *effect {
 		}
 		return nil
 	}
+	if c.linkLeftAlone(l) {
+		return nil
+	}
 	if l.net != "" && l.net != c.m.info.Network && (l.made || len(l.ready) > 0) {
 		return c.decideSwap(l)
 	}
@@ -222,6 +235,7 @@ func (c *controller) decideLink(l *link) *effect {
 	switch l.actual {
 	case lab.LinkUp:
 		if l.made {
+			c.linkRecovered(l)
 			return c.decideImpairment(l)
 		}
 		c.moveLink(l, lab.LinkPending)
@@ -260,8 +274,8 @@ func (c *controller) decideHalf(l *link) *effect {
 		if n.place || !n.exists || c.m.leaving(n) || l.ready[n] || c.m.coming(p) {
 			continue
 		}
-		if p.rebuild {
-			continue // back in a moment
+		if p.rebuild || c.leftAlone(p) {
+			continue // back in a moment, or left alone as it is
 		}
 		if c.wait(l.retryAt) {
 			continue

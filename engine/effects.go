@@ -82,7 +82,7 @@ func (c *controller) making(n *node, ef *effect, percent int, text string) {
 // and returns what can be run anywhere.
 func (c *controller) prepare(ef *effect) func(context.Context) error {
 	switch ef.verb {
-	case doCreate, doStart, doStop, doRemove:
+	case doCreate, doStart, doStop, doRemove, doMend:
 		return c.prepareNode(ef)
 	default:
 		return c.prepareLink(ef)
@@ -112,6 +112,14 @@ func (c *controller) prepareNode(ef *effect) func(context.Context) error {
 	case doStop:
 		grace := time.Duration(n.kind.StopGrace)
 		return func(ctx context.Context) error { return p.Stop(ctx, ref, grace) }
+	case doMend:
+		return func(ctx context.Context) error {
+			m, ok := p.(backends.Mender)
+			if !ok {
+				return fmt.Errorf("provider %s cannot set it right: %w", n.provider, backends.ErrUnsupported)
+			}
+			return m.Mend(ctx, ref)
+		}
 	default:
 		return func(ctx context.Context) error { return p.Remove(ctx, ref) }
 	}
@@ -366,6 +374,8 @@ func (c *controller) nodeEnded(ef *effect, err error) {
 			return
 		}
 		c.vanished(n)
+	case doMend:
+		c.mendEnded(n, err)
 	}
 }
 
@@ -394,8 +404,7 @@ func (c *controller) fail(n *node, err error) {
 	c.bootOver(n)
 	n.permanent = errors.Is(err, backends.ErrUnavailable) || errors.Is(err, backends.ErrUnsupported) ||
 		errors.Is(err, os.ErrNotExist)
-	n.retries++
-	n.retryAt = c.e.now().Add(backoff(n.retries))
+	c.nextTry(n)
 	n.err = reason(err)
 	c.moveNode(n, lab.NodeError)
 	again := ""
@@ -409,7 +418,7 @@ func (c *controller) fail(n *node, err error) {
 func (c *controller) vanished(n *node) {
 	c.bootOver(n)
 	n.exists, n.unsure, n.inited, n.pid, n.boot, n.ended = false, false, false, 0, 0, 0
-	n.health, n.stage = "", staged{}
+	n.health, n.stage, n.renamed = "", staged{}, false
 	n.mgmt4, n.mgmt6, n.screen = "", "", ""
 	n.err = ""
 	c.moveNode(n, lab.NodeUndeployed)
@@ -443,8 +452,7 @@ func (c *controller) linkEnded(ef *effect, err error) {
 		if errors.Is(err, context.Canceled) || c.m.destroying {
 			return
 		}
-		l.retries++
-		l.retryAt = c.e.now().Add(backoff(l.retries))
+		c.nextLinkTry(l)
 		if errors.Is(err, backends.ErrNotFound) && !c.bothThere(l) {
 			return // an end went away meanwhile: decided upon again, once that is known or later
 		}
@@ -459,7 +467,7 @@ func (c *controller) linkEnded(ef *effect, err error) {
 	}
 	switch ef.verb {
 	case doConnect:
-		l.made, l.retries = true, 0
+		l.made = true
 		l.carrier, l.vlan = lab.CarrierOn, ef.vlan
 		l.impair.rewired(impairedOf(l.spec))
 		if l.actual == lab.LinkPending {
@@ -490,12 +498,6 @@ func (c *controller) linkEnded(ef *effect, err error) {
 			c.moveLink(l, lab.LinkDown)
 		}
 	}
-}
-
-// backoff is how long to wait before try number n+1: doubling from a second,
-// at most a minute.
-func backoff(n int) time.Duration {
-	return min(time.Minute, time.Second<<min(max(n-1, 0), 6))
 }
 
 // reason is an error in words for a person, on one line.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,9 @@ type Defaults struct {
 	Provider, Network string
 	// BootTimeout is how long a node may take to boot; 0 means five minutes.
 	BootTimeout time.Duration
+	// Policy is what is done about drift in labs that say nothing of it.
+	Policy lab.Policy
+	Retry  Retry
 }
 
 // Engine is what runs labs. It implements api.Engine.
@@ -174,6 +178,10 @@ func (e *Engine) defaults() Defaults {
 	if d.BootTimeout <= 0 {
 		d.BootTimeout = defaultBootTimeout
 	}
+	if d.Policy == "" {
+		d.Policy = lab.PolicyEnforce
+	}
+	d.Retry = d.Retry.filled()
 	return d
 }
 
@@ -288,6 +296,7 @@ func (e *Engine) Deploy(ctx context.Context, req api.DeployRequest) (*api.Deploy
 		if err := c.mayDeploy(w); err != nil {
 			return err
 		}
+		c.setPolicy(w.policy)
 		if len(c.m.nodes) > 0 || len(c.m.links) > 0 {
 			out.Plan = w.plan(c)
 		} else {
@@ -318,7 +327,7 @@ func (e *Engine) obtain(w *wanted) (*controller, error) {
 	}
 	m := &model{nodes: map[string]*node{}, links: map[string]*link{}, created: e.now(),
 		info: api.Info{Name: w.top.Name, File: w.top.File, Network: network,
-			Provider: either(w.provider, defaults.Provider), State: lab.StateUnknown}}
+			Provider: either(w.provider, defaults.Provider), State: lab.StateUnknown, Policy: cmp.Or(w.policy, defaults.Policy)}}
 	c = newController(e, m)
 	e.start(c)
 	return c, nil

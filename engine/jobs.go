@@ -138,9 +138,12 @@ func (c *controller) checkNodes(j *job) {
 		case !waited:
 		case n.desired != wish || n.remove:
 			delete(j.waitNodes, n) // somebody wished otherwise since
-		case n.actual.Matches(wish) && !n.restart && !n.rebuild && (!n.stale || wish == lab.WishStopped):
+		case n.actual.Matches(wish) && !n.renamed && !n.restart && !n.rebuild && (!n.stale || wish == lab.WishStopped):
 			delete(j.waitNodes, n)
-		case n.actual == lab.NodeError && n.busy == nil && !n.asking && (n.permanent || n.retries >= settleTries):
+		case c.leftAlone(n):
+			delete(j.waitNodes, n)
+			j.failed = append(j.failed, n.spec.Name+": "+n.drift.what+", and is left alone: the policy for drift is "+string(c.m.info.Policy))
+		case (n.actual == lab.NodeError || n.actual == lab.NodePaused || n.renamed) && n.busy == nil && !n.asking && (n.permanent || n.retries >= settleTries):
 			delete(j.waitNodes, n)
 			j.failed = append(j.failed, n.spec.Name+": "+n.err)
 		}
@@ -189,6 +192,9 @@ func (c *controller) checkLinks(j *job) {
 			delete(j.waitLinks, l)
 		case l.actual.Matches(wish) && (l.made || wish == lab.WishDown) && !l.rebuild && l.busy == nil:
 			delete(j.waitLinks, l)
+		case c.linkLeftAlone(l):
+			delete(j.waitLinks, l)
+			j.failed = append(j.failed, "link "+l.name()+": "+l.drift.what+", and is left alone: the policy for drift is "+string(c.m.info.Policy))
 		case l.actual == lab.LinkError && l.busy == nil && l.retries >= settleTries:
 			delete(j.waitLinks, l)
 			j.failed = append(j.failed, "link "+l.name()+": "+l.err)

@@ -24,7 +24,9 @@ type model struct {
 	// order of the file, which every view keeps.
 	nodeOrder []*node
 	linkOrder []*link
-	staged    []*node // those that wait for stages of others
+	extra     map[string][]string  // by provider, what bears the lab's label and is no part of it
+	parted    map[string]time.Time // when nodes that are no part of the lab any more went
+	staged    []*node              // those that wait for stages of others
 	counts    lab.Counts
 	due       due
 
@@ -78,6 +80,9 @@ type node struct {
 
 	stage staged
 
+	renamed bool // by somebody else
+	drift   drift
+
 	retries   int
 	retryAt   time.Time
 	permanent bool // the error will not go away by trying again
@@ -118,6 +123,8 @@ type link struct {
 	busy      *effect
 	retries   int
 	retryAt   time.Time
+	upSince   time.Time // it was made
+	drift     drift
 
 	dirty bool
 	moved bool

@@ -91,7 +91,7 @@ func (c *controller) verify(l *link, news *backends.LinkStatus) {
 		c.post(func(c *controller) {
 			l.verifying = false
 			if l.doubt || l.turns != turn {
-				if l.busy == nil && l.made && c.m.links[l.id] == l {
+				if l.busy == nil && (l.made || c.linkLeftAlone(l)) && c.m.links[l.id] == l {
 					c.verify(l, news)
 				}
 				return

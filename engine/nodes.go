@@ -33,7 +33,7 @@ func (c *controller) setNodes(req api.NodesRequest) (*job, error) {
 			}
 			n.desired = lab.WishStopped
 			n.restart = false
-			n.retryAt = time.Time{}
+			n.retryAt, n.drift = time.Time{}, drift{}
 			n.touch()
 			c.saveNode(n)
 			j.waitNodes[n] = lab.WishStopped
@@ -102,6 +102,7 @@ func (c *controller) setLink(req api.LinkRequest) (*job, error) {
 	}
 	l.desired = req.Wish
 	l.retries, l.retryAt = 0, time.Time{}
+	l.forgiveDrift()
 	l.touch()
 	c.saveLink(l)
 	j.waitLinks[l] = req.Wish

@@ -19,9 +19,6 @@ const (
 	// lookInterval is the safety net under the events: everything is looked
 	// at again this often.
 	lookInterval = time.Minute
-	// healthy is how long a node must have run for its earlier failures to
-	// be forgotten.
-	healthy = time.Minute
 	// resubscribe is the pause after a lost stream of events, resubscribeMax
 	// after many.
 	resubscribe    = time.Second
@@ -123,24 +120,33 @@ func (c *controller) observeAll(p backends.Provider, found map[string]backends.N
 			c.observeNode(p.Name(), backends.NodeStatus{Ref: c.ref(n), Boot: n.boot, Gone: true})
 		}
 	}
-	for name, st := range found {
-		if c.m.nodes[name] == nil {
-			c.removeStray(p, st)
-		}
-	}
+	c.observeExtra(p.Name(), found, asked)
 }
 
-// removeStray ends a node that carries the lab's label but is no part of it:
-// what an interrupted change left behind.
-func (c *controller) removeStray(p backends.Provider, st backends.NodeStatus) {
-	c.event(api.Event{Level: api.LevelWarn, Node: st.Ref.Node, Text: "is no part of the lab any more: removed"})
-	go func() {
-		ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
-		defer cancel()
-		if err := p.Remove(ctx, st.Ref); err != nil {
-			c.e.log.Warn("cannot remove a stray node", "node", st.Ref, "err", err)
+// observeExtra notes what bears the lab's label and is no part of it: what an
+// interrupted change has left, or a copy that somebody made. It is only
+// reported: whose it is cannot be told.
+func (c *controller) observeExtra(provider string, found map[string]backends.NodeStatus, asked time.Time) {
+	var extra []string
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		if c.m.nodes[name] == nil && c.m.parted[name].Before(asked) && !c.m.destroying {
+			extra = append(extra, name)
 		}
-	}()
+	}
+	before := c.m.extra[provider]
+	if slices.Equal(before, extra) {
+		return
+	}
+	if c.m.extra == nil {
+		c.m.extra = map[string][]string{}
+	}
+	c.m.extra[provider], c.relist = extra, true
+	for _, name := range extra {
+		if !slices.Contains(before, name) {
+			c.event(api.Event{Level: api.LevelWarn, Node: name, Text: fmt.Sprintf(
+				"%s has it under this lab's label, though it is no part of the lab: left alone; archetype gc --remove removes it", provider)})
+		}
+	}
 }
 
 // observeNode takes in what a provider says of a node.
@@ -160,6 +166,9 @@ func (c *controller) observeNode(provider string, st backends.NodeStatus) {
 		n.there()
 		c.foundMade(n)
 	}
+	if !st.Running && !st.Gone && n.exists && n.busy == nil {
+		c.observeName(n, st)
+	}
 }
 
 // there notes that the node exists, which its links may have waited for.
@@ -172,7 +181,7 @@ func (n *node) there() {
 
 // foundMade deals with a node of which more is there than was thought.
 func (c *controller) foundMade(n *node) {
-	if n.actual == lab.NodeUndeployed && n.busy == nil {
+	if n.actual == lab.NodeUndeployed && n.busy == nil && !c.leftAlone(n) {
 		n.stale = true // made from who knows what
 		c.moveNode(n, lab.NodePending)
 		n.touch()
@@ -188,11 +197,12 @@ func (c *controller) observeGone(n *node) {
 	if n.busy != nil || !n.believed() {
 		return // our own doing, or known
 	}
-	if !c.m.leaving(n) {
-		c.warnf(n, "was removed behind our back")
-	}
+	c.forgetOld(n)
 	c.vanished(n)
 	n.unsure = true // what belongs to it beside itself may be there still
+	if !c.m.leaving(n) {
+		c.drifted(n, "was removed behind our back")
+	}
 }
 
 func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
@@ -213,12 +223,22 @@ func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 		}
 		n.news()
 	}
-	if n.busy != nil || n.inited && n.actual != lab.NodeStopped && n.actual != lab.NodeUndeployed {
+	if n.busy != nil {
 		return
 	}
-	// It runs though we did not start it just now: an earlier engine did.
+	if !n.inited || n.actual == lab.NodeStopped || n.actual == lab.NodeUndeployed {
+		c.foundRunning(n)
+	}
+	c.observePaused(n, st)
+	c.observeName(n, st)
+}
+
+// foundRunning deals with a node that runs though we did not start it just
+// now: an earlier engine did, or somebody else.
+func (c *controller) foundRunning(n *node) {
 	n.inited = true
-	switch n.actual {
+	was := n.actual
+	switch was {
 	case lab.NodeUndeployed, lab.NodeStopped, lab.NodeError:
 		c.moveNode(n, lab.NodePending)
 		c.moveNode(n, lab.NodeStarting)
@@ -226,6 +246,9 @@ func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 		c.moveNode(n, lab.NodeStarting)
 	}
 	n.touch()
+	if was == lab.NodeStopped && n.desired == lab.WishStopped {
+		c.drifted(n, "was started behind our back")
+	}
 }
 
 // restarted deals with a node that was started again behind our back: it
@@ -287,23 +310,14 @@ func (c *controller) observeEnded(n *node, st backends.NodeStatus) {
 	}
 	n.stage.exits++
 	c.wakeWaiting()
-	if was == lab.NodeRunning && c.e.now().Sub(n.since) > healthy {
-		n.retries = 0
-	}
 	if was == lab.NodeStarting {
 		c.fail(n, fmt.Errorf("ended while it booted: %s", why))
 		c.askLastWords(n)
 		return
 	}
-	n.retries++
-	n.retryAt = c.e.now().Add(backoff(n.retries))
+	c.forgetOld(n)
 	c.moveNode(n, lab.NodeStopped)
-	n.err = "ended by itself: " + why
-	again := ""
-	if n.desired == lab.WishRunning && !c.m.leaving(n) {
-		again = fmt.Sprintf("; started again in %s, time %d", n.retryAt.Sub(c.e.now()).Round(time.Second), n.retries)
-	}
-	c.warnf(n, "%s%s", n.err, again)
+	c.drifted(n, "ended by itself: "+why)
 }
 
 // askLastWords adds to a node's error what it said last: most often the
@@ -401,7 +415,7 @@ func (c *controller) verifySome() {
 	count := len(c.m.linkOrder)
 	for range min(count, max(200, count/10)) {
 		c.looked++
-		if l := c.m.linkOrder[c.looked%count]; l.made && l.busy == nil && !c.m.leaving(l.a) && !c.m.leaving(l.b) && !c.moving(l) {
+		if l := c.m.linkOrder[c.looked%count]; (l.made || c.linkLeftAlone(l)) && c.bothThere(l) && l.busy == nil && !c.m.leaving(l.a) && !c.m.leaving(l.b) && !c.moving(l) {
 			c.verify(l, nil)
 		}
 	}
@@ -413,7 +427,7 @@ func (c *controller) observeLink(network string, st backends.LinkStatus) {
 	if l == nil || network != "" && l.network(c) != network || l.busy != nil || c.m.destroying || c.moving(l) {
 		return
 	}
-	if l.made {
+	if l.made || c.linkLeftAlone(l) {
 		// It may come late: from the middle of what was done at the link, or
 		// while an end is on its way because its node was started behind our
 		// back. So it only says that there is something to look at.
@@ -442,9 +456,17 @@ func (c *controller) settle(network string, st backends.LinkStatus) {
 		l.vlan = st.VLAN
 		l.news()
 	}
+	if !l.made && st.Connected && !st.Gone && c.linkLeftAlone(l) && l.desired == lab.WishUp {
+		c.linkWhole(l, st)
+		return
+	}
 	if !l.made && st.Connected && !st.Gone && l.actual == lab.LinkError {
 		l.retryAt = time.Time{} // what was in the way has gone: now, not when the next try was due
 		l.touch()
+	}
+	if l.made && st.Connected && !st.Gone && l.actual == lab.LinkDown && l.desired == lab.WishDown && !l.remove {
+		c.linkJoined(l)
+		return
 	}
 	if !l.made || st.Connected && !st.Gone || c.m.leaving(l.a) || c.m.leaving(l.b) || l.remove {
 		return
@@ -452,15 +474,5 @@ func (c *controller) settle(network string, st backends.LinkStatus) {
 	if l.actual == lab.LinkDown && !st.Gone {
 		return // cut, as wished
 	}
-	l.unmade()
-	if l.actual == lab.LinkUp {
-		c.moveLink(l, lab.LinkPending)
-	}
-	why := st.Reason
-	if why == "" {
-		why = "an interface of it was removed"
-	}
-	c.event(api.Event{Level: api.LevelWarn, Link: l.name(),
-		Text: fmt.Sprintf("%s came apart behind our back: %s; wired again", l.name(), why)})
-	l.touch()
+	c.linkDrifted(l, either(st.Reason, "an interface of it was removed"))
 }

@@ -220,7 +220,8 @@ func (c *controller) save(put func(*store.Tx) error) {
 func (c *controller) saveNode(n *node) {
 	r := store.Node{Lab: c.m.info.Name, Name: n.spec.Name, Kind: n.spec.Kind, Provider: n.provider,
 		Identifier: n.identifier, Desired: n.desired, Actual: n.actual, Progress: n.progress,
-		ProgressText: n.text, Error: n.err, Since: n.since, Hash: n.hash, Retries: n.retries}
+		ProgressText: n.text, Error: n.err, Since: n.since, Hash: n.hash, Retries: n.retries,
+		Drift: n.drift.what, DriftLeft: n.drift.left}
 	c.save(func(tx *store.Tx) error { return tx.PutNode(r) })
 }
 
@@ -230,14 +231,15 @@ func (c *controller) saveLink(l *link) {
 	}
 	l.stored = true
 	r := store.Link{Lab: c.m.info.Name, A: l.spec.A.Endpoint, B: l.spec.B.Endpoint,
-		Desired: l.desired, Actual: l.actual, Error: l.err, Network: l.net, Outside: l.spec.Outside}
+		Desired: l.desired, Actual: l.actual, Error: l.err, Network: l.net, Outside: l.spec.Outside,
+		Drift: l.drift.what, DriftLeft: l.drift.left}
 	c.save(func(tx *store.Tx) error { return tx.PutLink(r) })
 }
 
 func (c *controller) saveLab() {
 	r := store.Lab{Name: c.m.info.Name, File: c.m.info.File, Provider: c.m.info.Provider,
 		Network: c.m.info.Network, Topology: c.m.topology, Created: c.m.created, Destroying: c.m.destroying,
-		NetworkBefore: c.m.swap.from}
+		NetworkBefore: c.m.swap.from, Policy: c.m.info.Policy}
 	c.save(func(tx *store.Tx) error { return tx.PutLab(r) })
 }
 

@@ -22,10 +22,14 @@ type wanted struct {
 	warnings []lab.Diagnostic
 	provider string
 	network  string
+	policy   lab.Policy // for drift; empty: as it is
 }
 
 // load reads a topology file with the environment of whoever asks.
 func (e *Engine) load(req api.DeployRequest) (*wanted, error) {
+	if req.Policy != "" && !req.Policy.Valid() {
+		return nil, badPolicy(req.Policy)
+	}
 	env := func(name string) (string, bool) { v, ok := req.Env[name]; return v, ok }
 	diags := append(e.reloadVendors(), e.reloadDefaults()...)
 	top, warnings, err := topology.Load(req.File, topology.Options{Env: env, Kinds: e.vendors.Load(), Vars: req.Vars})
@@ -34,7 +38,7 @@ func (e *Engine) load(req api.DeployRequest) (*wanted, error) {
 	}
 	warnings = append(diags, warnings...)
 	w := &wanted{top: top, warnings: warnings, configs: map[string]string{},
-		provider: req.Provider, network: req.Network}
+		provider: req.Provider, network: req.Network, policy: req.Policy}
 	for _, n := range top.Nodes {
 		text, err := configText(n)
 		if err != nil {

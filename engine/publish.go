@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -24,6 +25,13 @@ func (c *controller) publish() {
 	}
 	if changed {
 		view.Info = c.m.info
+		for _, p := range slices.Sorted(maps.Keys(c.m.extra)) {
+			for _, name := range c.m.extra[p] {
+				if c.m.nodes[name] == nil { // else it has become one
+					view.Extra = append(view.Extra, name)
+				}
+			}
+		}
 		c.view = view
 	}
 	c.e.hub.change(func(s api.Snapshot) api.Snapshot {
@@ -74,7 +82,7 @@ func (c *controller) showNews() (view *api.Lab, changed bool) {
 	}
 	for _, n := range nodes {
 		if n.moved || n.view == nil {
-			n.view, n.moved = n.show(), false
+			n.view, n.moved = c.showNode(n), false
 			if n.actual == lab.NodeStarting {
 				n.view.Typical = c.e.boots.typical(n)
 			}
@@ -86,7 +94,7 @@ func (c *controller) showNews() (view *api.Lab, changed bool) {
 	}
 	for _, l := range links {
 		if l.moved || l.view == nil {
-			l.view, l.moved = l.show(), false
+			l.view, l.moved = c.showLink(l), false
 		}
 		view.Links[l.at] = l.view
 	}
@@ -152,21 +160,27 @@ func (e *Engine) publishEvents(events []*api.Event) {
 	})
 }
 
-func (n *node) show() *api.Node {
+func (c *controller) showNode(n *node) *api.Node {
 	v := &api.Node{Name: n.spec.Name, Kind: n.spec.Kind, Provider: n.provider, Identifier: n.identifier,
 		Desired: n.desired, Actual: n.actual, Progress: n.progress, ProgressText: n.text, ProgressLine: n.line, Error: n.err,
 		PID: n.pid, Image: n.spec.Image, Group: n.spec.Group, Since: n.since, Retries: n.retries,
-		Console: n.inited, Leaving: n.remove, ManagementIPv4: n.mgmt4, ManagementIPv6: n.mgmt6, Screen: n.screen}
-	if n.actual == lab.NodeError && !n.permanent && n.desired == lab.WishRunning {
+		Console: n.inited && n.actual != lab.NodePaused, Leaving: n.remove, ManagementIPv4: n.mgmt4, ManagementIPv6: n.mgmt6, Screen: n.screen}
+	v.Drift = api.Drift{What: n.drift.what, Held: c.leftAlone(n), Left: n.drift.left}
+	rests := n.actual != lab.NodePending && n.actual != lab.NodeStarting && !n.actual.Matches(n.desired) || n.renamed
+	if rests && !n.permanent && !v.Drift.Held && n.desired == lab.WishRunning {
 		v.RetryAt = n.retryAt
 	}
 	return v
 }
 
-func (l *link) show() *api.Link {
+func (c *controller) showLink(l *link) *api.Link {
 	v := &api.Link{A: l.spec.A.String(), B: l.spec.B.String(), Desired: l.desired, Actual: l.actual,
 		Carrier: l.carrier, VLAN: l.vlan, Error: l.err, MTU: l.spec.MTU,
-		ImpairA: l.spec.A.Impair, ImpairB: l.spec.B.Impair, Network: l.net, Leaving: l.remove}
+		ImpairA: l.spec.A.Impair, ImpairB: l.spec.B.Impair, Network: l.net, Leaving: l.remove, Retries: l.retries}
+	v.Drift = api.Drift{What: l.drift.what, Held: c.linkLeftAlone(l), Left: l.drift.left}
+	if l.actual == lab.LinkError && !v.Drift.Held {
+		v.RetryAt = l.retryAt
+	}
 	if l.spec.Outside != nil {
 		v.Outside = l.spec.Outside.Type
 	}

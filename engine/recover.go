@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -142,7 +143,8 @@ func (e *Engine) recover(s *saved) {
 func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *controller {
 	m := &model{nodes: map[string]*node{}, links: map[string]*link{}, created: r.Created,
 		topology: r.Topology, destroying: r.Destroying, hosts: hosts(&r.Topology),
-		info: api.Info{Name: r.Name, File: r.File, Provider: r.Provider, Network: r.Network},
+		info: api.Info{Name: r.Name, File: r.File, Provider: r.Provider, Network: r.Network,
+			Policy: cmp.Or(r.Policy, e.defaults().Policy)},
 		swap: swapping{from: r.NetworkBefore}}
 	c := newController(e, m)
 	w := &wanted{top: &r.Topology, configs: map[string]string{}}
@@ -169,7 +171,7 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 		}
 		n.desired, n.actual, n.since, n.err = rn.Desired, rn.Actual, rn.Since, rn.Error
 		n.progress, n.text, n.retries = rn.Progress, rn.ProgressText, rn.Retries
-		n.identifier = rn.Identifier
+		n.identifier, n.drift = rn.Identifier, drift{rn.Drift, rn.DriftLeft}
 		n.unsure = rn.Actual != lab.NodeUndeployed // until its provider has been heard
 		n.stale = rn.Hash != n.hash
 		n.restart = n.stale && n.actual.Alive()
@@ -188,6 +190,7 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 			continue
 		}
 		l.desired, l.actual, l.err, l.net, l.stored = rl.Desired, rl.Actual, rl.Error, rl.Network, true
+		l.drift = drift{rl.Drift, rl.DriftLeft}
 		if l.net == "" && l.actual != lab.LinkUnknown { // it was about to be made, or more
 			l.net = m.info.Network
 		}
@@ -231,14 +234,15 @@ func (c *controller) endLost(provider string, found map[string]backends.NodeStat
 		st, ok := found[n.spec.Name]
 		switch {
 		case !ok && n.actual != lab.NodeUndeployed && n.actual != lab.NodeError:
-			if n.actual.Alive() {
-				c.warnf(n, "is gone: it ended while no engine ran")
-			}
+			alive := n.actual.Alive()
 			c.vanished(n)
 			n.unsure = true // what belongs to it beside itself may be there still
+			if alive && n.drift.what == "" {
+				c.drifted(n, "is gone: it ended while no engine ran")
+			}
 		case ok && !st.Running && n.actual.Alive():
-			c.warnf(n, "ended while no engine ran")
 			c.moveNode(n, lab.NodeStopped)
+			c.drifted(n, "ended while no engine ran")
 		}
 	}
 }

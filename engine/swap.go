@@ -152,8 +152,7 @@ func (c *controller) swapEnded(ef *effect, err error) {
 		if errors.Is(err, context.Canceled) || c.m.destroying {
 			return
 		}
-		l.retries++
-		l.retryAt = c.e.now().Add(backoff(l.retries))
+		c.nextLinkTry(l)
 		if ef.moved.to == c.m.info.Network {
 			c.goBack(fmt.Errorf("%s: %s", l.name(), l.reason(err)))
 		}

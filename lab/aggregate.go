@@ -10,7 +10,7 @@ const (
 	StateStarting State = "starting" // some node is on its way up
 	StateRunning  State = "running"  // nodes run, and none is wrong
 	StateStopping State = "stopping" // some node is on its way down
-	StateDegraded State = "degraded" // some nodes are in error while others live
+	StateDegraded State = "degraded" // some nodes are in error or paused while others live
 	StateError    State = "error"    // nodes are in error and none lives
 )
 
@@ -57,7 +57,7 @@ func Aggregate(c Counts) State {
 		return StateStopping
 	case c[NodePending]+c[NodeStarting] > 0:
 		return StateStarting
-	case c[NodeError] > 0 && c[NodeRunning] > 0:
+	case c[NodePaused] > 0, c[NodeError] > 0 && c[NodeRunning] > 0:
 		return StateDegraded
 	case c[NodeError] > 0:
 		return StateError

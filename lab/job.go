@@ -55,13 +55,14 @@ const (
 	JobRemove     JobVerb = "remove"
 	JobImpair     JobVerb = "impair"
 	JobSwap       JobVerb = "swap" // the network that makes the links
+	JobMend       JobVerb = "mend" // what has drifted
 )
 
 // Valid reports whether v is something a job can be asked to do.
 func (v JobVerb) Valid() bool {
 	switch v {
 	case JobDeploy, JobDestroy, JobStart, JobStop, JobRestart, JobConnect, JobDisconnect,
-		JobAdd, JobRemove, JobImpair, JobSwap:
+		JobAdd, JobRemove, JobImpair, JobSwap, JobMend:
 		return true
 	}
 	return false

@@ -9,6 +9,7 @@ const (
 	NodePending    NodeState = "pending"    // being made: namespace, disk, interfaces
 	NodeStarting   NodeState = "starting"   // its init runs, it is not ready yet
 	NodeRunning    NodeState = "running"    // ready, as its kind defines ready
+	NodePaused     NodeState = "paused"     // somebody has frozen it: it exists, and nothing of it moves
 	NodeStopping   NodeState = "stopping"   // asked to end, not ended yet
 	NodeStopped    NodeState = "stopped"    // exists, nothing of it runs
 	NodeError      NodeState = "error"      // the last step failed; the reason stands beside it
@@ -26,18 +27,20 @@ const (
 // The transitions beyond the obvious chain are the everyday ones: a wish that
 // changes while a start is under way (pending→stopped, pending→undeployed,
 // starting→stopping), and a world that moves by itself (running→stopped when
-// a node dies, starting→stopped when it dies while booting, stopped→error
+// a node dies, starting→stopped when it dies while booting, running→paused and
+// back when somebody freezes it, stopped→error
 // when what was parked is found damaged, anything living→undeployed when it
 // was removed behind our back).
 var nodes = machine[NodeState]{
 	what: "node",
-	states: []NodeState{NodeUndeployed, NodePending, NodeStarting, NodeRunning,
+	states: []NodeState{NodeUndeployed, NodePending, NodeStarting, NodeRunning, NodePaused,
 		NodeStopping, NodeStopped, NodeError},
 	next: map[NodeState][]NodeState{
 		NodeUndeployed: {NodePending, NodeError},
 		NodePending:    {NodeStarting, NodeError, NodeStopped, NodeUndeployed},
-		NodeStarting:   {NodeRunning, NodeError, NodeStopping, NodeStopped, NodeUndeployed},
-		NodeRunning:    {NodeStopping, NodeError, NodeStopped, NodeUndeployed},
+		NodeStarting:   {NodeRunning, NodePaused, NodeError, NodeStopping, NodeStopped, NodeUndeployed},
+		NodeRunning:    {NodePaused, NodeStopping, NodeError, NodeStopped, NodeUndeployed},
+		NodePaused:     {NodeRunning, NodeStarting, NodeStopping, NodeError, NodeStopped, NodeUndeployed},
 		NodeStopping:   {NodeStopped, NodeError, NodeUndeployed},
 		NodeStopped:    {NodePending, NodeUndeployed, NodeError},
 		NodeError:      {NodePending, NodeStopped, NodeUndeployed},
@@ -69,7 +72,7 @@ func (s NodeState) InTransition() bool {
 
 // Alive reports whether processes of the node may exist in state s.
 func (s NodeState) Alive() bool {
-	return s == NodeStarting || s == NodeRunning || s == NodeStopping
+	return s == NodeStarting || s == NodeRunning || s == NodePaused || s == NodeStopping
 }
 
 // Valid reports whether w is a wish a node can have.
@@ -102,6 +105,8 @@ func (s NodeState) NextFor(w NodeWish) (NodeState, bool) {
 			return NodeStarting, true
 		case NodeStarting:
 			return NodeRunning, true
+		case NodePaused:
+			return NodeRunning, true
 		case NodeStopping:
 			return NodeStopped, true
 		default:
@@ -109,7 +114,7 @@ func (s NodeState) NextFor(w NodeWish) (NodeState, bool) {
 		}
 	}
 	switch s {
-	case NodeStarting, NodeRunning:
+	case NodeStarting, NodeRunning, NodePaused:
 		return NodeStopping, true
 	default:
 		return NodeStopped, true
@@ -122,7 +127,7 @@ func (s NodeState) NextForRemoval() (NodeState, bool) {
 	switch s {
 	case NodeUndeployed:
 		return s, false
-	case NodeStarting, NodeRunning:
+	case NodeStarting, NodeRunning, NodePaused:
 		return NodeStopping, true
 	case NodeStopping:
 		return NodeStopped, true
@@ -136,9 +141,10 @@ type NodeAction string
 
 // What enforcement can do to a node.
 const (
-	NodeLeave NodeAction = ""
-	NodeStart NodeAction = "start"
-	NodeStop  NodeAction = "stop"
+	NodeLeave  NodeAction = ""
+	NodeStart  NodeAction = "start"
+	NodeStop   NodeAction = "stop"
+	NodeResume NodeAction = "resume"
 )
 
 // NeedsEnforcement reports whether a node in state s that should be w has to
@@ -154,6 +160,8 @@ func (s NodeState) EnforcementAction(w NodeWish) NodeAction {
 	switch {
 	case !s.NeedsEnforcement(w):
 		return NodeLeave
+	case w == WishRunning && s == NodePaused:
+		return NodeResume
 	case w == WishRunning:
 		return NodeStart
 	default:

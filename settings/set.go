@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -29,7 +30,14 @@ func (s *Settings) Set(key, value string) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if text, err = with(text, strings.Split(key, "."), value); err != nil {
+	scalar, err := yaml.Marshal(value)
+	if err != nil {
+		return err
+	}
+	if _, err := strconv.Atoi(value); err == nil && number(key) {
+		scalar = []byte(value)
+	}
+	if text, err = with(text, strings.Split(key, "."), string(scalar)); err != nil {
 		return fmt.Errorf("%s: %s: %w", s.File(), key, err)
 	}
 	c := Defaults()
@@ -57,23 +65,28 @@ func (s *Settings) Reload() error {
 func decode(text []byte, c *Choices) error {
 	err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(c)
 	if errors.Is(err, io.EOF) {
-		return nil // an empty file
+		*c, err = Defaults(), nil // an empty file
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return c.check()
+}
+
+// number reports whether a choice is a number: all others are texts, whatever
+// they look like.
+func number(key string) bool {
+	return key == "retry.tries" || strings.HasPrefix(key, "keep.")
 }
 
 // with is a file with one value changed.
-func with(text []byte, keys []string, value string) ([]byte, error) {
-	scalar, err := yaml.Marshal(value)
-	if err != nil {
-		return nil, err
-	}
+func with(text []byte, keys []string, scalar string) ([]byte, error) {
 	file, err := parser.ParseBytes(text, parser.ParseComments)
 	if err != nil {
 		return nil, errors.New(yaml.FormatError(err, false, true))
 	}
 	if len(file.Docs) == 0 || file.Docs[0].Body == nil || strings.HasPrefix(file.Docs[0].Body.Type().String(), "Comment") {
-		return append(ended(text), nested(keys, string(scalar))...), nil
+		return append(ended(text), nested(keys, scalar)...), nil
 	}
 	// From the whole key upwards: what is there is replaced or added to.
 	for n := len(keys); n >= 0; n-- {
@@ -87,9 +100,9 @@ func with(text []byte, keys []string, value string) ([]byte, error) {
 			}
 		}
 		if n == len(keys) {
-			err = path.ReplaceWithReader(file, bytes.NewReader(scalar))
+			err = path.ReplaceWithReader(file, strings.NewReader(scalar))
 		} else {
-			err = path.MergeFromReader(file, strings.NewReader(nested(keys[n:], string(scalar))))
+			err = path.MergeFromReader(file, strings.NewReader(nested(keys[n:], scalar)))
 		}
 		if err != nil {
 			return nil, err

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"archetype/lab"
 	"archetype/settings"
 )
 
@@ -19,7 +20,7 @@ func TestSetKeepsTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, value := range map[string]string{"theme": "light", "network": "linuxbridge", "ovs.mode": "dedicated",
-		"docker.host": "unix:///x y", "console_key": "ctrl+]", "boot_timeout": "2m0s"} {
+		"docker.host": "unix:///x y", "console_key": "ctrl+]", "boot_timeout": "2m0s", "drift": "ask", "retry.tries": "3", "retry.rest": "10m"} {
 		if err := s.Set(key, value); err != nil {
 			t.Fatalf("%s: %v", key, err)
 		}
@@ -30,6 +31,7 @@ func TestSetKeepsTheRest(t *testing.T) {
 	}
 	want := settings.Defaults()
 	want.Theme, want.Network, want.BootTimeout, want.Docker.Host = "light", "linuxbridge", 2*time.Minute, "unix:///x y"
+	want.Drift, want.Retry.Tries, want.Retry.Rest = lab.PolicyAsk, 3, 10*time.Minute
 	want.OVS.Mode, want.OVS.Bridge = "dedicated", "lab0"
 	if again.Choices != want || s.Choices != want {
 		t.Errorf("got %+v and %+v\nwant %+v", again.Choices, s.Choices, want)
@@ -56,7 +58,7 @@ func TestSetRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, bad := range [][2]string{{"boot_timeout", "soon"}, {"themes", "dark"}, {"ovs.moode", "shared"}} {
+	for _, bad := range [][2]string{{"boot_timeout", "soon"}, {"drift", "pray"}, {"retry.tries", "0"}, {"retry.tries", "many"}, {"retry.cap", "1ms"}, {"keep.jobs", "-1"}, {"themes", "dark"}, {"ovs.moode", "shared"}} {
 		if err := s.Set(bad[0], bad[1]); err == nil || !strings.Contains(err.Error(), strings.Split(bad[0], ".")[0]) {
 			t.Errorf("%v: %v", bad, err)
 		}

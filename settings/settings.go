@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"archetype/internal/bounded"
+	"archetype/lab"
 )
 
 // Environment variables that are heeded. All but the first two are for the
@@ -45,6 +46,9 @@ type Choices struct {
 	Glyphs      string        `yaml:"glyphs"`       // auto, utf8 or ascii
 	ConsoleKey  string        `yaml:"console_key"`  // leaves a console
 	BootTimeout time.Duration `yaml:"boot_timeout"` // for kinds that name none
+	Drift       lab.Policy    `yaml:"drift"`        // enforce, report or ask, for labs that say nothing of it
+	Retry       Retry         `yaml:"retry"`
+	Keep        Keep          `yaml:"keep"`
 	OVS         OVS           `yaml:"ovs"`
 	Docker      Endpoint      `yaml:"docker"`
 	Podman      Endpoint      `yaml:"podman"`
@@ -58,6 +62,48 @@ type Engine struct {
 	// Who does not own the socket's folder uses the engine there, and starts none.
 	Socket string `yaml:"socket"`
 	Group  string `yaml:"group"` // whose members may use it, besides its own user and root
+}
+
+// Retry says when what failed or drifted is tried again.
+type Retry struct {
+	First   time.Duration `yaml:"first"`   // after the first failure; twice as long after each that follows
+	Cap     time.Duration `yaml:"cap"`     // the longest pause between two tries
+	Tries   int           `yaml:"tries"`   // in a row, before it rests
+	Rest    time.Duration `yaml:"rest"`    // the cool-down; then it begins anew
+	Healthy time.Duration `yaml:"healthy"` // well for so long, earlier failures are forgotten
+}
+
+// Keep is how much history is kept.
+type Keep struct {
+	Jobs   int `yaml:"jobs"`
+	Events int `yaml:"events"`
+}
+
+// check says which choice is none, whatever its type allows.
+func (c *Choices) check() error {
+	if !c.Drift.Valid() {
+		return fmt.Errorf("drift cannot be %q: it is enforce, report or ask", c.Drift)
+	}
+	r := c.Retry
+	for _, d := range []struct {
+		key  string
+		is   time.Duration
+		from time.Duration
+	}{{"boot_timeout", c.BootTimeout, time.Second}, {"retry.first", r.First, 100 * time.Millisecond}, {"retry.cap", r.Cap, r.First},
+		{"retry.rest", r.Rest, time.Second}, {"retry.healthy", r.Healthy, time.Second}} {
+		if d.is < d.from || d.is > 24*time.Hour {
+			return fmt.Errorf("%s cannot be %s: it is from %s to 24h", d.key, d.is, d.from)
+		}
+	}
+	for _, n := range []struct {
+		key          string
+		is, from, to int
+	}{{"retry.tries", r.Tries, 1, 1000}, {"keep.jobs", c.Keep.Jobs, 10, 100_000}, {"keep.events", c.Keep.Events, 100, 1_000_000}} {
+		if n.is < n.from || n.is > n.to {
+			return fmt.Errorf("%s cannot be %d: it is from %d to %d", n.key, n.is, n.from, n.to)
+		}
+	}
+	return nil
 }
 
 // OVS says how Open vSwitch is used.
@@ -82,8 +128,10 @@ type Endpoint struct {
 // Defaults are the choices of a user who has made none.
 func Defaults() Choices {
 	return Choices{Provider: "netns", Network: "linuxbridge", Theme: "auto", Glyphs: "auto",
-		ConsoleKey: "ctrl+]", BootTimeout: 5 * time.Minute,
-		OVS: OVS{Mode: "shared", Bridge: "arch0", Socket: "/var/run/openvswitch/db.sock"}}
+		ConsoleKey: "ctrl+]", BootTimeout: 5 * time.Minute, Drift: lab.PolicyEnforce,
+		Retry: Retry{First: time.Second, Cap: time.Minute, Tries: 10, Rest: 5 * time.Minute, Healthy: time.Minute},
+		Keep:  Keep{Jobs: 500, Events: 5000},
+		OVS:   OVS{Mode: "shared", Bridge: "arch0", Socket: "/var/run/openvswitch/db.sock"}}
 }
 
 // Load finds the folders and reads the user's choices. An error in the file

@@ -36,6 +36,31 @@ func (w *World) Restart(ref backends.NodeRef) {
 	w.run(ref, m)
 }
 
+// Pause freezes a node or, with false, has it go on. Quietly: nobody is told,
+// as when its init is sent a signal.
+func (w *World) Pause(ref backends.NodeRef, paused, quietly bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := w.nodes[ref]
+	if m == nil || !m.running || m.paused == paused {
+		return
+	}
+	m.paused = paused
+	if !quietly {
+		w.tellNode(m.status(ref))
+	}
+}
+
+// Rename gives a node another name; its labels stay.
+func (w *World) Rename(ref backends.NodeRef, name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if m := w.nodes[ref]; m != nil {
+		m.name = name
+		w.tellNode(m.status(ref))
+	}
+}
+
 // Vanish removes a node.
 func (w *World) Vanish(ref backends.NodeRef) {
 	w.mu.Lock()
@@ -76,6 +101,17 @@ func (w *World) Sever(labName, id string) {
 	k := wireKey{labName, id}
 	if l := w.wires[k]; l != nil && l.connected {
 		l.connected = false
+		w.tellLink(l.network, l.status(k))
+	}
+}
+
+// Mistag gives the two ports of a link different tags; only a switch has such.
+func (w *World) Mistag(labName, id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k := wireKey{labName, id}
+	if l := w.wires[k]; l != nil && l.connected && l.network == SwitchName {
+		l.connected, l.why = false, "the ports have different tags"
 		w.tellLink(l.network, l.status(k))
 	}
 }

@@ -118,7 +118,7 @@ func (n *Network) Connect(ctx context.Context, bl backends.Link) error {
 			n.w.wires[k] = l
 		}
 		if !l.connected || l.carrier != lab.CarrierOn {
-			l.connected, l.carrier = true, lab.CarrierOn
+			l.connected, l.carrier, l.why = true, lab.CarrierOn, ""
 			n.w.tellLink(n.name, l.status(k))
 		}
 		return nil
@@ -133,8 +133,8 @@ func (n *Network) Disconnect(ctx context.Context, bl backends.Link) error {
 		if l == nil {
 			return fmt.Errorf("%s: %w", k.id, backends.ErrNotFound)
 		}
-		if l.connected {
-			l.connected = false
+		if l.connected || l.why != "" {
+			l.connected, l.why = false, ""
 			n.w.tellLink(n.name, l.status(k))
 		}
 		return nil

@@ -61,6 +61,7 @@ func (p *Provider) Start(ctx context.Context, ref backends.NodeRef) error {
 // run starts a node's init; w.mu is held.
 func (w *World) run(ref backends.NodeRef, m *machine) {
 	w.boot++
+	m.paused = false
 	m.running, m.boot, m.pid, m.exit, m.started = true, w.boot, int(1000+w.boot), "", w.now()
 	m.log.begin()
 	if w.Boots > 0 {
@@ -81,6 +82,22 @@ func (p *Provider) Stop(ctx context.Context, ref backends.NodeRef, _ time.Durati
 			m.log.end()
 			p.w.tellNode(m.status(ref))
 		}
+		return nil
+	})
+}
+
+// Mend has a node go on that is paused, and gives one its name again.
+func (p *Provider) Mend(ctx context.Context, ref backends.NodeRef) error {
+	return p.w.do(ctx, p.call("mend", ref), func(half bool) error {
+		m := p.w.nodes[ref]
+		if m == nil {
+			return fmt.Errorf("%s: %w", ref, backends.ErrNotFound)
+		}
+		m.paused = false
+		if !half {
+			m.name = ""
+		}
+		p.w.tellNode(m.status(ref))
 		return nil
 	})
 }

@@ -128,6 +128,7 @@ func (d *driver) settle() {
 	}
 	d.down = nil
 	d.note("calm")
+	d.enforce()
 	begin := time.Now()
 	for quiet := 0; quiet < 3; {
 		d.calmRound()
@@ -210,6 +211,7 @@ func (d *driver) wrong() (out []string) {
 		switch {
 		case must[line]:
 			delete(must, line)
+		case extra(s, line):
 		case strings.Contains(line, "/stray ") && s.Lab(strings.TrimPrefix(strings.Split(line, "/")[0], "node ")) == nil:
 			// made when its lab was all but gone: archetype gc finds it
 		case may[line], d.lost && d.leftOver(s, line):
@@ -225,6 +227,39 @@ func (d *driver) wrong() (out []string) {
 	return out
 }
 
+// extra reports whether a line is of a node that bears a lab's label, and of
+// which the lab says that it is no part of it.
+func extra(s *api.Snapshot, line string) bool {
+	what, rest, _ := strings.Cut(line, " ")
+	ref, _, _ := strings.Cut(rest, " ")
+	name, node, _ := strings.Cut(ref, "/")
+	l := s.Lab(name)
+	return what == "node" && l != nil && slices.Contains(l.Extra, node)
+}
+
+// enforce has every lab's drift set right, whatever it was to be before.
+func (d *driver) enforce() {
+	for rounds := 0; ; rounds++ {
+		if rounds > 1000 {
+			d.fail("the engine does not come up, or does not take a policy")
+		}
+		if d.up() {
+			s, _ := d.e.Snapshot(context.Background())
+			at := slices.IndexFunc(s.Labs, func(l *api.Lab) bool { return l.Policy.Holds() && !l.Destroying })
+			if at < 0 {
+				return
+			}
+			e, name := d.e, s.Labs[at].Name
+			d.begin("policy "+name+" enforce", func() error {
+				return e.SetPolicy(context.Background(), api.PolicyRequest{Lab: name, Policy: lab.PolicyEnforce})
+			})
+		}
+		d.calmRound()
+		time.Sleep(time.Second)
+		synctest.Wait()
+	}
+}
+
 // leftOver reports whether a line is of a link or a port at nodes that a lab
 // has: what a wish that was never saved has left, and goes with its nodes.
 func (d *driver) leftOver(s *api.Snapshot, line string) bool {
@@ -235,7 +270,7 @@ func (d *driver) leftOver(s *api.Snapshot, line string) bool {
 		return false
 	}
 	for _, end := range strings.Split(ends, "|") {
-		if nodeOf(l, end) == nil {
+		if name, _, _ := strings.Cut(end, ":"); nodeOf(l, end) == nil && !slices.Contains(l.Extra, name) {
 			return false
 		}
 	}

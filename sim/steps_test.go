@@ -185,14 +185,17 @@ func (d *driver) mischief() {
 		d.w.Stray(ref)
 	case n < 11 && len(refs) > 0:
 		ref := refs[d.rng.IntN(len(refs))]
-		what := d.rng.IntN(3)
+		what := d.rng.IntN(7)
 		d.note("mischief %d to %s", what, ref)
-		[]func(){func() { d.w.Kill(ref, "killed by chance") }, func() { d.w.Vanish(ref) }, func() { d.w.Restart(ref) }}[what]()
+		[]func(){func() { d.w.Kill(ref, "killed by chance") }, func() { d.w.Vanish(ref) }, func() { d.w.Restart(ref) },
+			func() { d.w.Pause(ref, true, false) }, func() { d.w.Pause(ref, true, true) }, func() { d.w.Pause(ref, false, false) },
+			func() { d.w.Rename(ref, "renamed") }}[what]()
 	case len(wires) > 0:
 		k := wires[d.rng.IntN(len(wires))]
-		what := d.rng.IntN(4)
+		what := d.rng.IntN(5)
 		d.note("mischief %d to link %s/%s", what, k[0], k[1])
 		[]func(){func() { d.w.Unplug(k[0], k[1]) }, func() { d.w.Sever(k[0], k[1]) },
-			func() { d.w.SetCarrier(k[0], k[1], lab.CarrierOff) }, func() { d.w.SetCarrier(k[0], k[1], lab.CarrierOn) }}[what]()
+			func() { d.w.SetCarrier(k[0], k[1], lab.CarrierOff) }, func() { d.w.SetCarrier(k[0], k[1], lab.CarrierOn) },
+			func() { d.w.Mistag(k[0], k[1]) }}[what]()
 	}
 }

@@ -89,7 +89,13 @@ func (d *driver) ask() {
 		d.askLink(e, l)
 	case n < 88:
 		d.askEdit(e, l)
-	case n < 92:
+	case n < 90:
+		p := lab.Policies()[d.rng.IntN(3)]
+		d.begin(fmt.Sprintf("policy %s %s", l.Name, p), func() error { return e.SetPolicy(ctx, api.PolicyRequest{Lab: l.Name, Policy: p}) })
+	case n < 93:
+		req := api.DriftRequest{Lab: l.Name, Leave: d.rng.IntN(2) == 0}
+		d.begin(fmt.Sprintf("drift %+v", req), func() error { _, err := e.SetDrift(ctx, req); return err })
+	case n < 96:
 		to := []string{sim.CableName, sim.SwitchName}[d.rng.IntN(2)]
 		d.begin("swap "+l.Name+" to "+to, func() error {
 			_, err := e.SetNetwork(ctx, api.NetworkRequest{Lab: l.Name, Network: to})

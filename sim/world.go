@@ -57,6 +57,8 @@ type World struct {
 type machine struct {
 	cfg     backends.NodeConfig
 	running bool
+	paused  bool
+	name    string // that somebody has given it; empty: its own
 	pid     int
 	boot    uint64
 	started time.Time
@@ -76,6 +78,7 @@ type wire struct {
 	network   string
 	connected bool
 	carrier   lab.Carrier
+	why       string // it is not connected
 	impair    [2]lab.Impairment
 }
 
@@ -245,18 +248,34 @@ func (w *World) drop(ref backends.NodeRef) {
 func (m *machine) status(ref backends.NodeRef) backends.NodeStatus {
 	st := backends.NodeStatus{Ref: ref, Identifier: "simulated:" + ref.String(), Running: m.running, Boot: m.boot,
 		Labels: m.cfg.Labels, ExitReason: m.exit}
+	if m.name != "" {
+		st.Identifier, st.Renamed = "simulated:"+m.name, true
+	}
 	if m.running {
-		st.PID, st.Started = m.pid, m.started
+		st.PID, st.Started, st.Paused = m.pid, m.started, m.paused
 	}
 	return st
 }
 
 func (l *wire) status(k wireKey) backends.LinkStatus {
-	st := backends.LinkStatus{Lab: k.lab, ID: k.id, Connected: l.connected, Carrier: lab.CarrierOff, Cut: !l.connected}
+	st := backends.LinkStatus{Lab: k.lab, ID: k.id, Connected: l.connected, Carrier: lab.CarrierOff, Cut: !l.connected && l.why == ""}
 	if l.connected {
 		st.Carrier = l.carrier
+	} else {
+		st.Reason = l.why
 	}
 	return st
+}
+
+func (m *machine) line(ref backends.NodeRef) string {
+	line := fmt.Sprintf("node %s running=%v", ref, m.running)
+	if m.running && m.paused {
+		line += " paused"
+	}
+	if m.name != "" {
+		line += " as " + m.name
+	}
+	return line
 }
 
 // Contents says in lines everything that exists, sorted.
@@ -265,7 +284,7 @@ func (w *World) Contents() []string {
 	defer w.mu.Unlock()
 	var out []string
 	for ref, n := range w.nodes {
-		out = append(out, fmt.Sprintf("node %s running=%v", ref, n.running))
+		out = append(out, n.line(ref))
 	}
 	for k, l := range w.wires {
 		out = append(out, fmt.Sprintf("link %s/%s connected=%v by %s", k.lab, k.id, l.connected, l.network))

@@ -9,7 +9,7 @@ import (
 	"archetype/lab"
 )
 
-// How much history is kept.
+// How much history is kept, unless something else is asked for.
 const (
 	KeepJobs   = 500
 	KeepEvents = 5000
@@ -85,13 +85,13 @@ func (t *Tx) jobKey(r Job) (k []byte, known bool, err error) {
 func (t *Tx) trimJobs() error {
 	jobs, ids := t.tx.Bucket(bucketJobs), t.tx.Bucket(bucketJobIDs)
 	n := ids.Inspect().KeyN
-	if n <= KeepJobs+trimSlack {
+	if n <= t.keepJobs+trimSlack {
 		return nil
 	}
 	var old []Job
 	var keys [][]byte
 	c := jobs.Cursor()
-	for k, data := c.First(); k != nil && len(old) < n-KeepJobs; k, data = c.Next() {
+	for k, data := c.First(); k != nil && len(old) < n-t.keepJobs; k, data = c.Next() {
 		var j Job
 		if err := decode(k, data, &j); err != nil {
 			return err
@@ -131,7 +131,7 @@ func (t *Tx) AppendEvent(r Event) (uint64, error) {
 		return 0, err
 	}
 	if seq%trimSlack == 0 {
-		return seq, t.TrimEvents(KeepEvents)
+		return seq, t.TrimEvents(t.keepEvents)
 	}
 	return seq, nil
 }

@@ -17,6 +17,8 @@ type Lab struct {
 	Destroying bool         `json:"destroying,omitempty"`
 	// NetworkBefore is set while links are moved from there to Network.
 	NetworkBefore string `json:"network_before,omitempty"`
+	// Policy is what is done about drift; empty: as the settings say.
+	Policy lab.Policy `json:"policy,omitempty"`
 }
 
 // Node is what is wished of a node and what was last seen of it. A first
@@ -35,6 +37,10 @@ type Node struct {
 	Since        time.Time     `json:"since"`
 	Hash         string        `json:"hash,omitempty"`
 	Retries      int           `json:"retries,omitempty"`
+	// Drift is what is otherwise than wanted though nobody has asked for it,
+	// and DriftLeft that the user leaves it so.
+	Drift     string `json:"drift,omitempty"`
+	DriftLeft bool   `json:"drift_left,omitempty"`
 }
 
 // Link is what is wished of a link and what was last seen of it.
@@ -49,6 +55,9 @@ type Link struct {
 	Outside *lab.Outside `json:"outside,omitempty"`
 	// Network made what there is of it; empty: none did.
 	Network string `json:"network,omitempty"`
+	// Drift and DriftLeft are as those of a node.
+	Drift     string `json:"drift,omitempty"`
+	DriftLeft bool   `json:"drift_left,omitempty"`
 }
 
 // Job is one user action and how far it got.

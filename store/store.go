@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -41,6 +42,8 @@ type Options struct {
 	// NoSync leaves writing to the disk to the kernel: faster, and a crash of
 	// the machine may lose or damage the file.
 	NoSync bool
+	// KeepJobs and KeepEvents are how much history is kept; 0: the usual.
+	KeepJobs, KeepEvents int
 	// Fault, where not nil, is asked before each transaction that writes
 	// ("begin") and before it is kept ("commit"): an error stands for what a
 	// disk that is full or broken would say. For simulations.
@@ -49,8 +52,10 @@ type Options struct {
 
 // Store is an open database. Its methods may be called from any goroutine.
 type Store struct {
-	db    *bolt.DB
-	fault func(point string) error
+	db *bolt.DB
+	// How much history is kept.
+	keepJobs, keepEvents int
+	fault                func(point string) error
 
 	touched, moved atomic.Int64
 }
@@ -94,7 +99,7 @@ func Open(path string, opt Options) (s *Store, err error) {
 		}
 		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 	}
-	s = &Store{db: db, fault: opt.Fault}
+	s = &Store{db: db, fault: opt.Fault, keepJobs: cmp.Or(opt.KeepJobs, KeepJobs), keepEvents: cmp.Or(opt.KeepEvents, KeepEvents)}
 	if err := s.prepare(path); err != nil {
 		_ = db.Close()
 		release(file)
@@ -175,7 +180,7 @@ func (s *Store) Update(fn func(*Tx) error) error {
 		}
 	}
 	return s.db.Update(func(tx *bolt.Tx) error {
-		t := &Tx{tx: tx}
+		t := &Tx{tx: tx, keepJobs: s.keepJobs, keepEvents: s.keepEvents}
 		err := fn(t)
 		s.touched.Add(int64(t.touched))
 		if err == nil && s.fault != nil {

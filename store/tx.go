@@ -17,6 +17,8 @@ type Tx struct {
 	tx      *bolt.Tx
 	touched int
 	moved   int // records that are in another state than before
+	// How much history is kept.
+	keepJobs, keepEvents int
 }
 
 // touch counts keys that are read or written.

@@ -101,6 +101,8 @@ func (g *Glyphs) Node(s lab.NodeState) string {
 		utf, ascii = "●", "@"
 	case lab.NodeStarting:
 		utf, ascii = "◐", "%"
+	case lab.NodePaused:
+		utf, ascii = "‖", "\""
 	case lab.NodePending:
 		utf, ascii = "◌", ":"
 	case lab.NodeStopping:

@@ -170,7 +170,7 @@ func Node(s lab.NodeState) Role {
 	switch s {
 	case lab.NodeRunning:
 		return Good
-	case lab.NodeError:
+	case lab.NodeError, lab.NodePaused:
 		return Bad
 	case lab.NodeStopped, lab.NodeUndeployed:
 		return Idle

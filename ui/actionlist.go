@@ -19,6 +19,7 @@ const (
 func init() {
 	actions = append(actions, nodeActions()...)
 	actions = append(actions, wiringActions()...)
+	actions = append(actions, driftActions()...)
 	actions = append(actions, paneActions()...)
 	actions = append(actions, labActions()...)
 	actions = append(actions, programActions()...)

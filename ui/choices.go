@@ -3,12 +3,14 @@ package ui
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
 
 	"archetype/engine/api"
 	"archetype/internal/keys"
+	"archetype/lab"
 	"archetype/settings"
 	"archetype/themes"
 )
@@ -43,10 +45,38 @@ func (m *Model) settingRows() []setting {
 				return m.saver("boot_timeout", "boot timeout %s from the next deploy")(m, d.String())
 			}},
 	}
+	out = append(out, setting{name: "drift", value: fixed(string(c.Drift)),
+		about:   "What is done about what is otherwise than wanted though nobody asked for it: a node that died or was paused, a link that came apart. It counts for new labs.",
+		choices: func(*Model) []choice { return policyChoices(c.Drift) },
+		set:     m.saver("drift", "drift in new labs: %s")})
 	if l := m.snapLab(m.settings.lab); l != nil {
 		out = append(out, m.labRowsOf(l)...)
 	}
-	return append(out, m.screenSettings(c)...)
+	return append(append(out, m.screenSettings(c)...), m.retrySettings(c.Retry)...)
+}
+
+// retrySettings say when what failed is tried again.
+func (m *Model) retrySettings(r settings.Retry) []setting {
+	duration := func(key string, is time.Duration, about string) setting {
+		name := "retry " + key
+		return setting{name: name, value: func(*Model) string { return is.String() }, about: about + " It counts from the next deploy.",
+			set: func(m *Model, v string) tea.Cmd {
+				if _, err := time.ParseDuration(v); err != nil {
+					m.say(false, name+": "+v+" is no time, such as 90s or 5m")
+					return nil
+				}
+				return m.saver("retry."+key, name+" %s from the next deploy")(m, v)
+			}}
+	}
+	first := duration("first", r.First, "After how long what failed or drifted is tried again; each time after twice as long.")
+	first.head = "tries"
+	return []setting{first,
+		duration("cap", r.Cap, "The longest pause between two tries."),
+		{name: "retry tries", value: func(*Model) string { return strconv.Itoa(r.Tries) }, about: "How many tries in a row there are before a rest. It counts from the next deploy.",
+			set: m.saver("retry.tries", "retry tries %s from the next deploy")},
+		duration("rest", r.Rest, "How long it rests then, before the tries begin anew."),
+		duration("healthy", r.Healthy, "After how long of being well earlier failures are forgotten."),
+	}
 }
 
 // labRowsOf are what can be chosen for a lab that is deployed.
@@ -79,6 +109,10 @@ func (m *Model) labRowsOf(l *api.Lab) []setting {
 				return out
 			},
 			set: func(m *Model, v string) tea.Cmd { return m.useNetwork(name, v) }},
+		{name: "drift", value: func(*Model) string { return string(l.Policy) },
+			about:   "What is done about what is otherwise than wanted though nobody asked for it.",
+			choices: func(*Model) []choice { return policyChoices(l.Policy) },
+			set:     func(m *Model, v string) tea.Cmd { return m.setPolicy(name, lab.Policy(v)) }},
 	}
 }
 

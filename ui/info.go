@@ -82,9 +82,8 @@ func (m *Model) nodeInfo() tea.Cmd {
 	}
 	text := facts("state", state, "since", since, "error", n.Error, "boot", bootText(n), "earned by", earnedBy(n), "kind", n.Kind, "image", n.Image, "group", n.Group,
 		"provider", n.Provider, "identifier", n.Identifier, "pid", pid, "screen", n.Screen)
-	if n.Retries > 0 {
-		text = append(text, facts("tried again", fmt.Sprintf("%d times", n.Retries))...)
-	}
+	text = append(text, tries(n.Retries, n.RetryAt)...)
+	text = append(text, facts("drift", driftText(n.Drift))...)
 	var links []string
 	for _, k := range l.Links {
 		a, b := k.A, k.B
@@ -112,6 +111,28 @@ func (m *Model) nodeInfo() tea.Cmd {
 	})
 }
 
+// tries says how often something was tried in vain, and when next.
+func tries(n int, at time.Time) []string {
+	if n == 0 {
+		return nil
+	}
+	text := api.Times(n)
+	if left := time.Until(at); left > 0 {
+		text += ", next in " + short(left)
+	}
+	return facts("tried", text)
+}
+
+func driftText(d api.Drift) string {
+	switch {
+	case d.Held && d.Left:
+		return d.What + "; left so: F sets it right"
+	case d.Held:
+		return d.What + "; left alone: F sets it right, V leaves it"
+	}
+	return d.What
+}
+
 func (m *Model) linkInfo() {
 	k := m.link()
 	vlan, mtu := "", ""
@@ -121,8 +142,10 @@ func (m *Model) linkInfo() {
 	if k.MTU != 0 {
 		mtu = fmt.Sprint(k.MTU)
 	}
-	m.push(&message{title: "link", text: append(facts("ends", k.A+" -- "+k.B, "state", string(k.Actual), "should be", string(k.Desired),
-		"carrier", string(k.Carrier), "worsened by", impairText(k), "made by", k.Network, "VLAN", vlan, "MTU", mtu, "error", k.Error), "", "x cuts it, c joins it, w worsens it, R removes it.")})
+	text := facts("ends", k.A+" -- "+k.B, "state", string(k.Actual), "should be", string(k.Desired),
+		"carrier", string(k.Carrier), "worsened by", impairText(k), "made by", k.Network, "VLAN", vlan, "MTU", mtu, "error", k.Error, "drift", driftText(k.Drift))
+	text = append(text, tries(k.Retries, k.RetryAt)...)
+	m.push(&message{title: "link", text: append(text, "", "x cuts it, c joins it, w worsens it, R removes it.")})
 }
 
 func (m *Model) readEvent() {

@@ -153,8 +153,8 @@ func (m *Model) nodeLine(n *api.Node, w, nameW int) string {
 // nodeMore explains a node that is not simply running.
 func (m *Model) nodeMore(n *api.Node) string {
 	switch {
-	case n.Error != "":
-		return m.paint(themes.Bad, clean(n.Error))
+	case n.About(time.Now()) != "":
+		return m.paint(themes.Bad, clean(n.About(time.Now())))
 	case n.Actual == lab.NodeStarting && n.Left(time.Now()) != "":
 		return m.paint(themes.Dim, clean(n.Left(time.Now())+"  "+n.ProgressText))
 	case n.Actual != lab.NodeRunning && n.ProgressText != "":
@@ -175,7 +175,7 @@ func (m *Model) nodeRows(w, h int, focused bool) []string {
 	}
 	more := 0
 	for _, n := range nodes {
-		if n.Error != "" || m.nodeMore(n) != "" {
+		if m.nodeMore(n) != "" {
 			more++
 		}
 	}

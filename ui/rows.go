@@ -3,6 +3,7 @@ package ui
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"archetype/engine/api"
 	"archetype/lab"
@@ -96,8 +97,8 @@ func (m *Model) linkRows(w, h int, focused bool) []string {
 		if k.VLAN != 0 && w >= 2*ends+30 {
 			line += m.paint(themes.Dim, fmt.Sprintf(" vlan %d", k.VLAN))
 		}
-		if k.Error != "" {
-			line += " " + m.paint(themes.Bad, clean(k.Error))
+		if text := k.About(time.Now()); text != "" {
+			line += " " + m.paint(themes.Bad, clean(text))
 		}
 		out = m.row(out, paneLinks, i, line, w, i == m.links.at, focused)
 	}

@@ -164,7 +164,9 @@ func TestSettings(t *testing.T) {
 	u.Presses("Enter").Presses("C-u").Types("90s").Presses("Enter").Sees("1m30s")
 
 	// The open lab: its provider stays, its links move while it runs.
+	u.Presses("j", "Enter").Sees("typing narrows", "you are asked").Types("report").Presses("Enter").Sees("drift in new labs: report")
 	u.Presses("j", "j").Sees("They move to another one at a time").Presses("Enter").Sees("typing narrows").Types("veth").Presses("Enter").Sees("swap linuxbridge to veth: done")
+	u.Presses("j", "Enter").Sees("typing narrows").Types("ask").Presses("Enter").Sees("drift in chosen: it is left alone, and you are asked")
 	u.Presses("j").Sees("auto follows").Presses("Enter").Sees("typing narrows").Types("light").Presses("Enter").Sees("theme light")
 	u.Presses("j", "j").Presses("Enter").Sees("Write it as ctrl+]").Presses("C-u").Types("ctrl+g").Presses("Enter").Sees("console key ctrl+g")
 	u.Presses("Escape").Sees("1 topology", "1/1 links up").Presses("q").Sees("left with 0")
@@ -172,7 +174,7 @@ func TestSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"network: veth", "boot_timeout: 1m30s", "theme: light", "console_key: ctrl+g"} {
+	for _, want := range []string{"network: veth", "boot_timeout: 1m30s", "drift: report", "theme: light", "console_key: ctrl+g"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("%q is not saved:\n%s", want, text)
 		}

@@ -133,6 +133,9 @@ func (m *Model) footer() string {
 		}
 		return m.fit(" "+m.paint(role, clean(m.flash)), m.w)
 	}
+	if line := m.driftLine(); line != "" {
+		return line
+	}
 	return m.fit(m.hintLine(m.hints(), m.w), m.w)
 }
 

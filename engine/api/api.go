@@ -44,6 +44,10 @@ type Engine interface {
 	// SetNetwork moves all links of a lab to another network, one at a time,
 	// while its nodes run. If one cannot be moved, all go back.
 	SetNetwork(ctx context.Context, req NetworkRequest) (*Job, error)
+	// SetPolicy says what is done about drift in a lab, and SetDrift has what
+	// has drifted set right, or left as it is.
+	SetPolicy(ctx context.Context, req PolicyRequest) error
+	SetDrift(ctx context.Context, req DriftRequest) (*Job, error)
 	CancelJob(ctx context.Context, id string) error
 
 	Exec(ctx context.Context, labName, node string, req ExecRequest) (ExecResult, error)
@@ -64,6 +68,7 @@ type DeployRequest struct {
 	Vars     []string          `json:"vars,omitempty"`     // absolute paths of a template's variables; none: those beside the file
 	Provider string            `json:"provider,omitempty"` // empty: the file's, the kind's or the default
 	Network  string            `json:"network,omitempty"`
+	Policy   lab.Policy        `json:"policy,omitempty"` // for drift; empty: as it is, or the default
 }
 
 // Deployed is the answer to a deploy that has begun.
@@ -137,6 +142,21 @@ type ImpairRequest struct {
 type NetworkRequest struct {
 	Lab     string `json:"lab"`
 	Network string `json:"network"`
+}
+
+// PolicyRequest is a wish for what is done about drift in a lab.
+type PolicyRequest struct {
+	Lab    string     `json:"lab"`
+	Policy lab.Policy `json:"policy"`
+}
+
+// DriftRequest says what is to be done about nodes and links that have
+// drifted; none named: all of the lab.
+type DriftRequest struct {
+	Lab   string            `json:"lab"`
+	Nodes []string          `json:"nodes,omitempty"`
+	Links [][2]lab.Endpoint `json:"links,omitempty"`
+	Leave bool              `json:"leave,omitempty"` // leave them so; else set them right
 }
 
 // What the engine hands through between its users and the backends.

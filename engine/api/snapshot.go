@@ -43,6 +43,10 @@ type Info struct {
 	Network  string    `json:"network"`
 	// Destroying: its end is wished for and has not come yet.
 	Destroying bool `json:"destroying,omitempty"`
+	// Policy is what is done about drift.
+	Policy lab.Policy `json:"policy,omitempty"`
+	// Extra names what bears the lab's label and is no part of it.
+	Extra []string `json:"extra,omitempty"`
 }
 
 // Node is one node of a lab. The JSON names are part of what scripts rely on.
@@ -65,9 +69,10 @@ type Node struct {
 
 	Image   string    `json:"image,omitempty"`
 	Group   string    `json:"group,omitempty"`
-	Since   time.Time `json:"since,omitzero"`   // of the present state
-	Retries int       `json:"retries,omitzero"` // of enforcement, since it was last healthy
-	RetryAt time.Time `json:"retry_at,omitzero"`
+	Since   time.Time `json:"since,omitzero"`    // of the present state
+	Retries int       `json:"retries,omitzero"`  // of enforcement, since it was last healthy
+	RetryAt time.Time `json:"retry_at,omitzero"` // the next try; zero: none is planned
+	Drift   Drift     `json:"drift,omitzero"`
 	Console bool      `json:"console,omitempty"` // a console can be opened now
 	Leaving bool      `json:"leaving,omitempty"` // it is no part of the lab any more and is being removed
 
@@ -94,11 +99,24 @@ type Link struct {
 	ImpairB lab.Impairment `json:"impair_b,omitzero"`
 	// Network made the link, empty when nothing of it is made: while a lab is
 	// moved to another network the two differ.
-	Network string `json:"network,omitempty"`
+	Network string    `json:"network,omitempty"`
+	Retries int       `json:"retries,omitzero"`
+	RetryAt time.Time `json:"retry_at,omitzero"`
+	Drift   Drift     `json:"drift,omitzero"`
 	// Outside says what B is when it is no node of the lab.
 	Outside lab.OutsideType `json:"outside,omitempty"`
 	Leaving bool            `json:"leaving,omitempty"` // it is no part of the lab any more and is being removed
 }
+
+// Drift is what is otherwise than wanted though nobody has asked for it.
+type Drift struct {
+	What string `json:"what,omitempty"` // empty: nothing
+	Held bool   `json:"held,omitempty"` // left alone until somebody acts, as the lab's policy says
+	Left bool   `json:"left,omitempty"` // somebody was asked and leaves it so
+}
+
+// Asks reports whether somebody is to be asked what to do about it.
+func (d Drift) Asks(p lab.Policy) bool { return d.What != "" && !d.Left && p == lab.PolicyAsk }
 
 // Job is a piece of work that somebody asked for.
 type Job struct {

@@ -209,6 +209,15 @@ func (c *Client) CancelJob(ctx context.Context, id string) error {
 	return err
 }
 
+func (c *Client) SetPolicy(ctx context.Context, req api.PolicyRequest) error {
+	_, err := ask[struct{}](ctx, c, pathPolicy, req)
+	return err
+}
+
+func (c *Client) SetDrift(ctx context.Context, req api.DriftRequest) (*api.Job, error) {
+	return ask[*api.Job](ctx, c, pathDrift, req)
+}
+
 func (c *Client) Stats(ctx context.Context, name string) ([]api.NodeStats, error) {
 	return ask[[]api.NodeStats](ctx, c, pathStats, nameRequest{name})
 }

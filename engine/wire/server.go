@@ -79,6 +79,10 @@ func (s *server) handler() http.Handler {
 	})
 	handle(mux, pathStats, func(ctx context.Context, r nameRequest) ([]api.NodeStats, error) { return e.Stats(ctx, r.Name) })
 	handle(mux, pathBackends, func(ctx context.Context, _ struct{}) ([]api.BackendInfo, error) { return e.Backends(ctx) })
+	handle(mux, pathPolicy, func(ctx context.Context, r api.PolicyRequest) (struct{}, error) {
+		return struct{}{}, e.SetPolicy(ctx, r)
+	})
+	handle(mux, pathDrift, e.SetDrift)
 	mux.HandleFunc(pathPresence, s.presence)
 	mux.HandleFunc(pathWatch, s.watch)
 	mux.HandleFunc(pathLogs, s.logs)

@@ -36,6 +36,8 @@ const (
 	pathImpair   = "/v1/impair"
 	pathNetwork  = "/v1/network"
 	pathCancel   = "/v1/cancel"
+	pathPolicy   = "/v1/policy"
+	pathDrift    = "/v1/drift"
 	pathStats    = "/v1/stats"
 	pathBackends = "/v1/backends"
 	pathExec     = "/v1/exec"    // frames after the headers

@@ -1,0 +1,280 @@
+package sim_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"archetype/backends"
+	"archetype/engine/api"
+	"archetype/lab"
+	"archetype/sim"
+)
+
+var n0 = backends.NodeRef{Lab: "alpha", Node: "n0"}
+
+const (
+	driftLab = `
+name: alpha
+topology:
+  nodes: {n0: {kind: linux}, n1: {kind: linux}}
+  links: [{endpoints: ["n0:eth1", "n1:eth1"]}]
+`
+	driftLink = "n0:eth1|n1:eth1"
+)
+
+// drifting runs a test of a lab whose policy for drift is given, on the
+// simulated clock.
+func drifting(t *testing.T, policy lab.Policy, test func(d *driver)) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDriver(t, 1, t.TempDir())
+		defer d.finish()
+		d.calm = true
+		file := filepath.Join(d.dir, "alpha.clab.yml")
+		if err := os.WriteFile(file, []byte(driftLab), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.ask1(func(ctx context.Context) error {
+			_, err := d.e.Deploy(ctx, api.DeployRequest{File: file, Network: sim.SwitchName, Policy: policy})
+			return err
+		})
+		d.await("all up", func(l *api.Lab) bool { return l.State == lab.StateRunning && l.Links[0].Actual == lab.LinkUp })
+		test(d)
+	})
+}
+
+// ask1 asks for something and waits for the answer.
+func (d *driver) ask1(f func(ctx context.Context) error) {
+	d.Helper()
+	for !d.up() {
+		d.calmRound()
+		synctest.Wait()
+	}
+	done := make(chan error, 1)
+	go func() { done <- f(context.Background()) }()
+	for {
+		d.calmRound()
+		synctest.Wait()
+		select {
+		case err := <-done:
+			if err != nil {
+				d.Fatal(err)
+			}
+			return
+		default:
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
+
+// await lets time pass, at most half an hour, until the lab is so.
+func (d *driver) await(what string, ok func(*api.Lab) bool) *api.Lab {
+	d.Helper()
+	for begin := time.Now(); time.Since(begin) < 30*time.Minute; time.Sleep(50 * time.Millisecond) {
+		d.calmRound()
+		synctest.Wait()
+		if !d.up() {
+			continue
+		}
+		s, _ := d.e.Snapshot(context.Background())
+		if l := s.Lab("alpha"); l != nil && ok(l) {
+			return l
+		}
+	}
+	s, _ := d.e.Snapshot(context.Background())
+	d.Fatalf("never: %s\n%s", what, describe(s))
+	return nil
+}
+
+// drifts are faults of every sort, and what is said of each.
+var drifts = []struct {
+	name, says string
+	do         func(*sim.World)
+	link       bool
+}{
+	{"dies", "ended by itself: killed", func(w *sim.World) { w.Kill(n0, "killed") }, false},
+	{"is removed", "was removed behind our back", func(w *sim.World) { w.Vanish(n0) }, false},
+	{"is paused", "was paused", func(w *sim.World) { w.Pause(n0, true, false) }, false},
+	{"is paused, unheard", "was paused", func(w *sim.World) { w.Pause(n0, true, true) }, false},
+	{"is renamed", "was renamed to simulated:foo", func(w *sim.World) { w.Rename(n0, "foo") }, false},
+	{"loses an interface", "an interface of it was removed", func(w *sim.World) { w.Unplug("alpha", driftLink) }, true},
+	{"is cut by others", "came apart", func(w *sim.World) { w.Sever("alpha", driftLink) }, true},
+	{"has a wrong tag", "different tags", func(w *sim.World) { w.Mistag("alpha", driftLink) }, true},
+}
+
+func driftIn(l *api.Lab, link bool) api.Drift {
+	if link {
+		return l.Links[0].Drift
+	}
+	return l.Nodes[0].Drift
+}
+
+func whole(l *api.Lab) bool {
+	return l.State == lab.StateRunning && l.Links[0].Actual == lab.LinkUp && l.Links[0].Drift.What == "" && l.Nodes[0].Drift.What == ""
+}
+
+// what the machine has when all is as it was made.
+func (d *driver) asMade() bool {
+	return slices.Equal(d.w.Contents(), []string{"foreign somebody-elses", "link alpha/" + driftLink + " connected=true by " + sim.SwitchName,
+		"node alpha/n0 running=true", "node alpha/n1 running=true"})
+}
+
+// Every sort of drift is found, and set right where the policy is to enforce.
+func TestDriftIsSetRight(t *testing.T) {
+	for _, f := range drifts {
+		t.Run(f.name, func(t *testing.T) {
+			drifting(t, lab.PolicyEnforce, func(d *driver) {
+				f.do(d.w)
+				d.await("its drift said", func(l *api.Lab) bool {
+					s, _ := d.e.Snapshot(context.Background())
+					return slices.ContainsFunc(s.Events, func(ev *api.Event) bool { return strings.Contains(ev.Text, f.says) })
+				})
+				d.await("whole again", func(l *api.Lab) bool { return whole(l) && d.asMade() })
+			})
+		})
+	}
+}
+
+// With any other policy it is shown and left alone, over a crash, too, until
+// somebody acts.
+func TestDriftIsLeftAlone(t *testing.T) {
+	for i, f := range drifts {
+		policy := []lab.Policy{lab.PolicyReport, lab.PolicyAsk}[i%2]
+		t.Run(f.name+", "+string(policy), func(t *testing.T) {
+			drifting(t, policy, func(d *driver) {
+				f.do(d.w)
+				l := d.await("its drift", func(l *api.Lab) bool { return strings.Contains(driftIn(l, f.link).What, f.says) })
+				if got := driftIn(l, f.link); !got.Held || got.Asks(l.Policy) != (policy == lab.PolicyAsk) {
+					t.Errorf("%+v under %s", got, l.Policy)
+				}
+				machine := d.w.Contents()
+				if d.asMade() {
+					t.Fatal("nothing has drifted")
+				}
+				time.Sleep(time.Second) // it is saved
+				d.crash()
+				d.await("the lab again", func(l *api.Lab) bool { return driftIn(l, f.link).Held })
+				for range 600 { // ten minutes of looks at everything
+					d.calmRound()
+					time.Sleep(time.Second)
+					synctest.Wait()
+				}
+				if now := d.w.Contents(); !slices.Equal(now, machine) {
+					t.Errorf("not left alone:\n%v\nbecame\n%v", machine, now)
+				}
+				d.ask1(func(ctx context.Context) error {
+					_, err := d.e.SetDrift(ctx, api.DriftRequest{Lab: "alpha", Leave: true})
+					return err
+				})
+				d.await("left", func(l *api.Lab) bool { g := driftIn(l, f.link); return g.Left && !g.Asks(l.Policy) })
+				if i%3 == 0 { // by a policy, or by a wish
+					d.ask1(func(ctx context.Context) error {
+						return d.e.SetPolicy(ctx, api.PolicyRequest{Lab: "alpha", Policy: lab.PolicyEnforce})
+					})
+				} else {
+					d.ask1(func(ctx context.Context) error {
+						_, err := d.e.SetDrift(ctx, api.DriftRequest{Lab: "alpha"})
+						return err
+					})
+				}
+				d.await("whole again", func(l *api.Lab) bool { return whole(l) && d.asMade() })
+			})
+		})
+	}
+}
+
+// What is joined or started though it is wanted otherwise is drift, too.
+func TestDriftTheOtherWayRound(t *testing.T) {
+	drifting(t, lab.PolicyReport, func(d *driver) {
+		d.ask1(func(ctx context.Context) error {
+			_, err := d.e.SetNodes(ctx, api.NodesRequest{Lab: "alpha", Nodes: []string{"n0"}, Verb: lab.JobStop})
+			return err
+		})
+		d.await("stopped", func(l *api.Lab) bool { return l.Nodes[0].Actual == lab.NodeStopped })
+		d.w.Restart(n0)
+		d.await("its drift", func(l *api.Lab) bool {
+			return l.Nodes[0].Actual == lab.NodeRunning && strings.Contains(l.Nodes[0].Drift.What, "started behind our back")
+		})
+		d.ask1(func(ctx context.Context) error {
+			_, err := d.e.SetDrift(ctx, api.DriftRequest{Lab: "alpha"})
+			return err
+		})
+		d.await("stopped again", func(l *api.Lab) bool {
+			return l.Nodes[0].Actual == lab.NodeStopped && l.Nodes[0].Drift.What == ""
+		})
+	})
+}
+
+// What comes right by itself is drift no more, whatever the policy.
+func TestDriftThatPasses(t *testing.T) {
+	drifting(t, lab.PolicyReport, func(d *driver) {
+		d.w.Pause(n0, true, false)
+		d.w.Rename(backends.NodeRef{Lab: "alpha", Node: "n1"}, "foo")
+		d.await("both", func(l *api.Lab) bool { return l.Nodes[0].Drift.Held && l.Nodes[1].Drift.Held })
+		d.w.Pause(n0, false, false)
+		d.w.Rename(backends.NodeRef{Lab: "alpha", Node: "n1"}, "")
+		l := d.await("neither", func(l *api.Lab) bool { return l.Nodes[0].Drift.What == "" && l.Nodes[1].Drift.What == "" })
+		if !whole(l) {
+			t.Errorf("the lab is %s", l.State)
+		}
+	})
+}
+
+// What only bears the lab's label is reported, and removed by nobody but gc.
+func TestExtraIsReportedAndCollected(t *testing.T) {
+	drifting(t, lab.PolicyEnforce, func(d *driver) {
+		d.w.Stray(backends.NodeRef{Lab: "alpha", Node: "copy"})
+		d.await("it to be reported", func(l *api.Lab) bool { return slices.Equal(l.Extra, []string{"copy"}) })
+		if d.asMade() {
+			t.Fatal("it is gone")
+		}
+		for _, remove := range []bool{false, true} {
+			d.ask1(func(ctx context.Context) error {
+				found, err := d.e.Strays(ctx, api.StraysRequest{Remove: remove})
+				if len(found) != 1 || found[0].Name != "copy" || found[0].Removed != remove {
+					t.Errorf("remove=%v: %+v", remove, found)
+				}
+				return err
+			})
+		}
+		d.await("it to be gone", func(l *api.Lab) bool { return len(l.Extra) == 0 && d.asMade() })
+	})
+}
+
+// Tries come later and later, rest for the cool-down after ten, and are
+// forgotten once the node has been well for a minute. The node says all of it.
+func TestTriesBackOffRestAndAreForgotten(t *testing.T) {
+	drifting(t, lab.PolicyEnforce, func(d *driver) {
+		var at []time.Time
+		for len(at) < 12 {
+			d.await("it to run", func(l *api.Lab) bool { return l.Nodes[0].Actual == lab.NodeRunning })
+			d.w.Kill(n0, "killed")
+			l := d.await("it to have ended", func(l *api.Lab) bool { return l.Nodes[0].Actual == lab.NodeStopped })
+			n := l.Nodes[0]
+			if n.Retries != len(at)+1 || n.Error != "ended by itself: killed" {
+				t.Fatalf("try %d: the node says %d, %q", len(at)+1, n.Retries, n.Error)
+			}
+			wait := time.Until(n.RetryAt)
+			want := min(time.Minute, time.Second<<len(at))
+			switch len(at) {
+			case 9:
+				want = 5 * time.Minute
+			case 10, 11:
+				want = time.Second << (len(at) - 10)
+			}
+			if wait < want*3/4 || wait > want*5/4 {
+				t.Errorf("after try %d: next in %s, want about %s", len(at)+1, wait, want)
+			}
+			at = append(at, time.Now())
+		}
+		d.await("it to be forgotten", func(l *api.Lab) bool { return l.Nodes[0].Actual == lab.NodeRunning && l.Nodes[0].Retries == 0 })
+		if since := time.Since(at[len(at)-1]); since < time.Minute {
+			t.Errorf("forgotten after %s", since)
+		}
+	})
+}

@@ -1,0 +1,163 @@
+package ui
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"archetype/engine/api"
+	"archetype/lab"
+	"archetype/themes"
+)
+
+// drifted is one node or link of the lab on the screen that is otherwise than
+// wanted though nobody asked for it.
+type drifted struct {
+	name string
+	api.Drift
+	node string // its name, for a node
+	ends [2]lab.Endpoint
+}
+
+// drifts are all of them.
+func (m *Model) drifts() []drifted {
+	l := m.lab()
+	if l == nil {
+		return nil
+	}
+	var out []drifted
+	for _, n := range l.Nodes {
+		if n.Drift.What != "" {
+			out = append(out, drifted{name: n.Name, Drift: n.Drift, node: n.Name})
+		}
+	}
+	for _, k := range l.Links {
+		if k.Drift.What == "" {
+			continue
+		}
+		a, errA := lab.ParseEndpoint(k.A)
+		b, errB := lab.ParseEndpoint(k.B)
+		if errA == nil && errB == nil {
+			out = append(out, drifted{name: k.A + " -- " + k.B, Drift: k.Drift, ends: [2]lab.Endpoint{a, b}})
+		}
+	}
+	return out
+}
+
+// asked are those that the user is asked about.
+func (m *Model) asked() []drifted {
+	return slices.DeleteFunc(m.drifts(), func(d drifted) bool { return !d.Asks(m.lab().Policy) })
+}
+
+// theDrift is what a key is about: what is asked about first, or else the node
+// or link that is chosen.
+func (m *Model) theDrift() (drifted, bool) {
+	if asked := m.asked(); len(asked) > 0 {
+		return asked[0], true
+	}
+	for _, d := range m.drifts() {
+		if n := m.node(); n != nil && onNodes(m) && d.node == n.Name {
+			return d, true
+		}
+		if k := m.link(); k != nil && onLinks(m) && d.node == "" && d.name == k.A+" -- "+k.B {
+			return d, true
+		}
+	}
+	return drifted{}, false
+}
+
+func needDrift(m *Model) string {
+	switch _, ok := m.theDrift(); {
+	case ok:
+		return ""
+	case len(m.drifts()) > 0:
+		return "choose what has drifted: " + m.drifts()[0].name
+	}
+	return "all is as wanted"
+}
+
+// driftLine asks what is to be done, in place of the keys; empty: nothing is
+// asked.
+func (m *Model) driftLine() string {
+	if !onMain(m) || m.inConsole() {
+		return ""
+	}
+	asked := m.asked()
+	if len(asked) == 0 {
+		return ""
+	}
+	line := " "
+	for _, k := range []struct{ key, does string }{{"F", "set right"}, {"V", "leave"}, {"Y", "always set right"}} {
+		line += m.paint(themes.Key, k.key) + " " + m.paint(themes.Dim, k.does) + "  "
+	}
+	line += m.paint(themes.Busy, clean(about(asked[0])))
+	if n := len(asked) - 1; n > 0 {
+		line += m.paint(themes.Dim, " and "+plural(n, "more thing"))
+	}
+	return m.fit(line, m.w)
+}
+
+func about(d drifted) string { return d.name + " " + strings.TrimPrefix(d.What, d.name+" ") }
+
+// settleDrift sets what has drifted right, or leaves it.
+func (m *Model) settleDrift(leave bool) tea.Cmd {
+	d, _ := m.theDrift()
+	req := api.DriftRequest{Lab: m.labName, Leave: leave}
+	if d.node != "" {
+		req.Nodes = []string{d.node}
+	} else {
+		req.Links = [][2]lab.Endpoint{d.ends}
+	}
+	what := "set right " + d.name
+	if leave {
+		what = "leave " + d.name
+	}
+	return m.ask(what, func(ctx context.Context, e api.Engine) resultMsg {
+		j, err := e.SetDrift(ctx, req)
+		return resultMsg{err: err, job: j}
+	})
+}
+
+func (m *Model) setPolicy(labName string, p lab.Policy) tea.Cmd {
+	return m.ask("drift", func(ctx context.Context, e api.Engine) resultMsg {
+		err := e.SetPolicy(ctx, api.PolicyRequest{Lab: labName, Policy: p})
+		return resultMsg{err: err, say: "drift in " + labName + ": " + policyText(p)}
+	})
+}
+
+func policyText(p lab.Policy) string {
+	switch p {
+	case lab.PolicyEnforce:
+		return "it is set right"
+	case lab.PolicyReport:
+		return "it is shown, and left alone until you act"
+	case lab.PolicyAsk:
+		return "it is left alone, and you are asked"
+	}
+	return ""
+}
+
+func policyChoices(value lab.Policy) []choice {
+	var out []choice
+	for _, p := range lab.Policies() {
+		out = append(out, choice{value: string(p), about: policyText(p)})
+	}
+	return inUse(out, string(value))
+}
+
+func driftActions() []*action {
+	return []*action{
+		{name: "set right", keys: []string{"F"}, about: "set right what has drifted: what is asked about, or what is chosen", where: onMain, why: needDrift,
+			run: func(m *Model) tea.Cmd { return m.settleDrift(false) }},
+		{name: "leave so", keys: []string{"V"}, about: "leave what has drifted as it is, and be asked no more", where: onMain, why: needDrift,
+			run: func(m *Model) tea.Cmd { return m.settleDrift(true) }},
+		{name: "always set right", keys: []string{"Y"}, about: "set right whatever drifts in this lab, from now on", where: onMain, why: func(m *Model) string {
+			if l := m.lab(); l != nil && l.Policy == lab.PolicyEnforce {
+				return "whatever drifts in this lab is set right already"
+			}
+			return needLab(m)
+		}, run: func(m *Model) tea.Cmd { return m.setPolicy(m.labName, lab.PolicyEnforce) }},
+	}
+}
