@@ -3,6 +3,7 @@ package ui
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -103,6 +104,14 @@ func newEmulator(w, h int) *vt.Emulator {
 		})
 	}
 	return em
+}
+
+// hangUp ends who reads from an emulator. Its own Close does not mind who else
+// uses it at the moment.
+func hangUp(em *vt.Emulator) {
+	if w, ok := em.InputPipe().(*io.PipeWriter); ok {
+		_ = w.CloseWithError(io.EOF)
+	}
 }
 
 // collect takes what comes out of the emulator: what the user types, and
@@ -330,7 +339,7 @@ func (c *console) close() {
 	if cancel != nil {
 		cancel()
 	}
-	_ = c.em.Close()
+	hangUp(c.em)
 }
 
 func (m *Model) closeAll() {

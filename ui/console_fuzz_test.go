@@ -38,7 +38,7 @@ func FuzzConsole(f *testing.F) {
 		if s := plain.Screen(drawn); plain.Screen(s) != s {
 			t.Fatalf("%q draws %q", data, s)
 		}
-		_ = c.em.Close()
+		hangUp(c.em)
 		<-done
 	})
 }
