@@ -66,3 +66,7 @@ type Management struct {
 	SkipUnused    bool              `json:"skip_when_unused,omitempty"`
 	DriverOptions map[string]string `json:"driver_opts,omitempty"`
 }
+
+// External reports whether other machines may reach the nodes, which is so
+// unless the file says otherwise.
+func (m *Management) External() bool { return m.ExternalAccess == nil || *m.ExternalAccess }

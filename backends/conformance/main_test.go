@@ -36,10 +36,14 @@ func TestMain(m *testing.M) {
 	os.Exit(ownmachine.Main(func() int { return tests(m) }))
 }
 
-// enginesOf runs the tests and ends the Docker engine that they shared.
+// enginesOf runs the tests and ends the Docker engines that they shared.
 type enginesOf struct{ m *testing.M }
 
-func (e enginesOf) Run() int { return dockertest.Main(e.m) }
+func (e enginesOf) Run() int { return dockertest.Main(newestOf(e)) }
+
+type newestOf struct{ m *testing.M }
+
+func (e newestOf) Run() int { return newestDocker.Main(e.m) }
 
 func tests(m *testing.M) int {
 	before := machine()

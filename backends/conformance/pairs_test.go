@@ -43,6 +43,14 @@ var (
 
 func TestConformance(t *testing.T) { conformance.Run(t, providers, networks) }
 
+var newestDocker = enginetest.Shared{Kind: dockertest.Newest}
+
+// Today's Docker starts and ends containers in other steps than Debian's.
+func TestNewestDocker(t *testing.T) {
+	conformance.Run(t, []conformance.Provider{{Name: "docker", New: func(t *testing.T) *conformance.Env { return containers(t, newestDocker.Get(t).Provider(t)) },
+		Sample: []string{"interfaces-before-init", "connect", "restart-keeps-links", "node-made-anew", "cleanup-leaves-nothing"}}}, networks)
+}
+
 // in opens a network that lives in the panel.
 func in[N backends.Network](open func(panel string) (N, error)) func(*testing.T, *conformance.Env) backends.Network {
 	return func(t *testing.T, env *conformance.Env) backends.Network {

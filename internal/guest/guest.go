@@ -2,8 +2,7 @@
 // initramfs around busybox and boots Debian's cloud kernel with it, in QEMU's
 // own emulation of a processor.
 //
-// It fetches nothing: scripts/test-setup puts the kernel's package into
-// .build/guest, where Find looks for it.
+// It fetches nothing: scripts/test-setup does, and Find looks for it there.
 package guest
 
 import (
@@ -18,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"archetype/internal/fetched"
 )
 
 // Kernel is an unpacked package of Debian's cloud kernel.
@@ -54,27 +55,17 @@ func Find(t testing.TB) *Kernel {
 }
 
 func find() (*Kernel, error) {
-	dir, err := os.Getwd()
+	dir, err := fetched.Dir("guest")
 	if err != nil {
 		return nil, err
 	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		up := filepath.Dir(dir)
-		if up == dir {
-			return nil, errors.New("not within the sources")
-		}
-		dir = up
-	}
-	images, err := filepath.Glob(filepath.Join(dir, ".build", "guest", "boot", "vmlinuz-*"))
+	images, err := filepath.Glob(filepath.Join(dir, "boot", "vmlinuz-*"))
 	if err != nil || len(images) == 0 {
-		return nil, errors.Join(err, fmt.Errorf("%s: %w", filepath.Join(dir, ".build", "guest"), fs.ErrNotExist))
+		return nil, errors.Join(err, fmt.Errorf("%s: %w", dir, fs.ErrNotExist))
 	}
 	k := &Kernel{Image: images[len(images)-1], builtin: map[string]bool{}}
 	version := strings.TrimPrefix(filepath.Base(k.Image), "vmlinuz-")
-	k.modules = filepath.Join(dir, ".build", "guest", "lib", "modules", version)
+	k.modules = filepath.Join(dir, "lib", "modules", version)
 	list, err := os.ReadFile(filepath.Join(k.modules, "modules.builtin"))
 	for path := range strings.FieldsSeq(string(list)) {
 		k.builtin[module(path)] = true

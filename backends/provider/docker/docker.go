@@ -36,8 +36,20 @@ var _ backends.Provider = (*Provider)(nil)
 func New(cfg Config) *Provider {
 	p := &Provider{cfg: cfg}
 	p.Provider = dockerapi.New(dockerapi.Config{Name: "docker", Run: cfg.Run, Labs: cfg.Labs,
-		Connect: p.connect, Explain: explain, Access: dockerapi.Firewall("DOCKER-USER")})
+		Connect: p.connect, Explain: explain, Access: dockerapi.Firewall("DOCKER-USER"), Open: p.open})
 	return p
+}
+
+// open has Docker since 28 leave alone what comes to a container from elsewhere
+// for a port that is not published: by itself it drops that before any rule of
+// ours.
+func (p *Provider) open(ctx context.Context) (map[string]string, error) {
+	_, api, err := p.Version(ctx)
+	if err != nil || olderThan(api, "1.48") {
+		return map[string]string{}, err
+	}
+	const mode, open = "com.docker.network.bridge.gateway_mode_", "nat-unprotected"
+	return map[string]string{mode + "ipv4": open, mode + "ipv6": open}, nil
 }
 
 // Config is what the provider was made with.

@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) {
 	os.Exit(ownmachine.Main(func() int {
 		dockertest.Alone()
-		return dockertest.Main(m)
+		return newest.Main(enginesOf{m})
 	}))
 }
 
@@ -81,6 +81,11 @@ func TestEndpoint(t *testing.T) {
 	}
 }
 
-func TestExternalAccess(t *testing.T) {
-	enginetest.ExternalAccess(t, &dockertest.Shared, "DOCKER-USER")
-}
+const chain = "DOCKER-USER"
+
+func TestExternalAccess(t *testing.T) { enginetest.ExternalAccess(t, &dockertest.Shared, chain) }
+
+// enginesOf runs the tests and ends the engine that they shared.
+type enginesOf struct{ m *testing.M }
+
+func (e enginesOf) Run() int { return dockertest.Main(e.m) }

@@ -63,8 +63,7 @@ func (c *claims) listen(t *testing.T, engine string) (host string) {
 	return "unix://" + path
 }
 
-// The newest version of the API that both sides know is spoken. The engine is
-// Debian's: what a newer one does otherwise is not seen here.
+// The newest version of the API that both sides know is spoken.
 func TestBothEndsAgreeOnAVersion(t *testing.T) {
 	e := dockertest.Shared.Get(t)
 	cli, err := e.Connect()

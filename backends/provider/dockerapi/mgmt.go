@@ -49,6 +49,12 @@ func (p *Provider) management(ctx context.Context, c backends.NodeConfig) (strin
 		return m.Network, p.access(ctx, cli, have[0], m)
 	}
 	opt, err := networkOptions(m)
+	if err == nil && p.cfg.Open != nil && m.External() {
+		var open map[string]string
+		open, err = p.cfg.Open(ctx)
+		maps.Copy(open, opt.Options) // the file's own come first
+		opt.Options = open
+	}
 	if err != nil {
 		return "", fmt.Errorf("management network %s: %w", m.Network, err)
 	}
@@ -92,7 +98,7 @@ func (p *Provider) access(ctx context.Context, cli *client.Client, n network.Sum
 	if p.cfg.Access == nil || n.Labels[labelHome] != p.home() || p.opened[n.ID] {
 		return nil
 	}
-	allowed := m.ExternalAccess == nil || *m.ExternalAccess
+	allowed := m.External()
 	bridge, err := p.bridge(ctx, cli, n)
 	if err == nil {
 		err = p.cfg.Access(ctx, bridge, &allowed)

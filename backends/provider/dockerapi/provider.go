@@ -53,6 +53,9 @@ type Config struct {
 	// Access, where not nil, lets other machines reach the nodes that meet at a
 	// bridge, or keeps them out; with nil the bridge is about to be forgotten.
 	Access func(ctx context.Context, bridge string, allowed *bool) error
+	// Open, where not nil, tells the driver options that a network needs besides
+	// for its nodes to be reached from other machines.
+	Open func(ctx context.Context) (map[string]string, error)
 	// Uncounted says that the engine cannot tell what a container consumes.
 	Uncounted bool
 	// Actions are the engine's own names of events, where they are not Docker's.

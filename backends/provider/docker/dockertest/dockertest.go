@@ -5,12 +5,14 @@ package dockertest
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"archetype/backends/provider/docker"
 	"archetype/backends/provider/dockerapi/enginetest"
+	"archetype/internal/fetched"
 )
 
 // Image is a busybox that runs a shell.
@@ -22,6 +24,12 @@ var Kind = enginetest.Kind{
 	New: func(host, run, labs string) enginetest.Provider {
 		return docker.New(docker.Config{Host: host, Run: run, Labs: labs})
 	},
+}
+
+// Newest is Docker as Debian's next release has it, which scripts/test-setup
+// fetches.
+var Newest = enginetest.Kind{
+	Name: "docker", Missing: missingNewest, Command: commandNewest, Ended: unmount, New: Kind.New,
 }
 
 // Shared is the engine that all tests of a binary share.
@@ -39,11 +47,27 @@ func New(t testing.TB) *docker.Provider {
 }
 
 func missing() string {
+	if !enginetest.Installed("dockerd") {
+		return "needs dockerd (package docker.io)"
+	}
+	return missingHere()
+}
+
+func missingNewest() string {
+	dir, err := fetched.Dir("docker")
+	if err == nil {
+		_, err = os.Stat(filepath.Join(dir, "usr/sbin/dockerd"))
+	}
+	if err != nil {
+		return "needs today's Docker (scripts/test-setup fetches it): " + err.Error()
+	}
+	return missingHere()
+}
+
+func missingHere() string {
 	switch {
 	case os.Geteuid() != 0:
 		return "needs root"
-	case !enginetest.Installed("dockerd"):
-		return "needs dockerd (package docker.io)"
 	case enginetest.StaticBusybox() == "":
 		return "needs a static busybox (package busybox-static)"
 	}
@@ -63,8 +87,22 @@ func command(dir, host string) *exec.Cmd {
 	if err != nil {
 		path = "/usr/sbin/dockerd"
 	}
-	return exec.Command(path, "-H", host, "--data-root", dir+"/data", "--exec-root", dir+"/exec",
-		"--pidfile", dir+"/pid", "--bridge=none", "--iptables="+filters, "--ip6tables=false", "--ip-masq="+filters)
+	return exec.Command(path, arguments(dir, host)...)
+}
+
+func arguments(dir, host string) []string {
+	return []string{"-H", host, "--data-root", dir + "/data", "--exec-root", dir + "/exec",
+		"--pidfile", dir + "/pid", "--bridge=none", "--iptables=" + filters, "--ip6tables=false", "--ip-masq=" + filters}
+}
+
+// commandNewest has the engine see its own programs and their C library in the
+// place of this machine's.
+func commandNewest(dir, host string) *exec.Cmd {
+	from, _ := fetched.Dir("docker") // it is not missing
+	const over = `mount -t overlay none -o "lowerdir=$1/usr:/usr" /usr && shift && exec dockerd "$@"`
+	cmd := exec.Command("sh", append([]string{"-c", over, "sh", from}, arguments(dir, host)...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	return cmd
 }
 
 // unmount lets go of what a killed engine leaves mounted: it must not keep

@@ -18,8 +18,10 @@ for i in eth1 eth2; do
 done
 ip -o addr show eth1 | grep -q 10.0.0.1/24 || { echo "no address: dead"; exit 4; }
 echo booted with all interfaces
-exec sleep 1000
-`
+` + obeys
+
+// obeys is a command line that ends when it is told to.
+const obeys = "trap exit TERM; sleep 1000 & wait\n"
 
 func (b *bench) strict() {
 	b.Helper()
@@ -33,7 +35,7 @@ func (b *bench) strictPair() (dev, peer backends.NodeRef) {
 	b.Helper()
 	b.strict()
 	x := addressed(b.config("dev", func(c *backends.NodeConfig) { c.Node.Image = "strict:1" }, "eth1", "eth2"), "10.0.0.1/24", "fd00::1/64")
-	y := addressed(b.config("peer", cmd("exec sleep 1000"), "eth1", "eth2"), "10.0.0.2/24", "fd00::2/64")
+	y := addressed(b.config("peer", cmd(obeys), "eth1", "eth2"), "10.0.0.2/24", "fd00::2/64")
 	b.create(x)
 	b.create(y)
 	b.cable(x, y, "eth1")

@@ -68,7 +68,9 @@ func (t *talk) read(until string) {
 			t.Fatalf("%v; it said %q", err, t.got.String())
 		}
 	}
+	_, rest, _ := strings.Cut(t.got.String(), until) // may hold what is read for next
 	t.got.Reset()
+	t.got.WriteString(rest)
 }
 
 func (t *talk) say(text string) {

@@ -1,18 +1,24 @@
 package enginetest
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
-// Run runs every case on the engine, some of them side by side. The names of
-// the tests are those of the cases below that of t.
-func Run(t *testing.T, s *Shared) {
+// Run runs every case on the engine, or those named, some of them side by
+// side. The names of the tests are those of the cases below that of t.
+func Run(t *testing.T, s *Shared, only ...string) {
 	e := s.Get(t)
-	t.Run("engine-stopped-and-started", func(t *testing.T) {
-		t.Parallel()
-		engineRestart(newBench(t, Own(t, s.Kind)))
-	})
 	for _, c := range cases {
+		if len(only) > 0 && !slices.Contains(only, c.name) {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			e := e
+			if c.own {
+				e = Own(t, s.Kind)
+			}
 			c.run(newBench(t, e))
 		})
 	}
@@ -21,33 +27,35 @@ func Run(t *testing.T, s *Shared) {
 var cases = []struct {
 	name string // words joined by hyphens
 	run  func(*bench)
+	own  bool // needs an engine of its own, for what others would feel
 }{
-	{"life", life},
-	{"another-configuration-at-the-next-start", anotherConfigurationTakesEffectAtTheNextStart},
-	{"foreign-containers-are-not-touched", foreignContainersAreNotTouched},
-	{"nothing-is-left", everythingIsGoneAfterwards},
-	{"interfaces-before-init", interfacesAreThereBeforeTheInitAndOnEveryRestart},
-	{"late-interface-is-waited-for", aLateInterfaceIsWaitedForBehindOurBack},
-	{"started-while-nobody-serves", aContainerThatStartsWhileNobodyServesWaits},
-	{"restarted-behind-our-back", restartBehindOurBackKeepsLinks},
-	{"killed-and-started-behind-our-back", killedAndStartedBehindOurBack},
-	{"removed-behind-our-back", removedBehindOurBack},
-	{"exec", commands},
-	{"console", console},
-	{"console-by-attach", attachedConsole},
-	{"logs-follow-over-restarts", logsFollowOverRestarts},
-	{"stats", stats},
-	{"kinds-are-told-of-their-interfaces", kindsAreToldOfTheirInterfaces},
-	{"missing-image", missingImage},
-	{"pull-policies", pullPolicies},
-	{"image-files", imageFiles},
-	{"what-cannot-be-started", whatCannotBeStarted},
-	{"stand-in-for-ceos", ceosCountsItsPorts},
-	{"killed-and-removed-while-nobody-looks", killedAndRemovedUnseen},
-	{"health", health},
-	{"every-field", everyField},
-	{"users", users},
-	{"shared-namespaces", sharedNamespaces},
-	{"management-network", management},
-	{"management-network-of-somebody-else", foreignManagement},
+	{"engine-stopped-and-started", engineRestart, true},
+	{"life", life, false},
+	{"another-configuration-at-the-next-start", anotherConfigurationTakesEffectAtTheNextStart, false},
+	{"foreign-containers-are-not-touched", foreignContainersAreNotTouched, false},
+	{"nothing-is-left", everythingIsGoneAfterwards, false},
+	{"interfaces-before-init", interfacesAreThereBeforeTheInitAndOnEveryRestart, false},
+	{"late-interface-is-waited-for", aLateInterfaceIsWaitedForBehindOurBack, false},
+	{"started-while-nobody-serves", aContainerThatStartsWhileNobodyServesWaits, false},
+	{"restarted-behind-our-back", restartBehindOurBackKeepsLinks, false},
+	{"killed-and-started-behind-our-back", killedAndStartedBehindOurBack, false},
+	{"removed-behind-our-back", removedBehindOurBack, false},
+	{"exec", commands, false},
+	{"console", console, false},
+	{"console-by-attach", attachedConsole, false},
+	{"logs-follow-over-restarts", logsFollowOverRestarts, false},
+	{"stats", stats, false},
+	{"kinds-are-told-of-their-interfaces", kindsAreToldOfTheirInterfaces, false},
+	{"missing-image", missingImage, false},
+	{"pull-policies", pullPolicies, false},
+	{"image-files", imageFiles, false},
+	{"what-cannot-be-started", whatCannotBeStarted, false},
+	{"stand-in-for-ceos", ceosCountsItsPorts, false},
+	{"killed-and-removed-while-nobody-looks", killedAndRemovedUnseen, false},
+	{"health", health, false},
+	{"every-field", everyField, false},
+	{"users", users, false},
+	{"shared-namespaces", sharedNamespaces, false},
+	{"management-network", management, false},
+	{"management-network-of-somebody-else", foreignManagement, false},
 }
