@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/vishvananda/netlink"
-
 	"archetype/backends"
 	"archetype/backends/network/nsnet"
 )
@@ -14,6 +12,7 @@ import (
 func (o *Outside) remember(l backends.Link, n *over) {
 	o.mu.Lock()
 	o.known[key{l.Lab, l.ID()}] = kept{l, n}
+	o.once.Do(func() { close(o.used) })
 	o.mu.Unlock()
 	if !direct(l.B.Outside.Type) {
 		return
@@ -37,16 +36,19 @@ func (o *Outside) forget(l backends.Link) {
 // in their nodes.
 func (o *Outside) Events(ctx context.Context) (<-chan backends.LinkStatus, error) {
 	changed := nsnet.NewPending[key]()
-	over, err := nsnet.News(ctx, o.cfg.Host, true, func(dev netlink.Link) { changed.Add(o.about(dev)...) })
-	if err != nil {
-		return nil, err
+	news := func(k key) (backends.LinkStatus, bool) { return o.news(ctx, k) }
+	sources := func(ctx context.Context) ([]<-chan struct{}, error) {
+		tell := func(dev *nsnet.Device) { changed.Add(o.about(dev)...) }
+		host, err := nsnet.News(ctx, o.cfg.Host, true, tell)
+		tell(nil) // what changed before anybody listened
+		return []<-chan struct{}{host}, err
 	}
-	return nsnet.Relay(changed, func(k key) (backends.LinkStatus, bool) { return o.news(ctx, k) }, func() {}, over), nil
+	return nsnet.Relay(ctx, o.used, changed, news, sources, func() {}), nil
 }
 
 // about notes which links a message may be about: by the interface's mark, or
 // because it has the name of a bridge or a parent.
-func (o *Outside) about(dev netlink.Link) (touched []key) {
+func (o *Outside) about(dev *nsnet.Device) (touched []key) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for k, kept := range o.known {
@@ -55,8 +57,8 @@ func (o *Outside) about(dev netlink.Link) (touched []key) {
 			continue
 		}
 		out := kept.link.B.Outside
-		_, labName, id, ours := nsnet.ParseAlias(dev.Attrs().Alias)
-		if name := dev.Attrs().Name; ours && k == (key{labName, id}) || name == out.Interface || name == out.Bridge {
+		_, labName, id, ours := nsnet.ParseAlias(dev.Alias)
+		if name := dev.Name; ours && k == (key{labName, id}) || name == out.Interface || name == out.Bridge {
 			touched = append(touched, k)
 		}
 	}

@@ -54,6 +54,8 @@ type Outside struct {
 
 	mu    sync.Mutex
 	known map[key]kept
+	used  chan struct{} // closed once there is one
+	once  sync.Once
 	last  map[key]backends.LinkStatus
 }
 
@@ -78,7 +80,7 @@ func New(cfg Config) (*Outside, error) {
 		host.Close()
 		return nil, err
 	}
-	return &Outside{cfg: cfg, host: host, panel: panel, known: map[key]kept{}, last: map[key]backends.LinkStatus{}}, nil
+	return &Outside{cfg: cfg, host: host, panel: panel, known: map[key]kept{}, used: make(chan struct{}), last: map[key]backends.LinkStatus{}}, nil
 }
 
 // Close lets go of the namespaces.

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/vishvananda/netlink"
 
@@ -41,18 +40,8 @@ type Network struct {
 	here  *nsnet.NS // where taps are
 	batch *nsnet.Batch
 	locks nsnet.Locks
-
-	mu    sync.Mutex
-	known map[key]backends.Link
-	byFar map[string]key // the link that a far end was last part of
-	last  map[key]backends.LinkStatus
-	// waiters are told which links to look at.
-	waiters map[*nsnet.Pending[key]]bool
+	watch *nsnet.Watch
 }
-
-type key struct{ lab, id string }
-
-func keyOf(l backends.Link) key { return key{l.Lab, l.ID()} }
 
 var (
 	_ backends.Network  = (*Network)(nil)
@@ -81,8 +70,7 @@ func New(panel string, joint func(panel *nsnet.NS, batch *nsnet.Batch) Joint) (*
 		return nil, err
 	}
 	return &Network{joint: joint(ns, batch), path: panel, panel: ns, here: here, batch: batch,
-		known: map[key]backends.Link{}, byFar: map[string]key{}, last: map[key]backends.LinkStatus{},
-		waiters: map[*nsnet.Pending[key]]bool{}}, nil
+		watch: nsnet.NewWatch()}, nil
 }
 
 // Name is the joint's.
@@ -100,7 +88,7 @@ func (n *Network) Initialize(context.Context, string) error { return nil }
 // itself would make the kernel wait each time.
 func (n *Network) Cleanup(_ context.Context, labName string) error {
 	var errs []error
-	n.forget(func(l backends.Link) bool {
+	n.watch.Forget(func(l backends.Link) bool {
 		if l.Lab != labName {
 			return false
 		}
@@ -177,11 +165,11 @@ func (n *Network) Provision(_ context.Context, p backends.Port) error {
 // Connect joins the far ends of both interfaces.
 func (n *Network) Connect(ctx context.Context, l backends.Link) error {
 	defer n.locks.Lock(l.A, l.B)()
+	defer n.watch.Calling(l)()
 	return wrap(l, nsnet.Again(func() error { return n.connect(ctx, l) }))
 }
 
 func (n *Network) connect(ctx context.Context, l backends.Link) error {
-	n.watch(l)
 	var sides [2]*side
 	for i, p := range []backends.Port{l.A, l.B} {
 		s, err := n.open(p)
@@ -217,6 +205,7 @@ func (n *Network) connect(ctx context.Context, l backends.Link) error {
 // but for that.
 func (n *Network) Disconnect(_ context.Context, l backends.Link) error {
 	defer n.locks.Lock(l.A, l.B)()
+	defer n.watch.Calling(l)()
 	for _, p := range []backends.Port{l.A, l.B} {
 		far, err := n.panel.Find(n.farName(p))
 		if err != nil {
@@ -235,7 +224,7 @@ func (n *Network) Disconnect(_ context.Context, l backends.Link) error {
 // DeleteLink removes the link and its interfaces, but for those to be kept.
 func (n *Network) DeleteLink(_ context.Context, l backends.Link) error {
 	defer n.locks.Lock(l.A, l.B)()
-	n.forget(func(k backends.Link) bool { return keyOf(k) == keyOf(l) })
+	n.watch.ForgetLink(l)
 	var errs []error
 	for _, p := range []backends.Port{l.A, l.B} {
 		if !p.Keep {
@@ -260,7 +249,7 @@ func (n *Network) DeletePort(_ context.Context, p backends.Port) error {
 // Release takes the far ends apart, and leaves them where others find them.
 func (n *Network) Release(_ context.Context, l backends.Link) error {
 	defer n.locks.Lock(l.A, l.B)()
-	n.forget(func(k backends.Link) bool { return keyOf(k) == keyOf(l) })
+	n.watch.ForgetLink(l)
 	for _, p := range []backends.Port{l.A, l.B} {
 		far, err := n.panel.Find(n.farName(p))
 		if err == nil && far != nil {

@@ -56,11 +56,8 @@ func (n *Network) follow(l backends.Link, v view) {
 		return
 	}
 	defer n.locks.Lock(l.A, l.B)() // whoever is at work on it may do so as well
-	n.mu.Lock()
-	_, known := n.known[keyOf(l)]
-	n.mu.Unlock()
 	v, err := n.view(l)
-	if !known || err != nil {
+	if err != nil || !n.watch.Knows(l) {
 		return
 	}
 	want, behind, err := n.wanted(v)

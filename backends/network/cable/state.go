@@ -61,13 +61,13 @@ func (v view) whole() bool { return v.half[0].far != nil && v.half[1].far != nil
 
 // State looks at the two far ends and their joint.
 func (n *Network) State(_ context.Context, l backends.Link) (backends.LinkStatus, error) {
-	n.watch(l)
+	n.watch.Add(l)
 	v, err := n.view(l)
 	if err != nil {
 		return backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Carrier: lab.CarrierOff}, wrap(l, err)
 	}
 	if _, behind, _ := n.wanted(v); behind {
-		n.stir(keyOf(l)) // its news were lost
+		n.watch.Stir(nsnet.EndOf(l.A)) // its news were lost
 	}
 	st, err := v.status(l)
 	return st, wrap(l, err)

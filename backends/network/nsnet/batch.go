@@ -76,11 +76,14 @@ func (b *Batch) Send(reqs ...*nl.NetlinkRequest) (errs []error, err error) {
 				}
 				left--
 			}
-			msg = msg[min(len(msg), (size+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1)):]
+			msg = msg[min(len(msg), aligned(size)):]
 		}
 	}
 	return errs, nil
 }
+
+// aligned is where in a message something begins that follows what has a size.
+func aligned(size int) int { return (size + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1) }
 
 // Half is one end of a pair to be made.
 type Half struct {
@@ -107,6 +110,10 @@ func (h Half) attributes(add func(kind int, data []byte)) {
 	if h.Group != 0 {
 		add(unix.IFLA_GROUP, nl.Uint32Attr(h.Group))
 	}
+	// By itself the kernel makes a queue for each processor, and takes all but
+	// the first away again.
+	add(unix.IFLA_NUM_TX_QUEUES, nl.Uint32Attr(1))
+	add(unix.IFLA_NUM_RX_QUEUES, nl.Uint32Attr(1))
 }
 
 // PairRequest makes a veth pair. Where a name or the index is taken, nothing

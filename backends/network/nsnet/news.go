@@ -2,10 +2,10 @@ package nsnet
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -16,36 +16,59 @@ import (
 	"archetype/backends"
 )
 
+// Device is what news say of an interface.
+type Device struct{ Name, Alias string }
+
 // News calls tell, from one goroutine, with each interface that changed in the
 // namespace at path or, with elsewhere, also in others that have a number
 // there; nil says that some news were lost, and anything may have changed. The
 // channel is closed when ctx ends or the source is lost.
-func News(ctx context.Context, path string, elsewhere bool, tell func(netlink.Link)) (<-chan struct{}, error) {
-	return subscribe(ctx, path, unix.RTNLGRP_LINK, elsewhere, func(m *syscall.NetlinkMessage) {
-		if m == nil {
+func News(ctx context.Context, path string, elsewhere bool, tell func(*Device)) (<-chan struct{}, error) {
+	return subscribe(ctx, path, unix.RTNLGRP_LINK, elsewhere, func(_ uint16, msg []byte) {
+		if msg == nil {
 			tell(nil)
-		} else if l, err := netlink.LinkDeserialize(nil, m.Data); err == nil {
-			tell(l)
+		} else if len(msg) > unix.SizeofIfInfomsg {
+			tell(device(msg[unix.SizeofIfInfomsg:]))
 		}
 	})
+}
+
+// device reads no more than is asked for: each change of each interface is
+// several pieces of news, and each of those is long.
+func device(attributes []byte) *Device {
+	var d Device
+	for rest := attributes; len(rest) >= unix.SizeofRtAttr; {
+		size, kind := int(binary.NativeEndian.Uint16(rest)), binary.NativeEndian.Uint16(rest[2:])
+		if size < unix.SizeofRtAttr || size > len(rest) {
+			break
+		}
+		switch value := rest[unix.SizeofRtAttr:size]; kind {
+		case unix.IFLA_IFNAME:
+			d.Name = unix.ByteSliceToString(value)
+		case unix.IFLA_IFALIAS:
+			d.Alias = unix.ByteSliceToString(value)
+		}
+		rest = rest[min(len(rest), aligned(size)):]
+	}
+	return &d
 }
 
 // Unpatchings does the same with the number of each interface from which a
 // filter is taken that handed on what came in there.
 func Unpatchings(ctx context.Context, path string, tell func(index int)) (<-chan struct{}, error) {
-	return subscribe(ctx, path, unix.RTNLGRP_TC, false, func(m *syscall.NetlinkMessage) {
-		if m == nil || m.Header.Type != unix.RTM_DELQDISC && m.Header.Type != unix.RTM_DELTFILTER || len(m.Data) < nl.SizeofTcMsg {
+	return subscribe(ctx, path, unix.RTNLGRP_TC, false, func(kind uint16, msg []byte) {
+		if kind != unix.RTM_DELQDISC && kind != unix.RTM_DELTFILTER || len(msg) < nl.SizeofTcMsg {
 			return // what was lost is found by the next look at everything
 		}
-		if msg := nl.DeserializeTcMsg(m.Data); msg.Parent == netlink.HANDLE_INGRESS || msg.Parent == ingress {
-			tell(int(msg.Ifindex))
+		if tc := nl.DeserializeTcMsg(msg); tc.Parent == netlink.HANDLE_INGRESS || tc.Parent == ingress {
+			tell(int(tc.Ifindex))
 		}
 	})
 }
 
 // subscribe hears of what the kernel tells a group; nil says that some of it
 // was lost.
-func subscribe(ctx context.Context, path string, group uint, elsewhere bool, tell func(*syscall.NetlinkMessage)) (<-chan struct{}, error) {
+func subscribe(ctx context.Context, path string, group uint, elsewhere bool, tell func(kind uint16, msg []byte)) (<-chan struct{}, error) {
 	ns, err := netns.GetFromPath(path)
 	if err != nil {
 		return nil, err
@@ -88,28 +111,33 @@ func subscribe(ctx context.Context, path string, group uint, elsewhere bool, tel
 	return over, nil
 }
 
-func listen(ctx context.Context, sock *nl.NetlinkSocket, bell int, tell func(*syscall.NetlinkMessage)) {
+func listen(ctx context.Context, sock *nl.NetlinkSocket, bell int, tell func(kind uint16, msg []byte)) {
+	buf := make([]byte, 64<<10)
 	for ctx.Err() == nil {
-		fds := []unix.PollFd{{Fd: int32(sock.GetFd()), Events: unix.POLLIN}, {Fd: int32(bell), Events: unix.POLLIN}}
-		if _, err := unix.Poll(fds, -1); err != nil && !errors.Is(err, unix.EINTR) {
-			return
-		}
-		if fds[0].Revents == 0 {
-			continue
-		}
-		msgs, _, err := sock.Receive()
+		n, _, err := unix.Recvfrom(sock.GetFd(), buf, unix.MSG_DONTWAIT)
 		switch {
 		case err == nil:
-		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			fds := []unix.PollFd{{Fd: int32(sock.GetFd()), Events: unix.POLLIN}, {Fd: int32(bell), Events: unix.POLLIN}}
+			if _, err := unix.Poll(fds, -1); err != nil && !errors.Is(err, unix.EINTR) {
+				return
+			}
+			continue
+		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.ENOBUFS):
-			tell(nil)
+			tell(0, nil)
 			continue
 		default:
 			return
 		}
-		for i := range msgs {
-			tell(&msgs[i])
+		for rest := buf[:n]; len(rest) >= unix.NLMSG_HDRLEN; {
+			size := int(binary.NativeEndian.Uint32(rest))
+			if size < unix.NLMSG_HDRLEN || size > len(rest) {
+				break
+			}
+			tell(binary.NativeEndian.Uint16(rest[4:]), rest[unix.NLMSG_HDRLEN:size])
+			rest = rest[min(len(rest), aligned(size)):]
 		}
 	}
 }
@@ -154,29 +182,41 @@ func (p *Pending[K]) Take() map[K]bool {
 	return out
 }
 
-// Relay sends what is new of the things that changed, until one of the sources
-// of their news ends; then it calls end.
-func Relay[K comparable](changed *Pending[K], news func(K) (backends.LinkStatus, bool), end func(), sources ...<-chan struct{}) <-chan backends.LinkStatus {
-	over := make(chan struct{})
-	var once sync.Once
-	for _, s := range sources {
-		go func() {
-			<-s
-			once.Do(func() { end(); close(over) })
-		}()
-	}
+// Relay sends what is new of the things that changed. It listens to the sources
+// of their news once something is used, and ends, and calls end, when ctx ends
+// or one of them.
+func Relay[K comparable](ctx context.Context, used <-chan struct{}, changed *Pending[K], news func(K) (backends.LinkStatus, bool),
+	sources func(context.Context) ([]<-chan struct{}, error), end func()) <-chan backends.LinkStatus {
 	out := make(chan backends.LinkStatus)
 	go func() {
 		defer close(out)
+		defer end()
+		select {
+		case <-used:
+		case <-ctx.Done():
+			return
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		all, err := sources(ctx)
+		if err != nil {
+			return
+		}
+		for _, over := range all {
+			go func() {
+				<-over
+				cancel()
+			}()
+		}
 		for {
 			select {
 			case <-changed.Wake():
-			case <-over:
+			case <-ctx.Done():
 				return
 			}
 			select {
 			case <-time.After(gather):
-			case <-over:
+			case <-ctx.Done():
 				return
 			}
 			for k := range changed.Take() {
@@ -186,7 +226,7 @@ func Relay[K comparable](changed *Pending[K], news func(K) (backends.LinkStatus,
 				}
 				select {
 				case out <- st:
-				case <-over:
+				case <-ctx.Done():
 					return
 				}
 			}

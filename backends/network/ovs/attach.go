@@ -157,6 +157,7 @@ func (n *Network) pair(panel, ns *nsnet.NS, p backends.Port) (far string, err er
 	v := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: p.Attachment.Interface, PeerHardwareAddr: mac,
 		PeerNamespace: ns.FD(), PeerMTU: uint32(max(0, p.MTU))}
 	v.MTU, v.Group = p.MTU, n.group(p.Lab)
+	v.NumTxQueues, v.NumRxQueues = 1, 1 // more would be made, and taken away again
 	for range 3 {
 		v.Name = n.newName(p.Lab)
 		v.Index = nsnet.FarIndex(v.Name)

@@ -51,7 +51,7 @@ func impair(panel *nsnet.NS, name string, i lab.Impairment) error {
 // networks find them.
 func (n *Network) Release(ctx context.Context, l backends.Link) error {
 	defer n.locks.Lock(l.A, l.B)()
-	n.forget(func(k key) bool { return k == keyOf(l) })
+	n.watch.ForgetLink(l)
 	return wrap(l, n.release(ctx, l))
 }
 

@@ -108,7 +108,7 @@ func (n *Network) session(ctx context.Context) (*session, error) {
 	n.link.mu.Unlock()
 	n.link.once.Do(func() { close(n.link.located) })
 	go n.keep(s)
-	n.stirAll()
+	n.watch.StirAll()
 	return s, nil
 }
 
@@ -122,7 +122,7 @@ func (n *Network) keep(s *session) {
 	n.link.mu.Lock()
 	n.link.session = nil
 	n.link.mu.Unlock()
-	n.stirAll()
+	n.watch.StirAll()
 	for n.ctx.Err() == nil {
 		ctx, cancel := context.WithTimeout(n.ctx, patience)
 		_, err := n.session(ctx)
@@ -202,7 +202,7 @@ func (n *Network) mourn(dead <-chan struct{}) {
 	n.link.mu.Lock()
 	n.link.down = true
 	n.link.mu.Unlock()
-	n.stirAll()
+	n.watch.StirAll()
 	for {
 		select {
 		case <-time.After(lookAgain):
@@ -221,7 +221,7 @@ func (n *Network) mourn(dead <-chan struct{}) {
 		}
 		n.link.mu.Unlock()
 		if err == nil {
-			n.stirAll()
+			n.watch.StirAll()
 			return
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"sync"
 	"time"
 
 	"archetype/backends"
@@ -49,18 +48,8 @@ type Network struct {
 
 	link  linkage // to the switch
 	locks nsnet.Locks
-
-	mu      sync.Mutex // guards what follows
-	known   map[key]backends.Link
-	at      map[end]key // the link that an end was last part of
-	last    map[key]backends.LinkStatus
-	calls   map[key]int // under way: what they cause is no news
-	waiters map[*nsnet.Pending[key]]bool
+	watch *nsnet.Watch
 }
-
-type key struct{ lab, id string }
-
-func keyOf(l backends.Link) key { return key{l.Lab, l.ID()} }
 
 var (
 	_ backends.Network  = (*Network)(nil)
@@ -90,8 +79,7 @@ func New(cfg Config) (*Network, error) {
 		return nil, fmt.Errorf("ovs: bridge %q: a name has at most 15 letters", cfg.Bridge)
 	}
 	sum := sha256.Sum256([]byte(cfg.Instance))
-	n := &Network{cfg: cfg, owner: hex.EncodeToString(sum[:4]), known: map[key]backends.Link{}, at: map[end]key{},
-		last: map[key]backends.LinkStatus{}, calls: map[key]int{}, waiters: map[*nsnet.Pending[key]]bool{}}
+	n := &Network{cfg: cfg, owner: hex.EncodeToString(sum[:4]), watch: nsnet.NewWatch()}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.writer = writer{n: n, joined: make(chan struct{}, 1)}
 	n.link.located = make(chan struct{})
@@ -198,7 +186,7 @@ func (n *Network) provision(ctx context.Context, p backends.Port) error {
 // Connect gives both ends one tag, and carrier.
 func (n *Network) Connect(ctx context.Context, l backends.Link) error {
 	defer n.locks.Lock(l.A, l.B)()
-	defer n.calling(l)()
+	defer n.watch.Calling(l)()
 	return wrap(l, nsnet.Again(func() error { return n.connect(ctx, l) }))
 }
 
@@ -290,7 +278,7 @@ func (n *Network) evict(ctx context.Context, s *session, bridge string, x *side)
 // Disconnect takes the carrier from both interfaces and parts their tags.
 func (n *Network) Disconnect(ctx context.Context, l backends.Link) error {
 	defer n.locks.Lock(l.A, l.B)()
-	defer n.calling(l)()
+	defer n.watch.Calling(l)()
 	return wrap(l, n.disconnect(ctx, l))
 }
 
@@ -345,7 +333,7 @@ func (n *Network) ports(s *session, ps ...backends.Port) []*portRow {
 // DeleteLink removes both ports and both interfaces, but for those to be kept.
 func (n *Network) DeleteLink(ctx context.Context, l backends.Link) error {
 	defer n.locks.Lock(l.A, l.B)()
-	n.forget(func(k key) bool { return k == keyOf(l) })
+	n.watch.ForgetLink(l)
 	var gone, kept []backends.Port
 	for _, p := range []backends.Port{l.A, l.B} {
 		if p.Keep {
@@ -438,7 +426,7 @@ func (n *Network) unrecorded(panel *nsnet.NS, p backends.Port) (string, error) {
 // Cleanup removes every port and far end of the lab, and the bridge when
 // nothing of anybody is left on it.
 func (n *Network) Cleanup(ctx context.Context, labName string) error {
-	n.forget(func(k key) bool { return k.lab == labName })
+	n.watch.Forget(func(l backends.Link) bool { return l.Lab == labName })
 	s, panel, err := n.reach(ctx)
 	if err != nil {
 		return err

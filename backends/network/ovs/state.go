@@ -14,7 +14,7 @@ import (
 
 // State looks at both ports and their interfaces.
 func (n *Network) State(ctx context.Context, l backends.Link) (backends.LinkStatus, error) {
-	n.watch(l)
+	n.watch.Add(l)
 	s, panel, err := n.look(ctx)
 	if err != nil {
 		return backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Carrier: lab.CarrierOff}, wrap(l, err)
