@@ -317,10 +317,28 @@ func TestVXLAN(t *testing.T) {
 			if _, err := b.out.Check(b.Context(), spec, nil); err != nil {
 				b.Errorf("checked while it is there: %v", err)
 			}
+			// Somebody takes the tunnel away: it is found, and connecting makes it again.
+			b.ok(b.takeTunnel(l, before))
+			if st, err := b.net.State(b.Context(), l); !errors.Is(err, backends.ErrNotFound) && (err != nil || st.Connected || st.Reason == "") {
+				b.Errorf("%s without its tunnel: %+v, %v", kind, st, err)
+			}
+			b.connect(l)
+			b.ok(nstest.Send(b.node, far, "10.9.0.2", 1000))
 			b.life(l, far, before)
 			b.ok(b.host.Delete("nic"))
 		}
 	})
+}
+
+// takeTunnel removes the VXLAN interface of a link: in the node, or on the
+// machine among those that were not there before.
+func (b *bench) takeTunnel(l backends.Link, before []string) error {
+	for _, name := range b.host.Names() {
+		if dev, err := b.host.LinkByName(name); err == nil && dev.Type() == "vxlan" && !slices.Contains(before, name) {
+			return b.host.Delete(name)
+		}
+	}
+	return b.node.Delete(l.A.End.Interface)
 }
 
 func TestTunnelsSayWhatIsWrong(t *testing.T) {

@@ -14,8 +14,9 @@ import (
 const (
 	labelLab  = "archetype.lab"
 	labelNode = "archetype.node"
-	labelHome = "archetype.home" // whose it is: one machine may have several of us
-	labelHash = "archetype.hash" // of what the container was made from
+	labelHome = "archetype.home"     // whose it is: one machine may have several of us
+	labelHash = "archetype.hash"     // of what the container was made from
+	labelName = "clab-node-longname" // the name that the container was made with
 )
 
 // containerName is containerlab's by default, so that scripts find it: with
@@ -40,7 +41,7 @@ func (p *Provider) labels(c backends.NodeConfig, management string) map[string]s
 		out = map[string]string{}
 	}
 	maps.Copy(out, map[string]string{
-		"containerlab": c.Ref.Lab, "clab-node-name": c.Ref.Node, "clab-node-longname": containerName(c),
+		"containerlab": c.Ref.Lab, "clab-node-name": c.Ref.Node, labelName: containerName(c),
 		"clab-node-kind": c.Node.Kind, "clab-node-type": c.Node.Type, "clab-node-group": c.Node.Group,
 		"clab-node-lab-dir": p.own(c.Ref), "clab-topo-file": c.File, "clab-owner": owner(),
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"archetype/backends"
+	"archetype/internal/frozen"
 )
 
 // glance is how often a start that takes long is looked at, in case it is
@@ -84,7 +85,13 @@ func (p *Provider) Stop(ctx context.Context, ref backends.NodeRef, grace time.Du
 	if err == nil {
 		n.ask()
 		seconds := int((grace + time.Second - 1) / time.Second)
-		_, err = cli.ContainerStop(ctx, id, client.ContainerStopOptions{Timeout: &seconds})
+		stop := func() error {
+			_, err := cli.ContainerStop(ctx, id, client.ContainerStopOptions{Timeout: &seconds})
+			return err
+		}
+		if err = stop(); err != nil && unpause(ctx, cli, id) == nil { // Podman stops none that is paused
+			err = stop()
+		}
 	}
 	if errors.Is(err, backends.ErrNotFound) || cerrdefs.IsNotFound(err) {
 		return nil
@@ -97,6 +104,44 @@ func (n *node) ask() {
 	n.state.Lock()
 	defer n.state.Unlock()
 	n.asked = true
+}
+
+// Mend has a container that is paused go on, and gives one that was renamed its
+// name again.
+func (p *Provider) Mend(ctx context.Context, ref backends.NodeRef) error {
+	n := p.node(ref)
+	n.Lock()
+	defer n.Unlock()
+	return p.fail("node "+ref.Node, p.mend(ctx, n))
+}
+
+func (p *Provider) mend(ctx context.Context, n *node) error {
+	cli, id, err := p.container(ctx, n)
+	if err != nil {
+		return err
+	}
+	res, err := cli.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return err
+	}
+	st := n.status(&res.Container)
+	if s := res.Container.State; s != nil && s.Paused {
+		if err := unpause(ctx, cli, id); err != nil {
+			return err
+		}
+	}
+	if err := frozen.Thaw(st.PID); err != nil {
+		return err
+	}
+	if st.Renamed {
+		_, err = cli.ContainerRename(ctx, id, client.ContainerRenameOptions{NewName: res.Container.Config.Labels[labelName]})
+	}
+	return err
+}
+
+func unpause(ctx context.Context, cli *client.Client, id string) error {
+	_, err := cli.ContainerUnpause(ctx, id, client.ContainerUnpauseOptions{})
+	return err
 }
 
 // Remove removes the container and everything kept beside it.

@@ -17,6 +17,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"archetype/backends"
+	"archetype/internal/frozen"
 )
 
 // parallel bounds how many containers are looked at at once.
@@ -133,6 +134,9 @@ func (n *node) settle(c *container.InspectResponse) error {
 
 func (n *node) status(c *container.InspectResponse) backends.NodeStatus {
 	st := backends.NodeStatus{Ref: n.ref, Identifier: strings.TrimPrefix(c.Name, "/"), Labels: c.Config.Labels}
+	if name := c.Config.Labels[labelName]; name != "" {
+		st.Renamed = name != st.Identifier
+	}
 	n.state.Lock()
 	defer n.state.Unlock()
 	if n.kept.ID == "" {
@@ -153,6 +157,7 @@ func (n *node) status(c *container.InspectResponse) backends.NodeStatus {
 	st.Boot = n.boot
 	if s.Running {
 		st.Running, st.PID, st.Started = true, s.Pid, at
+		st.Paused = s.Paused || frozen.Is(s.Pid)
 		if s.Health != nil {
 			switch s.Health.Status {
 			case container.Starting:
@@ -207,7 +212,8 @@ func (p *Provider) Events(ctx context.Context) (<-chan backends.NodeStatus, erro
 		return nil, p.fail("events", err)
 	}
 	f := p.filter(backends.NodeRef{}).Add("type", string(events.ContainerEventType))
-	for _, a := range []events.Action{events.ActionStart, events.ActionDie, events.ActionDestroy, events.ActionHealthStatus} {
+	for _, a := range []events.Action{events.ActionStart, events.ActionDie, events.ActionDestroy, events.ActionHealthStatus,
+		events.ActionPause, events.ActionUnPause, events.ActionRename} {
 		f.Add("event", string(a))
 	}
 	for a := range p.cfg.Actions {

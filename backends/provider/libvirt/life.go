@@ -14,6 +14,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"archetype/backends"
+	"archetype/internal/frozen"
 )
 
 // glance is how often a machine that is to end is looked at, press how often
@@ -275,6 +276,32 @@ func (p *Provider) stop(ctx context.Context, lv *golibvirt.Libvirt, ref backends
 		return nil // it has ended by itself
 	}
 	return err
+}
+
+// Mend has a machine that is paused go on, and gives one that was renamed its
+// name again, which libvirt allows while it is off.
+func (p *Provider) Mend(ctx context.Context, ref backends.NodeRef) error {
+	defer p.lock(ref)()
+	return fail(ref, p.conn.do(ctx, func(lv *golibvirt.Libvirt) error {
+		dom, err := p.lookup(lv, ref)
+		if err != nil {
+			return err
+		}
+		if err := frozen.Thaw(pid(dom.Name)); err != nil { // before the emulator is asked for anything
+			return err
+		}
+		state, _, err := lv.DomainGetState(dom, 0)
+		switch {
+		case err != nil:
+			return err
+		case golibvirt.DomainState(state) == golibvirt.DomainPaused:
+			return lv.DomainResume(dom)
+		case on(golibvirt.DomainState(state)) || dom.Name == p.domainName(ref):
+			return nil
+		}
+		_, err = lv.DomainRename(dom, golibvirt.OptString{p.domainName(ref)}, 0)
+		return err
+	}))
 }
 
 // Remove removes the domain with its disks, taps and record.

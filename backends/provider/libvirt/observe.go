@@ -12,6 +12,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"archetype/backends"
+	"archetype/internal/frozen"
 )
 
 // List looks at all our domains.
@@ -62,6 +63,7 @@ func (p *Provider) look(lv *golibvirt.Libvirt, dom golibvirt.Domain) (st backend
 		return st, false, nil
 	}
 	st = backends.NodeStatus{Ref: ref, Identifier: d.Name, Labels: labels, Running: d.ID != nil}
+	st.Renamed = d.Name != p.domainName(ref)
 	if k, err := p.read(ref); err == nil {
 		st.Boot = k.Boot
 		if st.Running {
@@ -70,6 +72,11 @@ func (p *Provider) look(lv *golibvirt.Libvirt, dom golibvirt.Domain) (st backend
 	}
 	if st.Running {
 		st.PID = pid(d.Name)
+		state, _, err := lv.DomainGetState(dom, 0)
+		if err != nil && !isCode(err, golibvirt.ErrNoDomain) {
+			return st, false, err
+		}
+		st.Paused = golibvirt.DomainState(state) == golibvirt.DomainPaused || frozen.Is(st.PID)
 		if len(d.Devices.Graphics) > 0 {
 			st.Screen = "vnc+unix://" + p.screen(ref)
 		}
@@ -171,7 +178,7 @@ func (p *Provider) happened(ctx context.Context, lv *golibvirt.Libvirt, ev golib
 		}
 	case golibvirt.DomainEventStarted, golibvirt.DomainEventResumed, golibvirt.DomainEventShutdown, golibvirt.DomainEventSuspended:
 	case golibvirt.DomainEventDefined:
-		return st, !st.Running && st.Boot == 0
+		return st, !st.Running && (st.Boot == 0 || st.Renamed)
 	default:
 		if golibvirt.DomainEventType(ev.Event) == golibvirt.DomainEventUndefined && st.Running {
 			return st, false // it runs on, and is gone when it ends

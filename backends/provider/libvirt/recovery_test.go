@@ -84,8 +84,22 @@ func TestBehindOurBack(t *testing.T) {
 	boot, address := b.status(ref).Boot, b.exec(ref, "cat", "/sys/class/net/eth0/address")
 	b.exec(ref, "sh", "-c", "echo kept | dd of=/dev/vda conv=fsync 2>/dev/null")
 
+	b.virsh("suspend", name)
+	b.heard(events, "virsh suspend", func(st backends.NodeStatus) bool { return st.Running && st.Paused })
+	b.must(b.Mend(t.Context(), ref))
+	b.heard(events, "it goes on", func(st backends.NodeStatus) bool { return st.Running && !st.Paused })
+	if got := b.exec(ref, "echo", "on"); got != "on\n" {
+		t.Errorf("going on it says %q", got)
+	}
+
 	b.kill(name)
 	b.heard(events, "its emulator was killed", ended("its emulator ended"))
+	b.virsh("domrename", name, "renamed")
+	b.heard(events, "virsh domrename", func(st backends.NodeStatus) bool { return st.Renamed && st.Identifier == "renamed" })
+	b.must(b.Mend(t.Context(), ref))
+	if st := b.status(ref); st.Renamed || st.Identifier != name {
+		t.Errorf("mended it is %+v", st)
+	}
 	b.up(ref)
 	if st := b.status(ref); st.Boot <= boot {
 		t.Errorf("boot %d after %d", st.Boot, boot)

@@ -332,6 +332,38 @@ func TestKilledInitIsTold(t *testing.T) {
 	})
 }
 
+// A node whose init a signal has stopped is found so, and goes on when mended.
+func TestStoppedBySignal(t *testing.T) {
+	both(t, func(b *bench) {
+		n := b.run("n1", nil)
+		look := func() backends.NodeStatus {
+			list, err := b.List(b.Context(), "t")
+			if err != nil || len(list) != 1 {
+				b.Fatalf("%+v, %v", list, err)
+			}
+			return list[0]
+		}
+		was := look()
+		if err := syscall.Kill(was.PID, syscall.SIGSTOP); err != nil {
+			b.Fatal(err)
+		}
+		for deadline := time.Now().Add(time.Minute); !look().Paused; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				b.Fatal("nobody sees that it is stopped")
+			}
+		}
+		if err := b.Mend(b.Context(), n); err != nil {
+			b.Fatal(err)
+		}
+		if out := b.exec(n, "echo", "here"); out != "here\n" {
+			b.Errorf("it says %q", out)
+		}
+		if st := look(); st.Paused || st.PID != was.PID || st.Boot != was.Boot {
+			b.Errorf("mended it is %+v and was %+v", st, was)
+		}
+	})
+}
+
 func TestBindsEnvironmentExecAndEntrypoint(t *testing.T) {
 	both(t, func(b *bench) {
 		dir := b.TempDir()

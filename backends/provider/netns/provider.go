@@ -13,6 +13,7 @@ import (
 	"archetype/backends"
 	"archetype/backends/provider/logfile"
 	"archetype/backends/provider/netns/holder"
+	"archetype/internal/frozen"
 	"archetype/internal/installed"
 	"archetype/vendors"
 )
@@ -134,6 +135,15 @@ func (p *Provider) Stop(ctx context.Context, ref backends.NodeRef, grace time.Du
 	return err
 }
 
+// Mend has a node go on whose init a signal has stopped.
+func (p *Provider) Mend(ctx context.Context, ref backends.NodeRef) error {
+	st, err := p.cfg.Holder.Node(ctx, ref)
+	if err != nil {
+		return err
+	}
+	return frozen.Thaw(st.PID)
+}
+
 // Remove removes the node and its folder.
 func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 	p.found(ref, "")
@@ -149,6 +159,7 @@ func (p *Provider) List(ctx context.Context, lab string) ([]backends.NodeStatus,
 	out := make([]backends.NodeStatus, len(list))
 	for i, st := range list {
 		out[i] = st.NodeStatus
+		out[i].Paused = st.Running && frozen.Is(st.PID)
 	}
 	return out, nil
 }

@@ -3,6 +3,7 @@ package enginetest
 import (
 	"errors"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/moby/moby/client"
@@ -55,6 +56,60 @@ func removedBehindOurBack(b *bench) {
 	// Made again, it finds its cables where they were.
 	b.run(addressed(b.config("dev", func(c *backends.NodeConfig) { c.Node.Image = "strict:1" }, "eth1", "eth2"), "10.0.0.1/24", "fd00::1/64"))
 	b.booted(dev, peer)
+}
+
+// pausedAndRenamedBehindOurBack: a container that is paused or renamed is told
+// of, one whose init a signal has stopped is found by a look, and mending sets
+// right whatever it is.
+func pausedAndRenamedBehindOurBack(b *bench) {
+	dev := b.run(b.config("dev", cmd("sleep 1d")))
+	was, _ := b.status(dev)
+	if was.Paused || was.Renamed {
+		b.Fatalf("it is %+v", was)
+	}
+	mended := func(what string) {
+		b.Helper()
+		for range 2 { // twice is once
+			if err := b.Mend(b.Context(), dev); err != nil {
+				b.Fatalf("%s: %v", what, err)
+			}
+		}
+		if st, _ := b.status(dev); st.Paused || st.Renamed || st.Identifier != was.Identifier || st.Boot != was.Boot || st.PID != was.PID {
+			b.Errorf("%s: mended it is %+v and was %+v", what, st, was)
+		}
+		if code, out := b.exec(dev, "echo here"); code != 0 || out != "here\n" {
+			b.Errorf("%s: mended it says %q, code %d", what, out, code)
+		}
+	}
+	if _, err := b.cli.ContainerPause(b.Context(), named(dev), client.ContainerPauseOptions{}); err == nil {
+		b.event("paused", dev, func(st backends.NodeStatus) bool { return st.Running && st.Paused })
+		mended("paused")
+		b.event("going on", dev, func(st backends.NodeStatus) bool { return st.Running && !st.Paused })
+	} else {
+		b.Logf("this engine pauses nothing: %v", err)
+	}
+	if err := syscall.Kill(was.PID, syscall.SIGSTOP); err != nil {
+		b.Fatal(err)
+	}
+	b.eventually("it to be found stopped by a signal", func() bool { st, _ := b.status(dev); return st.Running && st.Paused })
+	mended("stopped by a signal")
+	if _, err := b.cli.ContainerRename(b.Context(), named(dev), client.ContainerRenameOptions{NewName: "other-" + named(dev)}); err != nil {
+		b.Fatal(err)
+	}
+	b.event("renamed", dev, func(st backends.NodeStatus) bool { return st.Renamed && st.Identifier == "other-"+named(dev) })
+	mended("renamed")
+	b.event("its name", dev, func(st backends.NodeStatus) bool { return !st.Renamed && st.Identifier == named(dev) })
+	// One that is paused can be stopped and started all the same.
+	if _, err := b.cli.ContainerPause(b.Context(), named(dev), client.ContainerPauseOptions{}); err != nil {
+		return
+	}
+	if err := b.Stop(b.Context(), dev, time.Second); err != nil {
+		b.Fatal(err)
+	}
+	b.start(dev)
+	if st, _ := b.status(dev); !st.Running || st.Paused {
+		b.Errorf("started again it is %+v", st)
+	}
 }
 
 // killedAndRemovedUnseen: what happens while no engine of the program runs is

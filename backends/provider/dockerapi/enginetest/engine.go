@@ -26,6 +26,7 @@ type Provider interface {
 	backends.StatsReader
 	backends.ImageManager
 	backends.ManagementBridger
+	backends.Mender
 	Client() (*client.Client, error)
 	Close() error
 }

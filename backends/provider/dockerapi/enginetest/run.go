@@ -40,6 +40,7 @@ var cases = []struct {
 	{"restarted-behind-our-back", restartBehindOurBackKeepsLinks, false},
 	{"killed-and-started-behind-our-back", killedAndStartedBehindOurBack, false},
 	{"removed-behind-our-back", removedBehindOurBack, false},
+	{"paused-and-renamed-behind-our-back", pausedAndRenamedBehindOurBack, false},
 	{"exec", commands, false},
 	{"console", console, false},
 	{"console-by-attach", attachedConsole, false},
