@@ -159,7 +159,7 @@ func (b *bench) eventually(what string, f func() error) {
 }
 
 // token is text that no other frame has.
-func (b *bench) token() string { return fmt.Sprintf("AT-%06d.", b.count.Add(1)) }
+func (b *bench) token() string { return fmt.Sprintf("AT-%06d.", b.tokens.Add(1)) }
 
 // Ethernet types.
 const (

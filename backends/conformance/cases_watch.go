@@ -170,12 +170,14 @@ func cleanup(b *bench) {
 	}
 	b.passes(other)
 	b.hangUp("a", "b", "c")
-	for _, node := range []string{"a", "b", "c"} {
-		b.must(b.env.Provider.Remove(b.Context(), b.ref(node)))
-	}
-	list, err := b.env.Provider.List(b.Context(), b.lab)
-	if err != nil || len(list) > 0 {
-		b.Errorf("nodes that were removed: %+v, %v", list, err)
+	if !b.stay {
+		for _, node := range []string{"a", "b", "c"} {
+			b.must(b.env.Provider.Remove(b.Context(), b.ref(node)))
+		}
+		list, err := b.env.Provider.List(b.Context(), b.lab)
+		if err != nil || len(list) > 0 {
+			b.Errorf("nodes that were removed: %+v, %v", list, err)
+		}
 	}
 	b.links, b.ports = nil, nil
 	for range 2 {

@@ -66,6 +66,9 @@ type Provider struct {
 	// Sample are the cases that run where not all are asked for, because its
 	// nodes take long; nil: all of them.
 	Sample []string
+	// Shared has the same nodes go from network to network, for the same
+	// reason: they are booted with the first and removed with the last.
+	Shared bool
 }
 
 // all is the environment variable that asks for every case.
@@ -90,15 +93,33 @@ type Network struct {
 // the table of them.
 func Run(t *testing.T, providers []Provider, networks []Network) {
 	for _, p := range providers {
+		if p.Shared {
+			t.Run(p.Name, func(t *testing.T) {
+				t.Parallel()
+				at := &nodes{env: p.New(t), lab: p.Name}
+				t.Cleanup(func() { at.remove(t) })
+				for i, n := range networks {
+					at.stay = i < len(networks)-1
+					t.Run(n.Name, func(t *testing.T) { runPair(t, p, n, at) })
+				}
+			})
+			continue
+		}
 		for _, n := range networks {
 			t.Run(p.Name+"/"+n.Name, func(t *testing.T) {
 				t.Parallel()
-				s := newSuite(t, p, n)
-				for _, c := range cases() {
-					t.Run(c.name, func(t *testing.T) { s.run(t, p, n, c) })
-				}
+				at := &nodes{env: p.New(t), lab: p.Name + "-" + n.Name}
+				t.Cleanup(func() { at.remove(t) })
+				runPair(t, p, n, at)
 			})
 		}
+	}
+}
+
+func runPair(t *testing.T, p Provider, n Network, at *nodes) {
+	s := newSuite(t, n, at)
+	for _, c := range cases() {
+		t.Run(c.name, func(t *testing.T) { s.run(t, p, n, c) })
 	}
 }
 

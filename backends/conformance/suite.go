@@ -32,23 +32,44 @@ const (
 // suite is one pair under test: three nodes a, b and c in a ring of links
 // that stay over all cases. What a case makes is its own and goes with it.
 type suite struct {
-	env     *Env
+	*nodes
 	network backends.Network
 	things  func(backends.Network) []string
 	panel   string // path of the namespace where the network's parts are
 	device  string // path on the machine
 	command string // path in a node
-	lab     string
 	kinds   *vendors.Registry
 
-	count atomic.Int64 // of interfaces and tokens
+	count atomic.Int64 // of interfaces
 	ring  []backends.Link
-	bare  []string // what was there before the lab
+	bare  []string // what is there when all of the lab is gone that goes with this suite
 
 	mu    sync.Mutex
 	talks map[string]*talk // with the devices, by node
 	used  map[string]bool  // interfaces of machines that a case uses
 }
+
+// nodes are those of one suite, or of several one after the other.
+type nodes struct {
+	env    *Env
+	lab    string
+	booted bool
+	stay   bool         // for the next
+	tokens atomic.Int64 // in frames: a device remembers those that it has seen
+}
+
+// remove removes them.
+func (n *nodes) remove(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for _, node := range []string{"a", "b", "c"} {
+		if err := n.env.Provider.Remove(ctx, n.ref(node)); err != nil {
+			t.Errorf("remove %s: %v", node, err)
+		}
+	}
+}
+
+func (n *nodes) ref(node string) backends.NodeRef { return backends.NodeRef{Lab: n.lab, Node: node} }
 
 // ring are the links that stay over all cases.
 var ring = [][2]string{{"a:eth1", "b:eth1"}, {"b:eth2", "c:eth1"}, {"c:eth2", "a:eth2"}}
@@ -67,9 +88,9 @@ func ringEnd(endpoint string) lab.End {
 	return lab.End{}
 }
 
-func newSuite(t *testing.T, p Provider, n Network) *suite {
+func newSuite(t *testing.T, n Network, at *nodes) *suite {
 	t.Helper()
-	s := &suite{env: p.New(t), things: n.Things, device: buildDevice(t), command: inNode, lab: p.Name + "-" + n.Name, talks: map[string]*talk{}, used: map[string]bool{}}
+	s := &suite{nodes: at, things: n.Things, device: buildDevice(t), command: inNode, talks: map[string]*talk{}, used: map[string]bool{}}
 	if s.env.Device != "" {
 		s.command = s.env.Device
 	}
@@ -93,10 +114,8 @@ func newSuite(t *testing.T, p Provider, n Network) *suite {
 		s.hangUp("a", "b", "c")
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		for _, node := range []string{"a", "b", "c"} {
-			if err := s.env.Provider.Remove(ctx, s.ref(node)); err != nil {
-				t.Errorf("remove %s: %v", node, err)
-			}
+		if !s.stay {
+			s.remove(t)
 		}
 		if err := s.network.Cleanup(ctx, s.lab); err != nil {
 			t.Errorf("cleanup: %v", err)
@@ -105,8 +124,18 @@ func newSuite(t *testing.T, p Provider, n Network) *suite {
 	if err := s.network.Initialize(t.Context(), s.lab); err != nil {
 		t.Fatal(err)
 	}
+	boots := !s.booted
 	for _, node := range []string{"a", "b", "c"} {
-		s.create(t, node)
+		if boots {
+			s.create(t, node)
+		}
+	}
+	switch {
+	case s.stay:
+		s.bare = s.inventory(t)
+	case !boots: // others have made them, and they go with this suite
+		here := s.env.Things()
+		s.bare = slices.DeleteFunc(s.bare, func(what string) bool { return slices.Contains(here, what) })
 	}
 	for _, ends := range ring {
 		l := s.between(t, ends[0], ends[1], nil)
@@ -117,8 +146,13 @@ func newSuite(t *testing.T, p Provider, n Network) *suite {
 		s.ring = append(s.ring, l)
 	}
 	for _, node := range []string{"a", "b", "c"} {
-		s.start(t, node)
+		if boots {
+			s.start(t, node)
+		} else {
+			s.configure(t, ringEnd(node+":eth1"), ringEnd(node+":eth2"))
+		}
 	}
+	s.booted = true
 	return s
 }
 
@@ -150,8 +184,6 @@ func (s *suite) run(t *testing.T, p Provider, n Network, c testCase) {
 		return nil
 	})
 }
-
-func (s *suite) ref(node string) backends.NodeRef { return backends.NodeRef{Lab: s.lab, Node: node} }
 
 func (s *suite) create(t testing.TB, node string) {
 	t.Helper()
