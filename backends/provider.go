@@ -162,7 +162,7 @@ type NodeStatus struct {
 	PID        int               // of its init, as seen from the host; 0 when not running
 	ExitReason string            // why it last ended, when it was not asked to
 	Started    time.Time         // zero when not running
-	Boot       uint64            // grows with every start, so that an old event is told from a new one; 0 before the first
+	Boot       uint64            // grows with every start, so that an old event is told from a new one, also of a node made anew or by another provider: nanoseconds of the time; 0 before the first
 	Labels     map[string]string // as given to Create
 	Gone       bool              // in events: it does not exist any more
 	Health     Health            // empty where nothing checks it

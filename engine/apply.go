@@ -94,8 +94,9 @@ func (c *controller) removeUnwanted(top *lab.Topology) {
 			l.touch()
 		}
 	}
+	named := names(top)
 	for _, n := range c.m.nodeOrder {
-		if _, ok := top.Node(n.spec.Name); !ok {
+		if !named[n.spec.Name] {
 			n.remove = true
 			n.touch()
 		}
@@ -222,9 +223,10 @@ func (c *controller) dropNode(n *node) {
 // node the first address of each family that the file gives it.
 func hosts(top *lab.Topology) string {
 	v4, v6 := map[string]string{}, map[string]string{}
+	named := names(top)
 	for _, l := range top.AllLinks() {
 		for _, end := range l.Ends() {
-			if _, ok := top.Node(end.Node); !ok {
+			if !named[end.Node] {
 				continue // a place outside has no name in the lab
 			}
 			if _, ok := v4[end.Node]; !ok && len(end.IPv4) > 0 {
@@ -242,4 +244,13 @@ func hosts(top *lab.Topology) string {
 		}
 	}
 	return b.String()
+}
+
+// names are those of a topology's nodes.
+func names(top *lab.Topology) map[string]bool {
+	out := make(map[string]bool, len(top.Nodes))
+	for _, n := range top.Nodes {
+		out[n.Name] = true
+	}
+	return out
 }

@@ -261,6 +261,9 @@ func (c *controller) bothThere(l *link) bool {
 // decideHalf serves a link of which one end cannot be attached to: the node
 // at the other gets an isolated interface, unless its peer is about to come.
 func (c *controller) decideHalf(l *link) *effect {
+	if l.made && (!l.a.exists || !l.b.exists) {
+		l.unmade() // it was being wired while an end went: what is left of it is not known
+	}
 	switch {
 	case l.desired == lab.WishDown:
 		if l.actual != lab.LinkDown {

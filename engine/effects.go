@@ -417,7 +417,8 @@ func (c *controller) fail(n *node, err error) {
 // vanished notes that nothing of the node exists any more.
 func (c *controller) vanished(n *node) {
 	c.bootOver(n)
-	n.exists, n.unsure, n.inited, n.pid, n.boot, n.ended = false, false, false, 0, 0, 0
+	n.ended = max(n.ended, n.boot) // late news of it are no news
+	n.exists, n.unsure, n.inited, n.pid, n.boot = false, false, false, 0, 0
 	n.health, n.stage, n.renamed = "", staged{}, false
 	n.mgmt4, n.mgmt6, n.screen = "", "", ""
 	n.err = ""

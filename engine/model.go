@@ -61,7 +61,7 @@ type node struct {
 	identifier string
 	pid        int
 	boot       uint64
-	ended      uint64 // the latest boot that we have ended
+	ended      uint64 // the latest boot that has ended
 	fresh      bool   // we started it, and its new boot has not been heard of yet
 	image      bool   // made from an image
 	health     backends.Health

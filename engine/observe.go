@@ -46,28 +46,31 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus, 
 			wait = resubscribe
 			heard = e.look(p, heard)
 		}
-		var look <-chan time.Time
-		if len(events) == 0 { // news first
-			look = tick.C
-		}
-		select {
-		case st, ok := <-events:
-			if !ok {
-				events = nil
-				if !pause(e.ctx, resubscribe) {
-					return
+		var st backends.NodeStatus
+		var open bool
+		select { // news first, also that there are no more
+		case st, open = <-events:
+		default:
+			select {
+			case st, open = <-events:
+			case <-tick.C:
+				if !heard || !e.Idle() {
+					heard = e.look(p, heard)
 				}
 				continue
+			case <-e.ctx.Done():
+				return
 			}
-			if c, err := e.controller(st.Ref.Lab); err == nil {
-				c.post(func(c *controller) { c.observeNode(p.Name(), st) })
+		}
+		if !open {
+			events = nil
+			if !pause(e.ctx, resubscribe) {
+				return
 			}
-		case <-look:
-			if !heard || !e.Idle() {
-				heard = e.look(p, heard)
-			}
-		case <-e.ctx.Done():
-			return
+			continue
+		}
+		if c, err := e.controller(st.Ref.Lab); err == nil {
+			c.post(func(c *controller) { c.observeNode(p.Name(), st) })
 		}
 	}
 }

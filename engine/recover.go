@@ -397,7 +397,7 @@ func (e *Engine) rebuild(models map[string]*controller, list []backends.NodeStat
 			r.Topology.Nodes = append(r.Topology.Nodes, n)
 			links = append(links, ls...)
 		}
-		used := map[lab.Endpoint]bool{}
+		used, named := map[lab.Endpoint]bool{}, names(&r.Topology)
 		for _, l := range links { // only those whose both nodes are there
 			// Nodes that were made at different times may tell of different
 			// cables in one interface: it has one.
@@ -405,8 +405,7 @@ func (e *Engine) rebuild(models map[string]*controller, list []backends.NodeStat
 				continue
 			}
 			used[l.A.Endpoint], used[l.B.Endpoint] = true, l.Outside == nil || used[l.B.Endpoint]
-			_, okA := r.Topology.Node(l.A.Node)
-			_, okB := r.Topology.Node(l.B.Node)
+			okA, okB := named[l.A.Node], named[l.B.Node]
 			switch {
 			case okA && l.Outside != nil:
 				r.Topology.Outside = append(r.Topology.Outside, l)

@@ -59,10 +59,9 @@ func (n *Network) exists(p backends.Port) error {
 
 // wired finds another link than the one given that has the end.
 func (n *Network) wired(labName, id string, end lab.Endpoint) (wireKey, *wire) {
-	for k, l := range n.w.wires {
-		if k.lab == labName && k.id != id && (l.a == end || l.b == end) {
-			return k, l
-		}
+	k := n.w.latest[portKey{labName, end}]
+	if l := n.w.wires[k]; l != nil && k.id != id {
+		return k, l
 	}
 	return wireKey{}, nil
 }
@@ -111,6 +110,7 @@ func (n *Network) Connect(ctx context.Context, bl backends.Link) error {
 		}
 		for _, p := range []backends.Port{bl.A, bl.B} {
 			delete(n.w.ports, portKey{p.Lab, p.End.Endpoint})
+			n.w.latest[portKey{p.Lab, p.End.Endpoint}] = k
 		}
 		l := n.w.wires[k]
 		if l == nil || l.network != n.name {

@@ -46,9 +46,10 @@ type World struct {
 	mu         sync.Mutex
 	nodes      map[backends.NodeRef]*machine
 	wires      map[wireKey]*wire
-	ports      map[portKey]string // isolated interfaces, and the network that made each
-	foreign    map[string]bool    // what is not ours: node and link names
-	down       map[string]bool    // backends that do not answer
+	latest     map[portKey]wireKey // the link that was wired last at an end; it may be gone
+	ports      map[portKey]string  // isolated interfaces, and the network that made each
+	foreign    map[string]bool     // what is not ours: node and link names
+	down       map[string]bool     // backends that do not answer
 	boot       uint64
 	subs       map[*subscription]bool
 	violations []string
@@ -90,7 +91,7 @@ type subscription struct {
 
 // NewWorld returns an empty machine.
 func NewWorld() *World {
-	return &World{nodes: map[backends.NodeRef]*machine{}, wires: map[wireKey]*wire{}, ports: map[portKey]string{},
+	return &World{nodes: map[backends.NodeRef]*machine{}, wires: map[wireKey]*wire{}, latest: map[portKey]wireKey{}, ports: map[portKey]string{},
 		foreign: map[string]bool{}, down: map[string]bool{}, subs: map[*subscription]bool{}}
 }
 

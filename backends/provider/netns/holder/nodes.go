@@ -129,7 +129,7 @@ func (s *server) start(ref backends.NodeRef) error {
 	s.mu.Lock()
 	st := &n.status
 	st.Running, st.PID, st.ExitReason, st.Started, st.LogAt = true, pid, "", time.Now(), at
-	st.Boot = max(st.Boot+1, uint64(time.Now().UnixMilli())) // grows also from one holder to the next
+	st.Boot = max(st.Boot+1, uint64(time.Now().UnixNano())) // grows also from one holder to the next
 	s.tell(*st)
 	s.mu.Unlock()
 	go s.watch(n, end, n.ended)
