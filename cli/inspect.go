@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -174,6 +175,10 @@ func (a *app) showLab(l *api.Lab, stats []api.NodeStats) {
 		fmt.Fprintf(a.out, "%s bears the lab's label and is no part of it; archetype gc --remove removes it\n\n", name)
 	}
 	rows := [][]string{{"NODE", "KIND", "STATE", "WANTED", "PID", "CPU", "MEMORY", "ABOUT"}}
+	managed := slices.ContainsFunc(l.Nodes, func(n *api.Node) bool { return n.ManagementAddress() != "" })
+	if managed {
+		rows[0] = slices.Insert(rows[0], 4, "ADDRESS")
+	}
 	for _, n := range l.Nodes {
 		state := string(n.Actual)
 		if n.Actual == lab.NodeStarting {
@@ -187,7 +192,11 @@ func (a *app) showLab(l *api.Lab, stats []api.NodeStats) {
 		if s, ok := figures[n.Name]; ok {
 			cpu, memory = fmt.Sprintf("%.1fs", s.CPU.Seconds()), fmt.Sprintf("%.1fMB", float64(s.Memory)/1e6)
 		}
-		rows = append(rows, []string{n.Name, n.Kind, state, string(n.Desired), pid, cpu, memory, firstOf(n.About(now), aboutBoot(n))})
+		row := []string{n.Name, n.Kind, state, string(n.Desired), pid, cpu, memory, firstOf(n.About(now), aboutBoot(n))}
+		if managed {
+			row = slices.Insert(row, 4, n.ManagementAddress())
+		}
+		rows = append(rows, row)
 	}
 	a.table(rows)
 	if len(l.Links) == 0 {

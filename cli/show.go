@@ -134,6 +134,9 @@ func (p *plainShow) end(job *api.Job, l *api.Lab, nodes []*api.Node, links []*ap
 		what += " " + job.Target
 	}
 	fmt.Fprintf(p.out, "%s: %s%s%s\n", what, job.State, took, because(job.Error))
+	if job.Result != "" {
+		fmt.Fprintln(p.out, job.Result)
+	}
 	if l != nil && job.Verb == lab.JobDeploy && job.State == lab.JobCompleted {
 		if p.planned != nil && !p.planned.New {
 			fmt.Fprint(p.out, changesText(p.planned))
@@ -280,7 +283,7 @@ func (j *jsonShow) update(_ *api.Snapshot, u *api.Update, job *api.Job) {
 
 func (j *jsonShow) end(job *api.Job, l *api.Lab, nodes []*api.Node, links []*api.Link) {
 	out := map[string]any{"type": "result", "ok": job.State == lab.JobCompleted && len(nodes)+len(links) == 0,
-		"state": job.State, "error": job.Error, "nodes": list(nodes, nodeJSON), "links": list(links, linkJSON)}
+		"state": job.State, "error": job.Error, "result": job.Result, "nodes": list(nodes, nodeJSON), "links": list(links, linkJSON)}
 	if l != nil {
 		out["lab"] = l.Info
 	}

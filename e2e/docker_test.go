@@ -93,6 +93,14 @@ func shim(pid string) bool {
 	return strings.Contains(string(line), "containerd-shim")
 }
 
+// elsewhere is another network than this one.
+func elsewhere(network string) string {
+	if network == "veth" {
+		return "linuxbridge"
+	}
+	return "veth"
+}
+
 func labOfContainers(t *testing.T) {
 	enterSandbox(t)
 	if err := ownmachine.Furnish(); err != nil {
@@ -124,6 +132,9 @@ func labOfContainers(t *testing.T) {
 	if out := w.ok("inspect", "boxes", "--json"); e.mode == asRoot && !strings.Contains(out, `"172.31.222.11"`) {
 		t.Errorf("the address that the file names is not in %s", out)
 	}
+	if out := w.ok("inspect", "boxes"); e.mode == asRoot && !strings.Contains(out, " 172.31.222.11 ") {
+		t.Errorf("nor for people in %s", out)
+	}
 	if got := w.sh("boxes", "a", "cat /said"); got != "good morning" {
 		t.Errorf("its exec and environment file left %q", got)
 	}
@@ -148,6 +159,12 @@ func labOfContainers(t *testing.T) {
 		w.await("pings across "+when, func() bool { return w.ping("boxes", "a", "10.1.0.2") && w.ping("boxes", "c", "10.1.1.1") })
 	}
 	reach("at first")
+	for _, network := range []string{elsewhere(os.Getenv("E2E_NETWORK")), os.Getenv("E2E_NETWORK")} {
+		if out := w.ok("network", "boxes", network); !strings.Contains(out, " moved to "+network+"; gap per link: median ") {
+			t.Errorf("the swap to %s said %s", network, out)
+		}
+		reach("on " + network)
+	}
 	w.ok("restart", "boxes", "b")
 	reach("after a restart")
 	c := w.terminal(30, 100, "console", "boxes", "a")

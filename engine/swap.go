@@ -204,8 +204,9 @@ func (c *controller) checkSwap(j *job) {
 	}
 	if n := len(c.m.swap.gaps); n > 0 && c.m.info.Network == j.waitSwap {
 		slices.Sort(c.m.swap.gaps)
-		c.event(api.Event{Job: j.ID, Text: fmt.Sprintf("%s moved to %s; gap per link: median %s, longest %s", plural(n, "link"),
-			j.waitSwap, c.m.swap.gaps[n/2].Round(100*time.Microsecond), c.m.swap.gaps[n-1].Round(100*time.Microsecond))})
+		j.Result = fmt.Sprintf("%s moved to %s; gap per link: median %s, longest %s", plural(n, "link"),
+			j.waitSwap, c.m.swap.gaps[n/2].Round(100*time.Microsecond), c.m.swap.gaps[n-1].Round(100*time.Microsecond))
+		c.event(api.Event{Job: j.ID, Text: j.Result})
 	}
 	c.m.swap.gaps = nil
 	if c.m.swap.from != "" && c.m.info.Network == j.waitSwap {

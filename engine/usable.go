@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -73,6 +74,7 @@ func (e *Engine) checkBackends(ctx context.Context, w *wanted) error {
 	if err := e.usableProviders(ctx, specs, provider); err != nil {
 		return err
 	}
+	w.warnings = append(w.warnings, e.withoutImage(specs, provider, w.top.File)...)
 	if plan.New || len(plan.LinksAdded) > 0 {
 		return e.usableNetwork(ctx, network)
 	}
@@ -107,6 +109,39 @@ func (e *Engine) usableProviders(ctx context.Context, specs []lab.Node, labs str
 		}
 	}
 	return nil
+}
+
+// withoutImage warns of nodes for which the file names an image and whose
+// provider has none: they run as what they are elsewhere.
+func (e *Engine) withoutImage(specs []lab.Node, labs, file string) []lab.Diagnostic {
+	var takers []string
+	for _, name := range e.opt.Backends.Providers() {
+		if p, _ := e.opt.Backends.Provider(name); isImageManager(p) {
+			takers = append(takers, name)
+		}
+	}
+	nodes := map[string][]string{}
+	for _, n := range specs {
+		name := e.providerFor(n, labs)
+		if p, _ := e.opt.Backends.Provider(name); n.Image != "" && name != vendors.VMProvider && !isImageManager(p) {
+			nodes[name] = append(nodes[name], n.Name)
+		}
+	}
+	var out []lab.Diagnostic
+	for _, name := range slices.Sorted(maps.Keys(nodes)) {
+		d := lab.Diagnostic{Severity: lab.SeverityWarning, File: file,
+			Message: fmt.Sprintf("the image of %s is not used: provider %s has none", someOf("node", nodes[name]), name)}
+		if len(takers) > 0 {
+			d.Hint = "for containers of images: --provider " + strings.Join(takers, " or ")
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+func isImageManager(p backends.Provider) bool {
+	_, ok := p.(backends.ImageManager)
+	return ok
 }
 
 // usableNetwork checks that links can be made by a network.

@@ -81,7 +81,7 @@ func (m *Model) nodeInfo() tea.Cmd {
 		pid = fmt.Sprint(n.PID)
 	}
 	text := facts("state", state, "since", since, "error", n.Error, "boot", bootText(n), "earned by", earnedBy(n), "kind", n.Kind, "image", n.Image, "group", n.Group,
-		"provider", n.Provider, "identifier", n.Identifier, "pid", pid, "screen", n.Screen)
+		"provider", n.Provider, "identifier", n.Identifier, "management", strings.TrimSpace(n.ManagementIPv4+" "+n.ManagementIPv6), "pid", pid, "screen", n.Screen)
 	text = append(text, tries(n.Retries, n.RetryAt)...)
 	text = append(text, facts("drift", driftText(n.Drift))...)
 	var links []string

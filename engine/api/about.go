@@ -38,3 +38,7 @@ func Times(n int) string {
 	}
 	return fmt.Sprintf("%d times", n)
 }
+
+// ManagementAddress is where the node is reached in the management network,
+// IPv4 before IPv6; empty where it is not.
+func (n *Node) ManagementAddress() string { return cmp.Or(n.ManagementIPv4, n.ManagementIPv6) }

@@ -120,19 +120,22 @@ func (d Drift) Asks(p lab.Policy) bool { return d.What != "" && !d.Left && p == 
 
 // Job is a piece of work that somebody asked for.
 type Job struct {
-	ID       string       `json:"id"`
-	Lab      string       `json:"lab"`
-	Verb     lab.JobVerb  `json:"verb"`
-	Target   string       `json:"target,omitempty"` // nodes or link it is about; empty: the lab
-	Owner    string       `json:"owner,omitempty"`  // who asked for it, and with what
-	State    lab.JobState `json:"state"`
-	Done     int          `json:"done"` // steps
-	Total    int          `json:"total"`
-	Text     string       `json:"text,omitempty"`  // what it does or waits for
-	Error    string       `json:"error,omitempty"` // why it failed
-	Created  time.Time    `json:"created"`
-	Ended    time.Time    `json:"ended,omitzero"`
-	Deadline time.Time    `json:"deadline,omitzero"`
+	ID     string       `json:"id"`
+	Lab    string       `json:"lab"`
+	Verb   lab.JobVerb  `json:"verb"`
+	Target string       `json:"target,omitempty"` // nodes or link it is about; empty: the lab
+	Owner  string       `json:"owner,omitempty"`  // who asked for it, and with what
+	State  lab.JobState `json:"state"`
+	Done   int          `json:"done"` // steps
+	Total  int          `json:"total"`
+	Text   string       `json:"text,omitempty"`  // what it does or waits for
+	Error  string       `json:"error,omitempty"` // why it failed
+	// Result is what came of it beside that it is done, such as how long links
+	// were interrupted. It is gone with the engine; its event stays.
+	Result   string    `json:"result,omitempty"`
+	Created  time.Time `json:"created"`
+	Ended    time.Time `json:"ended,omitzero"`
+	Deadline time.Time `json:"deadline,omitzero"`
 }
 
 // Level says how much an event matters.
