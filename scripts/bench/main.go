@@ -26,7 +26,7 @@ var numbers = []struct {
 	{"deploy", "deploy and destroy of a ring, against the kernel's own floor", (*bench).deploys},
 	{"mininet", "the same against Mininet, per node", (*bench).mininet},
 	{"docker", "deploy of containers, against docker run of the same", (*bench).docker},
-	{"containerlab", "the same against containerlab, where CONTAINERLAB names its program", (*bench).containerlab},
+	{"containers", "the same in a management network, against the engine alone and, where CONTAINERLAB names it, containerlab", (*bench).containers},
 	{"running", "screen, idle CPU and memory at a whole running lab", (*bench).running},
 	{"hot", "a cable of a running node, cut and joined, by network", (*bench).hot},
 	{"swap", "links that move to another network while frames cross them", (*bench).swaps},
