@@ -165,6 +165,7 @@ type NodeStatus struct {
 	Boot       uint64            // grows with every start, so that an old event is told from a new one, also of a node made anew or by another provider: nanoseconds of the time; 0 before the first
 	Labels     map[string]string // as given to Create
 	Gone       bool              // in events: it does not exist any more
+	Unfinished bool              // its making was interrupted: only Create or Remove may be next
 	Health     Health            // empty where nothing checks it
 
 	// ManagementIPv4 and ManagementIPv6 are its addresses in the management

@@ -60,10 +60,12 @@ func (f *follower) run(ctx context.Context, ask func(api.Engine) (*api.Job, erro
 		if lost == 5 {
 			return api.Errorf(api.CodeLost, "the engine ended again and again; its log is %s", f.app.s.Log())
 		}
-		_ = c.Close()
-		if c, err = f.again(ctx); err != nil {
+		again, err := f.again(ctx)
+		if err != nil {
 			return err
 		}
+		_ = c.Close()
+		c = again
 		if updates, err = c.Watch(ctx); err != nil {
 			return err
 		}

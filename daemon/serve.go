@@ -25,6 +25,7 @@ import (
 	"archetype/backends/provider/podman"
 	"archetype/engine"
 	"archetype/engine/wire"
+	"archetype/internal/fail"
 	"archetype/lab"
 	"archetype/settings"
 	"archetype/store"
@@ -54,6 +55,7 @@ func Serve(s *settings.Settings, version string) error {
 		return err
 	}
 	defer func() { _ = st.Close() }()
+	fail.Point("serve.store")
 	kinds, diags, err := vendors.Load(s.Vendors())
 	if err != nil {
 		return err
@@ -120,6 +122,7 @@ func Serve(s *settings.Settings, version string) error {
 		return err
 	}
 	defer func() { _ = os.Remove(s.Socket()) }()
+	fail.Point("serve.socket")
 	g := &guard{e: e, end: cancel}
 	go g.watch(ctx)
 	return wire.Serve(ctx, l, e, wire.Options{Version: version, Group: group, OnClients: func(n int) {

@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -72,16 +71,7 @@ func TestContainersAreALabLikeAnyOther(t *testing.T) {
 		for _, network := range e.networks {
 			t.Run(e.name+"/"+network, func(t *testing.T) {
 				t.Parallel()
-				cmd := exec.Command("/proc/self/exe", "-test.run=^TestContainersAreALabLikeAnyOther$", "-test.v")
-				cmd.Env = append(os.Environ(), envSandbox+"="+program, "E2E_NETWORK="+network, "E2E_ENGINE="+e.name)
-				cmd.SysProcAttr = sandbox()
-				out, err := cmd.CombinedOutput()
-				if err != nil {
-					t.Errorf("%v\n%s", err, out)
-				}
-				if strings.Contains(string(out), "--- SKIP") {
-					t.Skipf("%s", out)
-				}
+				alone(t, "E2E_NETWORK="+network, "E2E_ENGINE="+e.name)
 			})
 		}
 	}

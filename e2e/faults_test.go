@@ -1,9 +1,7 @@
-//go:build faults
-
 package e2e
 
 import (
-	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -16,243 +14,268 @@ import (
 	"archetype/internal/fail"
 )
 
-// An operation is a verb at which the engine is killed, and what must be true
-// before and, in the end, after it.
-type operation struct {
-	name   string
-	before [][]string // verbs that make the state in which it is asked for
-	file   string     // what the file says when the verb runs; empty: as before
-	verb   []string
-	after  func(f *faults)
-}
-
-// faults kills the engine at every place that an operation passes, one after
-// the other, on one pair of provider and network.
-type faults struct {
-	*world
-	base        string // the lab's file
-	told, shown bool
-}
-
 const faultLab = "f"
 
-func operations(base, network, other string) []operation {
-	deploy := []string{"deploy", base, "--network", network}
-	whole := func(links int) func(*faults) {
-		return func(f *faults) { f.whole(links) }
+// operation is a verb in which the program is killed.
+type operation struct {
+	name  string
+	nodes int // that the lab's file has then
+	verb  []string
+
+	places   []string // that it passes when nobody kills it
+	portrait []string // of the world after it
+}
+
+// cycles are operations of which the last brings back the state that the first
+// begins with: one after the other, nothing has to be prepared.
+func (f *faults) cycles() [][]*operation {
+	n := f.p.size
+	deploy := []string{"deploy", f.file, "--network", f.p.network, "--provider", f.p.provider}
+	if f.p.provider == "libvirt" {
+		deploy = deploy[:4] // its file names kinds of both sorts
 	}
-	return []operation{
-		{"deploy", [][]string{{"destroy", faultLab, "--yes"}}, "", deploy, whole(4)},
-		{"apply", [][]string{deploy}, ring(faultLab, 5), []string{"deploy", base}, whole(5)},
-		{"stop", [][]string{deploy}, "", []string{"stop", faultLab, "n1"}, func(f *faults) { f.stopped("n1") }},
-		{"start", [][]string{deploy, {"stop", faultLab, "n1"}}, "", []string{"start", faultLab, "n1"}, whole(4)},
-		{"restart", [][]string{deploy}, "", []string{"restart", faultLab, "n1"}, whole(4)},
-		{"disconnect", [][]string{deploy}, "", []string{"link", "disconnect", faultLab, "n0:eth1", "n1:eth2"}, func(f *faults) { f.cut() }},
-		{"connect", [][]string{deploy, {"link", "disconnect", faultLab, "n0:eth1", "n1:eth2"}}, "",
-			[]string{"link", "connect", faultLab, "n0:eth1", "n1:eth2"}, whole(4)},
-		{"swap", [][]string{{"destroy", faultLab, "--yes"}, deploy}, "", []string{"network", faultLab, other}, whole(4)},
-		{"destroy", [][]string{{"destroy", faultLab, "--yes"}, deploy}, "", []string{"destroy", faultLab, "--yes"}, (*faults).gone},
+	link := func(verb string) []string { return []string{"link", verb, faultLab, "n0:eth1", "n1:eth2"} }
+	return [][]*operation{
+		{{name: "destroy", nodes: n, verb: []string{"destroy", faultLab, "--yes"}}, {name: "deploy", nodes: n, verb: deploy}},
+		{{name: "apply", nodes: n + 1, verb: deploy}, {name: "apply", nodes: n, verb: deploy}},
+		{{name: "stop", nodes: n, verb: []string{"stop", faultLab, "n1"}}, {name: "start", nodes: n, verb: []string{"start", faultLab, "n1"}}},
+		{{name: "restart", nodes: n, verb: []string{"restart", faultLab, "n0"}}},
+		{{name: "disconnect", nodes: n, verb: link("disconnect")}, {name: "connect", nodes: n, verb: link("connect")}},
+		{{name: "swap", nodes: n, verb: []string{"network", faultLab, f.p.other}}, {name: "swap", nodes: n, verb: []string{"network", faultLab, f.p.network}}},
 	}
 }
 
-// TestKilledAtEveryPlace kills the engine at each place around each effect on
-// the outside and each write, in each operation. With FAULTS=all it does so at
-// all of them and writes docs/faults.md; else at some, which differ from run
-// to run: FAULTS_SEED says which.
+// faults kills the program in every operation on one pair.
+type faults struct {
+	*testing.T
+	p         *pair
+	file, dir string
+	random    *rand.Rand // where only some places are tried
+	counts    map[string]count
+}
+
+// count is what came of an operation's places.
+type count struct{ Places, Killed int }
+
+// TestKilledAtEveryPlace kills the real program, engine or holder, before and
+// after each effect on the outside and each write, in each operation. With
+// FAULTS=all it does so at all places and writes docs/faults.md; else at a few,
+// which differ from run to run: FAULTS_SEED says which.
 func TestKilledAtEveryPlace(t *testing.T) {
 	seed := rand.Uint64()
 	if s := os.Getenv("FAULTS_SEED"); s != "" {
 		_, _ = fmt.Sscan(s, &seed)
 	}
-	all := os.Getenv("FAULTS") == "all"
+	if given := os.Getenv(envSandbox); given != "" {
+		program = given
+		killEverywhere(t, seed)
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to make a machine of its own")
+	}
 	t.Logf("FAULTS_SEED=%d", seed)
-	table := map[string]map[string]int{}
-	for i, pair := range [][2]string{{"veth", "linuxbridge"}, {"linuxbridge", "veth"}} {
-		if !all && seed%2 != uint64(i) {
-			continue
-		}
-		t.Run("netns/"+pair[0], func(t *testing.T) {
-			f := &faults{world: newWorld(t, asRoot)}
-			f.base = f.file("f.clab.yml", ring(faultLab, 4))
-			random := rand.New(rand.NewPCG(seed, 0))
-			done := map[string]int{}
-			for _, op := range operations(f.base, pair[0], pair[1]) {
-				for _, place := range f.places(op) {
-					if all || random.IntN(16) == 0 {
-						f.killedAt(op, place)
-						done[op.name]++
-					}
-				}
+	all := os.Getenv("FAULTS") == "all"
+	for i, p := range thePairs() {
+		t.Run(p.provider+"-"+p.network, func(t *testing.T) {
+			if why := p.missing(); why != "" {
+				t.Skip(why)
 			}
-			table["netns × "+pair[0]] = done
+			if !all {
+				t.Parallel()
+			}
+			counted := filepath.Join(t.TempDir(), "counts")
+			alone(t, fmt.Sprintf("E2E_PAIR=%d", i), fmt.Sprintf("FAULTS_SEED=%d", seed), "E2E_COUNTS="+counted)
+			if !all || t.Failed() || t.Skipped() {
+				return
+			}
+			var counts map[string]count
+			data, err := os.ReadFile(counted)
+			if err == nil {
+				err = json.Unmarshal(data, &counts)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			writeFaults(t, p.name(), counts)
 		})
 	}
-	if all && !t.Failed() {
-		writeFaults(t, table)
-	}
 }
 
-// prepare makes the state in which the operation is asked for.
-func (f *faults) prepare(op operation) {
-	f.Helper()
-	f.write(f.base, ring(faultLab, 4))
-	for _, args := range op.before {
-		if r := f.run(args...); r.code != 0 && args[0] != "destroy" {
-			f.Fatalf("before %s: %s", op.name, r)
+func killEverywhere(t *testing.T, seed uint64) {
+	var i int
+	_, _ = fmt.Sscan(os.Getenv("E2E_PAIR"), &i)
+	f := &faults{T: t, p: thePairs()[i], dir: t.TempDir(), counts: map[string]count{}}
+	if os.Getenv("FAULTS") != "all" {
+		f.random = rand.New(rand.NewPCG(seed, uint64(i)))
+	}
+	f.p.here(t)
+	f.p.w.env = append(f.p.w.env, fail.Env+"="+f.dir)
+	f.file = f.p.w.file("f.clab.yml", f.p.lab(faultLab, f.p.size))
+	cycles := f.cycles()
+	if f.random != nil { // the first makes the lab; of the others, one stands for all
+		cycles = [][]*operation{cycles[0], cycles[1+f.random.IntN(len(cycles)-1)]}
+	}
+	f.p.w.ok(cycles[0][1].verb...)
+	for _, ops := range cycles {
+		if only := os.Getenv("FAULTS_ONLY"); only != "" && !slices.ContainsFunc(ops, func(o *operation) bool { return o.name == only }) {
+			continue
+		}
+		f.cycle(ops)
+		if t.Failed() {
+			return
 		}
 	}
-	f.run("engine", "stop") // so that the next one heeds the environment of the verb
-	if op.file != "" {
-		f.write(f.base, op.file)
+	data, err := json.Marshal(f.counts)
+	if err == nil {
+		err = os.WriteFile(os.Getenv("E2E_COUNTS"), data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
-// places are those that the operation passes, each once.
-func (f *faults) places(op operation) []string {
-	f.Helper()
-	f.prepare(op)
-	log := filepath.Join(f.dir, "places-"+op.name)
-	f.with(fail.EnvLog+"="+log, func() { f.ok(op.verb...) })
-	op.after(f)
-	f.run("engine", "stop")
-	data, err := os.ReadFile(log)
+func (f *faults) cycle(ops []*operation) {
+	for range 2 { // the second time nothing is done that is done but once
+		for _, op := range ops {
+			f.learn(op)
+		}
+	}
+	for round, more := 0, true; more; round++ {
+		more = false
+		for _, op := range ops {
+			place := ""
+			if round < len(op.places) {
+				place, more = op.places[round], true
+			}
+			f.killedAt(op, place)
+			if f.Failed() {
+				return
+			}
+		}
+	}
+}
+
+// learn carries an operation out and notes which places it passes, each once,
+// and what the world is like then.
+func (f *faults) learn(op *operation) {
+	f.p.w.write(f.file, f.p.lab(faultLab, op.nodes))
+	passed := filepath.Join(f.dir, fail.Passed)
+	if err := os.WriteFile(passed, nil, 0o600); err != nil {
+		f.Fatal(err)
+	}
+	f.p.w.ok(op.verb...)
+	f.rest(op.name)
+	data, err := os.ReadFile(passed)
 	if err != nil {
+		f.Fatal(err)
+	}
+	if err := os.Remove(passed); err != nil {
 		f.Fatal(err)
 	}
 	seen := map[string]bool{}
 	for place := range strings.Lines(string(data)) {
 		seen[strings.TrimSpace(place)] = true
 	}
-	return slices.Sorted(maps.Keys(seen))
+	op.places = slices.Sorted(maps.Keys(seen))
+	if f.random != nil {
+		f.random.Shuffle(len(op.places), func(i, j int) { op.places[i], op.places[j] = op.places[j], op.places[i] })
+		op.places = op.places[:min(1, len(op.places))]
+	}
+	op.portrait = f.settled()
 }
 
-func (f *faults) with(env string, do func()) {
-	before := f.env
-	f.env = append(slices.Clone(f.env), env)
-	defer func() { f.env = before }()
-	do()
-}
-
-func (f *faults) killedAt(op operation, place string) {
-	f.Helper()
-	f.Cleanup(func() {
-		if f.Failed() && !f.told {
-			f.told = true
-			f.Logf("%s killed at %s", op.name, place)
-		}
+// settled is the portrait once it stays the same.
+func (f *faults) settled() []string {
+	last := f.p.portrait()
+	f.p.w.await("the world to settle", func() bool {
+		now := f.p.portrait()
+		same := slices.Equal(now, last)
+		last = now
+		return same
 	})
-	f.prepare(op)
-	var r result
-	f.with(fail.EnvAt+"="+place, func() { r = f.run(op.verb...) })
-	// Another engine, without the fault: the lab comes to rest as it is wished.
-	f.await(op.name+" killed at "+place+" to come to rest", func() bool {
-		l := &inspectJSON{}
-		r := f.run("inspect", faultLab, "--json")
+	return last
+}
+
+// rest waits until the lab is as it is wished, or not there.
+func (f *faults) rest(after string) {
+	f.p.w.await("rest after "+after, func() bool {
+		r := f.p.w.run("inspect", faultLab, "--json")
 		if r.code != 0 {
-			return true // the lab was not stored yet, or is gone
+			return true
 		}
-		f.decode(r.out, l)
-		return !slices.ContainsFunc(l.Nodes, func(n nodeJSON) bool {
-			return n.Desired == "running" && n.Actual != "running" || n.Desired == "stopped" && n.Actual != "stopped"
-		}) && !slices.ContainsFunc(l.Links, func(k linkJSON) bool { return k.Desired == "up" && k.Actual != "up" })
+		l := &inspectJSON{}
+		f.p.w.decode(r.out, l)
+		return l.rests() && !f.p.w.works(faultLab)
 	})
+}
+
+// works reports whether a job of the lab has not ended.
+func (w *world) works(lab string) bool {
+	w.Helper()
+	r := w.run("jobs", lab, "--json")
+	var jobs []struct{ State string }
+	if r.code == 0 {
+		w.decode(r.out, &jobs)
+	}
+	return slices.ContainsFunc(jobs, func(j struct{ State string }) bool { return j.State == "pending" || j.State == "running" })
+}
+
+// rests reports whether all is as it is wished.
+func (l *inspectJSON) rests() bool {
+	return !slices.ContainsFunc(l.Nodes, func(n nodeJSON) bool {
+		return n.Desired == "running" && n.Actual != "running" || n.Desired == "stopped" && n.Actual != "stopped"
+	}) && !slices.ContainsFunc(l.Links, func(k linkJSON) bool {
+		return k.Desired != k.Actual && l.node(endOf(k.A)).Actual == "running" && l.node(endOf(k.B)).Actual == "running"
+	})
+}
+
+func endOf(end string) string {
+	node, _, _ := strings.Cut(end, ":")
+	return node
+}
+
+// killedAt kills the program at a place of an operation, starts it again, and
+// wants all to be as it is when nobody kills it.
+func (f *faults) killedAt(op *operation, place string) {
+	w := f.p.w
+	w.write(f.file, f.p.lab(faultLab, op.nodes))
+	at := filepath.Join(f.dir, fail.At)
+	if place != "" {
+		if err := os.WriteFile(at+".new", []byte(place), 0o600); err != nil {
+			f.Fatal(err)
+		}
+		if err := os.Rename(at+".new", at); err != nil {
+			f.Fatal(err)
+		}
+	}
+	r := w.run(op.verb...)
+	when := op.name
+	if place != "" {
+		c := f.counts[op.name]
+		c.Places++
+		if os.Remove(at) != nil { // it was taken away: somebody came there
+			c.Killed++
+			when += " killed at " + place
+			if os.Getenv("E2E_TELL") != "" {
+				fmt.Fprintln(os.Stderr, f.p.name(), when)
+			}
+		}
+		f.counts[op.name] = c
+	}
+	// Another engine: the lab comes to rest as it is wished.
+	f.rest(when)
 	// Asked for once more, it is done, and once only.
-	if again := f.run(op.verb...); again.code != 0 && op.name != "destroy" {
-		f.Fatalf("%s killed at %s:\n%s\nand once more: %s", op.name, place, r, again)
+	if again := w.run(op.verb...); again.code != 0 && op.name != "destroy" {
+		f.Fatalf("%s: %s\nand once more: %s", when, r, again)
 	}
-	op.after(f)
-	if f.Failed() {
-		f.Fatalf("%s killed at %s", op.name, place)
+	f.rest(when)
+	now := f.p.portrait()
+	if slices.Equal(now, op.portrait) || became(func() bool {
+		now = f.p.portrait()
+		return slices.Equal(now, op.portrait)
+	}) {
+		return
 	}
-}
-
-// whole: every node runs once, every link is there once.
-func (f *faults) whole(links int) {
-	f.Helper()
-	f.Cleanup(func() {
-		if f.Failed() && !f.shown {
-			f.shown = true
-			f.Logf("%s", f.run("inspect", faultLab))
-		}
-	})
-	l := f.awaitWhole(faultLab)
-	if len(l.Links) != links {
-		f.Errorf("%d links, of %d", len(l.Links), links)
-	}
-	f.each(l, nil)
-}
-
-func (f *faults) each(l *inspectJSON, down []string) {
-	f.Helper()
-	inits := f.inits(faultLab)
-	for _, n := range l.Nodes {
-		want := []int{n.PID}
-		if slices.Contains(down, n.Name) {
-			want = nil
-		}
-		if !slices.Equal(inits[n.Name], want) {
-			f.Errorf("%s: inits %v, wanted %v", n.Name, inits[n.Name], want)
-		}
-		delete(inits, n.Name)
-	}
-	if len(inits) > 0 {
-		f.Errorf("inits of nobody: %v", inits)
-	}
-	if l.Lab.Network == "linuxbridge" {
-		if n := f.bridges(f.holder()); n != len(l.Links) {
-			f.Errorf("%d bridges for %d links", n, len(l.Links))
-		}
-	}
-}
-
-func (f *faults) stopped(name string) {
-	f.Helper()
-	var l *inspectJSON
-	f.await(name+" to be stopped", func() bool {
-		l = f.inspect(faultLab)
-		return slices.ContainsFunc(l.Nodes, func(n nodeJSON) bool { return n.Name == name && n.Actual == "stopped" }) &&
-			!slices.ContainsFunc(l.Nodes, func(n nodeJSON) bool { return n.Name != name && n.Actual != "running" })
-	})
-	f.each(l, []string{name})
-}
-
-func (f *faults) cut() {
-	f.Helper()
-	f.await("one link to be down", func() bool {
-		return slices.ContainsFunc(f.inspect(faultLab).Links, func(k linkJSON) bool { return k.Actual == "down" })
-	})
-	if f.ping(faultLab, "n0", "10.1.0.2") {
-		f.Error("a cut link carries packets")
-	}
-}
-
-func (f *faults) gone() {
-	f.Helper()
-	f.await("nothing of the lab to be left", func() bool {
-		return f.run("inspect", faultLab).code != 0 && len(f.inits(faultLab)) == 0
-	})
-	f.await("no process to be left", func() bool { return len(f.processes()) == 0 })
-}
-
-func writeFaults(t *testing.T, table map[string]map[string]int) {
-	var b strings.Builder
-	b.WriteString("# Killed at every place\n\nWritten by `make faults`. The engine of the real program is killed, as by a power cut, at each place\n" +
-		"around each call to a provider or a network and around each write, in each operation; then another engine\n" +
-		"starts. The number of places at which it was killed; at every one of them the lab came to rest as it was\n" +
-		"wished, the operation could be asked for again, and no process, interface or bridge was left over.\n\n")
-	pairs := slices.Sorted(maps.Keys(table))
-	names := []string{"deploy", "apply", "start", "stop", "restart", "connect", "disconnect", "swap", "destroy"}
-	fmt.Fprintf(&b, "| pair | %s | all |\n|%s\n", strings.Join(names, " | "), strings.Repeat(" --- |", len(names)+2))
-	for _, pair := range pairs {
-		sum := 0
-		fmt.Fprintf(&b, "| %s |", pair)
-		for _, name := range names {
-			fmt.Fprintf(&b, " %d |", table[pair][name])
-			sum += table[pair][name]
-		}
-		fmt.Fprintf(&b, " %d |\n", sum)
-	}
-	if err := os.WriteFile(cmp.Or(os.Getenv("FAULTS_DOC"), "../docs/faults.md"), []byte(b.String()), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	f.Errorf("%s: %s\nis more and is less than without a kill:\n%s", when, r, difference(now, op.portrait))
 }

@@ -32,30 +32,35 @@ func TestMachineIsAsItWas(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to make a machine of its own")
 	}
-	built := program
 	for _, m := range modes {
 		for _, network := range networks {
 			t.Run(string(m)+"/"+network, func(t *testing.T) {
 				t.Parallel()
-				cmd := exec.Command("/proc/self/exe", "-test.run=^TestMachineIsAsItWas$", "-test.v")
-				cmd.Env = append(os.Environ(), envSandbox+"="+built, "E2E_MODE="+string(m), "E2E_NETWORK="+network)
-				cmd.SysProcAttr = sandbox()
-				out, err := cmd.CombinedOutput()
-				if err != nil {
-					t.Errorf("%v\n%s", err, out)
-				}
-				if strings.Contains(string(out), "--- SKIP") {
-					t.Skipf("%s", out)
-				}
+				alone(t, "E2E_MODE="+string(m), "E2E_NETWORK="+network)
 			})
 		}
 	}
 }
 
-// sandbox has a process be the first of namespaces of its own.
-func sandbox() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL,
+// alone runs the test once more, as the first process of namespaces of its
+// own, with that in its environment. What it says there is said here.
+func alone(t *testing.T, env ...string) {
+	t.Helper()
+	name, _, _ := strings.Cut(t.Name(), "/")
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+name+"$", "-test.v", "-test.timeout=0")
+	cmd.Env = append(append(os.Environ(), envSandbox+"="+program), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL,
 		Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC}
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if os.Getenv("E2E_TELL") != "" {
+		cmd.Stderr = os.Stderr // what takes long tells there how far it is
+	}
+	if err := cmd.Run(); err != nil {
+		t.Errorf("%v\n%s", err, said.String())
+	} else if strings.Contains(said.String(), "--- SKIP") {
+		t.Skipf("%s", said.String())
+	}
 }
 
 // enterSandbox makes the new namespaces look like a machine.

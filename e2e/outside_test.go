@@ -3,7 +3,6 @@ package e2e
 import (
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -49,16 +48,10 @@ func TestLinksThatLeaveTheLab(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to make a machine of its own")
 	}
-	built := program
 	for _, network := range networks {
 		t.Run(network, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.Command("/proc/self/exe", "-test.run=^TestLinksThatLeaveTheLab$", "-test.v")
-			cmd.Env = append(os.Environ(), envSandbox+"="+built, "E2E_NETWORK="+network)
-			cmd.SysProcAttr = sandbox()
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
+			alone(t, "E2E_NETWORK="+network)
 		})
 	}
 }

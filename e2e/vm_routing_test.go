@@ -94,16 +94,7 @@ func TestRoutersOfAllKinds(t *testing.T) {
 		t.Skip(why)
 	}
 	t.Parallel()
-	cmd := exec.Command("/proc/self/exe", "-test.run=^TestRoutersOfAllKinds$", "-test.v")
-	cmd.Env = append(os.Environ(), envSandbox+"="+program)
-	cmd.SysProcAttr = sandbox()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
-	if strings.Contains(string(out), "--- SKIP") {
-		t.Skipf("%s", out)
-	}
+	alone(t)
 }
 
 func routersOfAllKinds(t *testing.T) {

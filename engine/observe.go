@@ -163,6 +163,10 @@ func (c *controller) observeNode(provider string, st backends.NodeStatus) {
 		c.observeGone(n)
 	case st.Running:
 		c.observeRunning(n, st)
+	case st.Unfinished:
+		n.exists, n.unsure = false, true
+		n.touch()
+		c.foundMade(n)
 	case st.Boot > 0 || n.inited || n.actual == lab.NodeRunning:
 		c.observeEnded(n, st) // also one made anew that was never started, of which the store knows less
 	default:

@@ -12,6 +12,7 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/network/nsnet"
+	"archetype/internal/fail"
 	"archetype/lab"
 )
 
@@ -219,8 +220,10 @@ func setLink(ns *nsnet.NS, dev netlink.Link, attribute int, on bool) error {
 		msg.Index = int32(dev.Attrs().Index)
 		req.AddData(msg)
 		req.AddData(nl.NewRtAttr(attribute, []byte{value}))
-		_, err := req.Execute(unix.NETLINK_ROUTE, 0)
-		return err
+		return fail.Around("kernel.set", func() error {
+			_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+			return err
+		})
 	})
 }
 

@@ -2,42 +2,59 @@
 // power cut would: the real program, at its own speed, without being built
 // anew for that. Where no test asks, a place costs one comparison.
 //
-// ARCHETYPE_FAIL names a place; the process kills itself when it comes there.
-// ARCHETYPE_FAIL_LOG names a file to which every place is added that the
-// process comes by.
+// ARCHETYPE_FAIL names a folder of the test's. Every place that a process comes
+// by is added to its file "passed", and the first process that comes to the
+// place that its file "at" names takes that file away and kills itself.
 package fail
 
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 )
 
-// The environment that is heeded.
+// Env is the environment that is heeded, At and Passed the files in the folder
+// that it names.
 const (
-	EnvAt  = "ARCHETYPE_FAIL"
-	EnvLog = "ARCHETYPE_FAIL_LOG"
+	Env    = "ARCHETYPE_FAIL"
+	At     = "at"
+	Passed = "passed"
 )
 
-var at, log = os.Getenv(EnvAt), os.Getenv(EnvLog)
+var dir = os.Getenv(Env)
+
+// Watched reports whether a test asks for places at all.
+func Watched() bool { return dir != "" }
 
 // Point is a place of that name.
 func Point(name string) {
-	if at == "" && log == "" {
-		return
+	if Watched() {
+		hit(name)
 	}
-	hit(name)
+}
+
+// Around has a place before and one after an effect on the outside.
+func Around(name string, effect func() error) error {
+	Point(name + ".before")
+	err := effect()
+	Point(name + ".after")
+	return err
 }
 
 func hit(name string) {
-	if log != "" {
-		if f, err := os.OpenFile(log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
-			fmt.Fprintln(f, name)
-			_ = f.Close()
-		}
+	if f, err := os.OpenFile(filepath.Join(dir, Passed), os.O_APPEND|os.O_WRONLY, 0); err == nil {
+		_, _ = fmt.Fprintln(f, name)
+		_ = f.Close()
 	}
-	if name == at {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {} // it takes effect at any moment now
+	at := filepath.Join(dir, At)
+	if data, err := os.ReadFile(at); err != nil || strings.TrimSpace(string(data)) != name {
+		return
 	}
+	if os.Rename(at, filepath.Join(dir, "killed")) != nil {
+		return // another process was first
+	}
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {} // it takes effect at any moment now
 }

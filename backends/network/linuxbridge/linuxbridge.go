@@ -83,7 +83,7 @@ func (b *bridge) make(l backends.Link) (index int, err error) {
 		if mtu > 0 && have.Attrs().MTU != mtu {
 			err = b.panel.LinkSetMTU(have, mtu)
 		}
-		return have.Attrs().Index, err
+		return have.Attrs().Index, errors.Join(err, b.mark(have, l))
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.Flags, attrs.Group = name, mtu, net.FlagUp, nsnet.Group(l.Lab)
@@ -96,7 +96,16 @@ func (b *bridge) make(l backends.Link) (index int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return made.Attrs().Index, b.panel.LinkSetAlias(made, nsnet.Alias(cable.UseJoint+"-"+b.Name(), l.Lab, l.ID()))
+	return made.Attrs().Index, b.mark(made, l)
+}
+
+// mark sets the bridge's mark, also on one whose maker ended before it did.
+func (b *bridge) mark(br netlink.Link, l backends.Link) error {
+	alias := nsnet.Alias(cable.UseJoint+"-"+b.Name(), l.Lab, l.ID())
+	if br.Attrs().Alias == alias {
+		return nil
+	}
+	return b.panel.LinkSetAlias(br, alias)
 }
 
 func (b *bridge) Joined(l backends.Link, x, y netlink.Link) (bool, error) {

@@ -10,6 +10,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"archetype/internal/fail"
 )
 
 // Batch sends several messages to the kernel in one piece: for a lab of many
@@ -40,6 +42,8 @@ func (b *Batch) Close() error { return unix.Close(b.fd) }
 // Send has the kernel carry out every request, whatever becomes of those
 // before it. It returns what each came to.
 func (b *Batch) Send(reqs ...*nl.NetlinkRequest) (errs []error, err error) {
+	fail.Point("kernel.batch.before")
+	defer fail.Point("kernel.batch.after")
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []byte

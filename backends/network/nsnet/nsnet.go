@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"archetype/backends"
+	"archetype/internal/fail"
 	"archetype/internal/osthread"
 	"archetype/lab"
 )
@@ -131,7 +132,10 @@ func (n *NS) DeleteGroup(group uint32) error {
 		req := nl.NewNetlinkRequest(unix.RTM_DELLINK, unix.NLM_F_ACK)
 		req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
 		req.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(group)))
-		_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+		err := fail.Around("kernel.delete.group", func() error {
+			_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+			return err
+		})
 		if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ESRCH) {
 			return nil // there is none
 		}

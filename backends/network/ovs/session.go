@@ -13,6 +13,7 @@ import (
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
 
 	"archetype/backends"
+	"archetype/internal/fail"
 )
 
 // database is the one that the switch keeps.
@@ -143,6 +144,8 @@ var errStale = errors.New("the bridge was changed by somebody else")
 
 // transact carries out all operations or none.
 func (s *session) transact(ctx context.Context, ops []ovsdb.Operation) ([]ovsdb.OperationResult, error) {
+	fail.Point("ovs.transact.before")
+	defer fail.Point("ovs.transact.after")
 	var results []ovsdb.OperationResult
 	if err := s.call(ctx, "transact", ovsdb.NewTransactArgs(database, ops...), &results); err != nil {
 		return nil, err

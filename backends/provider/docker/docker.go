@@ -60,11 +60,11 @@ func (p *Provider) connect() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := []client.Opt{client.WithHost(e.Host)}
+	var opts []client.Opt
 	if v := os.Getenv("DOCKER_API_VERSION"); v != "" {
 		opts = append(opts, client.WithAPIVersion(v))
 	}
-	return client.New(opts...)
+	return dockerapi.Dial(e.Host, opts...)
 }
 
 // patience is how long Docker may take to say that it is there.

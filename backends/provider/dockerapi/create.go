@@ -67,7 +67,7 @@ func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) e
 			return err
 		}
 	}
-	id, made, err := p.ensure(ctx, cli, req, c.Ref, hash)
+	id, made, err := p.ensure(ctx, cli, req, c.Ref, &before)
 	if err != nil {
 		return err
 	}
@@ -83,8 +83,8 @@ func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) e
 
 var removal = client.ContainerRemoveOptions{Force: true, RemoveVolumes: true}
 
-// ensure makes the container, or finds that it exists already.
-func (p *Provider) ensure(ctx context.Context, cli *client.Client, req client.ContainerCreateOptions, ref backends.NodeRef, hash string) (id string, made bool, err error) {
+// ensure makes the container, or finds that it exists already and is whole.
+func (p *Provider) ensure(ctx context.Context, cli *client.Client, req client.ContainerCreateOptions, ref backends.NodeRef, before *kept) (id string, made bool, err error) {
 	for range 2 {
 		res, err := cli.ContainerCreate(ctx, req)
 		if err == nil {
@@ -103,7 +103,7 @@ func (p *Provider) ensure(ctx context.Context, cli *client.Client, req client.Co
 			return "", false, fmt.Errorf("a container named %s exists that this lab did not make: remove it (%s rm -f %s), or give the lab another name or prefix (%w)",
 				req.Name, p.cfg.Name, req.Name, backends.ErrConflict)
 		}
-		if l[labelHash] == hash || at.State != nil && at.State.Running {
+		if before.whole(&at) && l[labelHash] == req.Config.Labels[labelHash] || at.State != nil && at.State.Running {
 			return at.ID, false, nil
 		}
 		if _, err := cli.ContainerRemove(ctx, at.ID, removal); err != nil && !cerrdefs.IsNotFound(err) {

@@ -164,13 +164,16 @@ func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 	if err != nil && !errors.Is(err, backends.ErrNotFound) && !cerrdefs.IsNotFound(err) {
 		return p.fail("node "+ref.Node, err)
 	}
-	if err := p.cleanup(n); err != nil {
-		return p.fail("node "+ref.Node, err)
-	}
+	n.stopServing()
+	p.forget(n)
+	// What is kept goes last: it tells who comes after an interruption of what
+	// else belongs to the node.
 	if k.Management != "" && cli != nil {
-		return p.fail("management network "+k.Management, p.leave(ctx, cli, k.Management))
+		if err := p.leave(ctx, cli, k.Management); err != nil {
+			return p.fail("management network "+k.Management, err)
+		}
 	}
-	return nil
+	return p.fail("node "+ref.Node, p.cleanup(n))
 }
 
 // removeLater removes a container once no other lives in its namespaces: with

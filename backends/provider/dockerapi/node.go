@@ -11,9 +11,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/moby/moby/api/types/container"
+
 	"archetype/backends"
 	"archetype/backends/provider/gate"
 	"archetype/backends/provider/nskeep"
+	"archetype/internal/fail"
 	"archetype/vendors"
 )
 
@@ -66,6 +69,7 @@ func (p *Provider) node(ref backends.NodeRef) *node {
 		n = &node{ref: ref, dir: dir, place: nskeep.At(filepath.Join(dir, "ns"))}
 		if b, err := os.ReadFile(n.file()); err == nil {
 			_ = json.Unmarshal(b, &n.kept) // what cannot be read is noted anew by Create
+			n.place.Tidy()
 		}
 		p.nodes[ref] = n
 	}
@@ -105,13 +109,19 @@ func (n *node) note(k kept) error {
 	if err := os.WriteFile(n.file()+".new", b, 0o600); err != nil {
 		return err
 	}
-	if err := os.Rename(n.file()+".new", n.file()); err != nil {
+	if err := fail.Around("node.note", func() error { return os.Rename(n.file()+".new", n.file()) }); err != nil {
 		return err
 	}
 	n.state.Lock()
 	n.kept = k
 	n.state.Unlock()
 	return nil
+}
+
+// whole reports whether the making of a container came to its end, which is
+// noted last. One that runs is taken as it is.
+func (k *kept) whole(c *container.InspectResponse) bool {
+	return k.ID == c.ID || c.State != nil && c.State.Running
 }
 
 func (n *node) known() kept {
@@ -164,6 +174,8 @@ func (p *Provider) placeGate(n *node) error {
 	if err != nil {
 		return fmt.Errorf("%w (%w)", err, backends.ErrUnavailable)
 	}
+	fail.Point("node.gate.before")
+	defer fail.Point("node.gate.after")
 	link := filepath.Join(n.box(), gate.Program)
 	err = os.Link(program, link)
 	if !errors.Is(err, os.ErrExist) || sameFile(program, link) {
@@ -296,11 +308,13 @@ func (p *Provider) Attachment(_ context.Context, ref backends.NodeRef, iface str
 
 // cleanup removes what is kept of a node beside its container.
 func (p *Provider) cleanup(n *node) error {
-	n.stopServing()
-	p.forget(n)
 	err := n.place.Release()
-	err = errors.Join(err, os.RemoveAll(n.dir), os.RemoveAll(p.own(n.ref)))
+	fail.Point("node.cleanup.before")
+	err = errors.Join(err, os.RemoveAll(n.dir))
+	fail.Point("node.cleanup.within")
+	err = errors.Join(err, os.RemoveAll(p.own(n.ref)))
 	_ = os.Remove(filepath.Dir(n.dir)) // the lab's, with its last node
 	_ = os.Remove(filepath.Dir(p.own(n.ref)))
+	fail.Point("node.cleanup.after")
 	return errors.Join(err, p.removeGate())
 }

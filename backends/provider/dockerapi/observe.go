@@ -139,7 +139,8 @@ func (n *node) status(c *container.InspectResponse) backends.NodeStatus {
 	}
 	n.state.Lock()
 	defer n.state.Unlock()
-	if n.kept.ID == "" {
+	st.Unfinished = !n.kept.whole(c)
+	if n.kept.ID == "" && !st.Unfinished {
 		n.kept.ID, n.kept.Container = c.ID, st.Identifier
 	}
 	if n.kept.ID == c.ID && n.kept.Labels != nil {

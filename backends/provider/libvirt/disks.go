@@ -12,6 +12,7 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/diskimage"
+	failpoint "archetype/internal/fail"
 )
 
 // disk is one of a node's: a file of its own, over a base image that is never
@@ -115,5 +116,5 @@ func overlay(ctx context.Context, file, base string) error {
 	if err := diskimage.Run(ctx, "create", "-q", "-f", "qcow2", "-b", base, "-F", info.Format, tmp); err != nil {
 		return err
 	}
-	return os.Rename(tmp, file)
+	return failpoint.Around("machine.disk", func() error { return os.Rename(tmp, file) })
 }

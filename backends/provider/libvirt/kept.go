@@ -13,6 +13,7 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/provider/serialline"
+	failpoint "archetype/internal/fail"
 	"archetype/vendors"
 )
 
@@ -70,7 +71,7 @@ func replace(path string, data []byte) error {
 	if err := os.WriteFile(tmp, data, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(tmp, path)
+	return failpoint.Around("machine.note", func() error { return os.Rename(tmp, path) })
 }
 
 // begun notes that the node starts, and where its record begins.

@@ -14,6 +14,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"archetype/backends"
+	failpoint "archetype/internal/fail"
 	"archetype/internal/frozen"
 )
 
@@ -78,8 +79,10 @@ func (p *Provider) create(ctx context.Context, c backends.NodeConfig) error {
 		return err
 	}
 	return p.conn.do(ctx, func(lv *golibvirt.Libvirt) error {
-		_, err := lv.DomainDefineXMLFlags(text, golibvirt.DomainDefineValidate)
-		return err
+		return failpoint.Around("domain.define", func() error {
+			_, err := lv.DomainDefineXMLFlags(text, golibvirt.DomainDefineValidate)
+			return err
+		})
 	})
 }
 
@@ -129,6 +132,8 @@ func (p *Provider) define(lv *golibvirt.Libvirt, ref backends.NodeRef) (golibvir
 	if err != nil {
 		return golibvirt.Domain{}, err
 	}
+	failpoint.Point("domain.redefine.before")
+	defer failpoint.Point("domain.redefine.after")
 	return lv.DomainDefineXMLFlags(text, 0)
 }
 
@@ -161,7 +166,10 @@ func (p *Provider) start(ctx context.Context, ref backends.NodeRef) error {
 		if err := p.begun(ref, k); err != nil {
 			return err
 		}
-		_, err = lv.DomainCreateWithFlags(dom, 0)
+		err = failpoint.Around("domain.start", func() error {
+			_, err := lv.DomainCreateWithFlags(dom, 0)
+			return err
+		})
 		if isCode(err, golibvirt.ErrOperationInvalid) { // somebody else has
 			if on, oerr := p.isOn(lv, ref); on && oerr == nil {
 				return nil
@@ -195,8 +203,10 @@ func (p *Provider) forward(ctx context.Context, ref backends.NodeRef, k *kept) e
 			return err
 		}
 		const human = 1 // the command is in the monitor's language for people
-		_, err = lv.QEMUDomainMonitorCommand(dom, fmt.Sprintf("hostfwd_add hostnet0 tcp:127.0.0.1:%d-:%d", port, inner), human)
-		return err
+		return failpoint.Around("domain.forward", func() error {
+			_, err := lv.QEMUDomainMonitorCommand(dom, fmt.Sprintf("hostfwd_add hostnet0 tcp:127.0.0.1:%d-:%d", port, inner), human)
+			return err
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("the way to its SSH: %w", err)
@@ -261,7 +271,8 @@ func (p *Provider) stop(ctx context.Context, lv *golibvirt.Libvirt, ref backends
 		}
 		if now.Sub(pressed) >= press {
 			pressed = now
-			if err := lv.DomainShutdownFlags(dom, golibvirt.DomainShutdownAcpiPowerBtn); err != nil && !isCode(err, golibvirt.ErrOperationInvalid) {
+			err := failpoint.Around("domain.shutdown", func() error { return lv.DomainShutdownFlags(dom, golibvirt.DomainShutdownAcpiPowerBtn) })
+			if err != nil && !isCode(err, golibvirt.ErrOperationInvalid) {
 				return err
 			}
 		}
@@ -271,7 +282,7 @@ func (p *Provider) stop(ctx context.Context, lv *golibvirt.Libvirt, ref backends
 			return ctx.Err()
 		}
 	}
-	err = lv.DomainDestroyFlags(dom, golibvirt.DomainDestroyDefault)
+	err = failpoint.Around("domain.destroy", func() error { return lv.DomainDestroyFlags(dom, golibvirt.DomainDestroyDefault) })
 	if isCode(err, golibvirt.ErrOperationInvalid) || isCode(err, golibvirt.ErrNoDomain) {
 		return nil // it has ended by itself
 	}
@@ -316,8 +327,10 @@ func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 		if err != nil {
 			return err
 		}
-		return lv.DomainUndefineFlags(dom, golibvirt.DomainUndefineManagedSave|golibvirt.DomainUndefineSnapshotsMetadata|
-			golibvirt.DomainUndefineNvram|golibvirt.DomainUndefineCheckpointsMetadata)
+		return failpoint.Around("domain.undefine", func() error {
+			return lv.DomainUndefineFlags(dom, golibvirt.DomainUndefineManagedSave|golibvirt.DomainUndefineSnapshotsMetadata|
+				golibvirt.DomainUndefineNvram|golibvirt.DomainUndefineCheckpointsMetadata)
+		})
 	})
 	if err != nil && !notFound(err) && !isCode(err, golibvirt.ErrNoDomain) {
 		return fail(ref, err)
@@ -331,7 +344,8 @@ func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 	}
 	_ = os.Remove(p.socket(ref))
 	_ = os.Remove(p.screen(ref))
-	err = errors.Join(p.dropTaps(ref, nil), os.RemoveAll(p.folder(ref)))
+	err = p.dropTaps(ref, nil)
+	err = errors.Join(err, failpoint.Around("machine.cleanup", func() error { return os.RemoveAll(p.folder(ref)) }))
 	_ = os.Remove(filepath.Dir(p.folder(ref))) // the lab's, when this was its last
 	return fail(ref, err)
 }

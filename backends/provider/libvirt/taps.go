@@ -15,6 +15,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"archetype/backends"
+	failpoint "archetype/internal/fail"
 )
 
 // A network sets a tap up when its cable is put in and down when it is taken
@@ -41,7 +42,7 @@ func makeTap(name, alias string) error {
 	if errors.As(err, &missing) {
 		t := &netlink.Tuntap{LinkAttrs: netlink.NewLinkAttrs(), Mode: netlink.TUNTAP_MODE_TAP, Flags: netlink.TUNTAP_NO_PI | netlink.TUNTAP_VNET_HDR}
 		t.Name = name
-		if err := netlink.LinkAdd(t); err != nil && !errors.Is(err, syscall.EEXIST) && !errors.Is(err, syscall.EBUSY) {
+		if err := failpoint.Around("tap.add", func() error { return netlink.LinkAdd(t) }); err != nil && !errors.Is(err, syscall.EEXIST) && !errors.Is(err, syscall.EBUSY) {
 			return fmt.Errorf("tap %s: %w", name, err)
 		}
 		for _, fd := range t.Fds {
@@ -58,7 +59,7 @@ func makeTap(name, alias string) error {
 	if l.Attrs().Alias == alias {
 		return nil
 	}
-	return netlink.LinkSetAlias(l, alias)
+	return failpoint.Around("tap.alias", func() error { return netlink.LinkSetAlias(l, alias) })
 }
 
 // dropTaps removes the taps of a node but for those to keep.
@@ -73,7 +74,7 @@ func (p *Provider) dropTaps(ref backends.NodeRef, keep map[string]bool) error {
 		if !strings.HasPrefix(a.Name, p.tapPrefix()) || !strings.HasPrefix(a.Alias, tapAlias(ref, "")) || keep[a.Name] {
 			continue
 		}
-		if err := netlink.LinkDel(l); err != nil && !errors.Is(err, syscall.ENODEV) {
+		if err := failpoint.Around("tap.delete", func() error { return netlink.LinkDel(l) }); err != nil && !errors.Is(err, syscall.ENODEV) {
 			errs = append(errs, fmt.Errorf("tap %s: %w", a.Name, err))
 		}
 	}
@@ -180,7 +181,10 @@ func (p *Provider) syncTap(ctx context.Context, ref backends.NodeRef, name strin
 			if err != nil {
 				return err
 			}
-			if err := lv.DomainUpdateDeviceFlags(dom, change, golibvirt.DomainDeviceModifyLive); err != nil {
+			err = failpoint.Around("domain.update", func() error {
+				return lv.DomainUpdateDeviceFlags(dom, change, golibvirt.DomainDeviceModifyLive)
+			})
+			if err != nil {
 				return err
 			}
 		}

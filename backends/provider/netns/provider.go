@@ -147,7 +147,10 @@ func (p *Provider) Mend(ctx context.Context, ref backends.NodeRef) error {
 // Remove removes the node and its folder.
 func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 	p.found(ref, "")
-	return p.cfg.Holder.Remove(ctx, ref)
+	if err := p.cfg.Holder.Remove(ctx, ref); err != nil {
+		return err
+	}
+	return holder.RemoveFiles(ref, p.folder(ref))
 }
 
 // List asks the holder: what it does not hold does not exist.

@@ -7,12 +7,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"archetype/internal/fail"
 	"archetype/internal/osthread"
 )
 
@@ -38,6 +40,9 @@ func (p *Place) Adopt(pid int, wanted []Interface) error {
 		return err
 	}
 	defer to.close()
+	if err := to.finish(byName); err != nil {
+		return err
+	}
 	var from *ns
 	if p.Exists() {
 		if from, err = open(p.Path()); err != nil {
@@ -164,7 +169,7 @@ func (n *ns) moveAll(to *ns, wanted map[string]Interface) error {
 
 func (n *ns) move(l netlink.Link, to *ns, addresses []netip.Prefix) error {
 	a := l.Attrs()
-	err := n.LinkSetNsFd(l, int(to.fd))
+	err := fail.Around("keep.move", func() error { return n.LinkSetNsFd(l, int(to.fd)) })
 	switch {
 	case errors.Is(err, syscall.ENODEV):
 		return nil // it has just been removed
@@ -177,9 +182,31 @@ func (n *ns) move(l netlink.Link, to *ns, addresses []netip.Prefix) error {
 	if err != nil {
 		return err
 	}
-	to.keepAddresses(a.Name)
-	if a.Flags&net.FlagUp != 0 {
-		if err := to.LinkSetUp(moved); err != nil {
+	return to.settle(moved, a.Flags&net.FlagUp != 0, addresses)
+}
+
+// finish deals with interfaces that are here already: a move was interrupted
+// before they were again what they had been.
+func (n *ns) finish(wanted map[string]Interface) error {
+	links, err := n.LinkList()
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		if a := l.Attrs(); a.Flags&net.FlagLoopback == 0 && strings.HasPrefix(a.Alias, mark) {
+			if err := n.settle(l, true, wanted[a.Name].Addresses); err != nil {
+				return fmt.Errorf("interface %s: %w", a.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// settle gives an interface what a move takes from it.
+func (n *ns) settle(l netlink.Link, up bool, addresses []netip.Prefix) error {
+	n.keepAddresses(l.Attrs().Name)
+	if up {
+		if err := fail.Around("keep.up", func() error { return n.LinkSetUp(l) }); err != nil {
 			return err
 		}
 	}
@@ -188,7 +215,7 @@ func (n *ns) move(l netlink.Link, to *ns, addresses []netip.Prefix) error {
 		if p.Addr().Is6() {
 			addr.Flags = unix.IFA_F_NODAD // nobody else is on the cable
 		}
-		if err := to.AddrAdd(moved, addr); err != nil && !errors.Is(err, syscall.EEXIST) {
+		if err := fail.Around("keep.address", func() error { return n.AddrAdd(l, addr) }); err != nil && !errors.Is(err, syscall.EEXIST) {
 			return fmt.Errorf("address %s: %w", p, err)
 		}
 	}

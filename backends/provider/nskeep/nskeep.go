@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"archetype/internal/fail"
 	"archetype/internal/osthread"
 )
 
@@ -73,7 +74,7 @@ func (p *Place) Make() error {
 func (p *Place) Release() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := os.Remove(p.Path())
+	err := fail.Around("keep.release", func() error { return os.Remove(p.Path()) })
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
@@ -91,19 +92,29 @@ func (p *Place) hold(mount func(target string) error) error {
 		return err
 	}
 	_ = f.Close()
-	if err := mount(f.Name()); err != nil {
+	if err := fail.Around("keep.mount", func() error { return mount(f.Name()) }); err != nil {
 		_ = os.Remove(f.Name())
 		return fmt.Errorf("hold a network namespace: %w", err)
 	}
 	link := f.Name() + ".new"
 	if err = os.Symlink(filepath.Base(f.Name()), link); err == nil {
-		err = os.Rename(link, p.Path()) // in one step: who opens it meets the old or the new
+		// In one step: who opens it meets the old or the new.
+		err = fail.Around("keep.current", func() error { return os.Rename(link, p.Path()) })
 	}
 	if err != nil {
 		_ = drop(f.Name())
 		return err
 	}
 	return nil
+}
+
+// Tidy drops what an interrupted move has left beside the current mount.
+func (p *Place) Tidy() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if current := p.current(); current != "" {
+		_ = p.sweep(current) // else the next move does
+	}
 }
 
 // sweep drops all mounts but the one given.
@@ -133,7 +144,7 @@ func bind(from, to string) error { return unix.Mount(from, to, "", unix.MS_BIND,
 
 func drop(file string) error {
 	for { // a mount may lie on a mount
-		err := unix.Unmount(file, unix.MNT_DETACH)
+		err := fail.Around("keep.unmount", func() error { return unix.Unmount(file, unix.MNT_DETACH) })
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
 			break
 		}

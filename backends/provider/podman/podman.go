@@ -58,7 +58,7 @@ func New(cfg Config) *Provider {
 func (p *Provider) Config() Config { return p.cfg }
 
 func (p *Provider) connect() (*client.Client, error) {
-	return client.New(client.WithHost(p.endpoint().Host))
+	return dockerapi.Dial(p.endpoint().Host)
 }
 
 // endpoint finds Podman as its own command line does: the settings, then

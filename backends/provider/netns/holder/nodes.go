@@ -14,6 +14,7 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/provider/netns/nodeinit"
+	"archetype/internal/fail"
 	"archetype/internal/reap"
 	"archetype/internal/unixsock"
 )
@@ -69,8 +70,8 @@ func (s *server) create(w *Node) error {
 
 // logFile is where a node's log is: the logs of a lab share a folder, which
 // costs less than one for each where nodes have no use for theirs.
-func logFile(w *Node) string {
-	return filepath.Join(filepath.Dir(w.Folder), ".logs", w.Ref.Node)
+func logFile(ref backends.NodeRef, folder string) string {
+	return filepath.Join(filepath.Dir(folder), ".logs", ref.Node)
 }
 
 // makeFolder makes a folder of a node's, also while the last node of its lab is
@@ -90,13 +91,15 @@ func (s *server) make(n *node, w *Node) error {
 	if err := json.Unmarshal(w.Config, &cfg); err != nil {
 		return err
 	}
-	log := logFile(w)
+	log := logFile(w.Ref, w.Folder)
 	if err := makeFolder(filepath.Dir(log)); err != nil {
 		return err
 	}
 	n.config = cfg
 	if n.netns == nil {
+		fail.Point("holder.namespace.before")
 		ns, err := s.spawner.newNetns()
+		fail.Point("holder.namespace.after")
 		if err != nil {
 			return err
 		}
@@ -121,7 +124,9 @@ func (s *server) start(ref backends.NodeRef) error {
 	if n.status.Running {
 		return nil
 	}
+	fail.Point("holder.boot.before")
 	pid, at, end, err := s.boot(n)
+	fail.Point("holder.boot.after")
 	if err != nil {
 		return fmt.Errorf("node %s: %w", ref, err)
 	}
@@ -169,8 +174,10 @@ func (s *server) halt(n *node, grace time.Duration) {
 		case <-t.C:
 		}
 	}
+	fail.Point("holder.kill.before")
 	s.reaper.Signal(pid, unix.SIGKILL, false)
 	<-ended
+	fail.Point("holder.kill.after")
 }
 
 // hangUp gives a node another control socket, or none.
@@ -224,6 +231,20 @@ func (s *server) stop(ref backends.NodeRef, grace time.Duration) error {
 	return nil
 }
 
+// RemoveFiles removes what a node has left on the disk: also of one whose
+// holder has ended before it came to that.
+func RemoveFiles(ref backends.NodeRef, folder string) error {
+	err := os.RemoveAll(folder)
+	log := logFile(ref, folder)
+	_ = os.Remove(log)
+	_ = os.Remove(log + oldLog)
+	lab := filepath.Dir(folder)
+	if os.Remove(filepath.Dir(log)) == nil && os.Remove(lab) == nil { // with its last node
+		_ = os.Remove(filepath.Dir(lab)) // with the last lab
+	}
+	return err
+}
+
 func (s *server) remove(ref backends.NodeRef) error {
 	n, err := s.find(ref)
 	if errors.Is(err, backends.ErrNotFound) {
@@ -236,14 +257,7 @@ func (s *server) remove(ref backends.NodeRef) error {
 	}
 	s.halt(n, 0)
 	n.gone = true
-	dir, log := n.status.Folder, n.status.Log
-	err = os.RemoveAll(dir)
-	_ = os.Remove(log)
-	_ = os.Remove(log + oldLog)
-	lab := filepath.Dir(dir)
-	if os.Remove(filepath.Dir(log)) == nil && os.Remove(lab) == nil { // with its last node
-		_ = os.Remove(filepath.Dir(lab)) // with the last lab
-	}
+	err = fail.Around("holder.remove", func() error { return RemoveFiles(ref, n.status.Folder) })
 	if n.netns != nil {
 		_ = n.netns.Close()
 	}
