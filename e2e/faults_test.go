@@ -275,6 +275,9 @@ func (f *faults) killedAt(op *operation, place string) {
 		now = f.p.portrait()
 		return slices.Equal(now, op.portrait)
 	}) {
+		if op.name != "destroy" {
+			f.p.mustAgree(f.T, faultLab)
+		}
 		return
 	}
 	f.Errorf("%s: %s\nis more and is less than without a kill:\n%s", when, r, difference(now, op.portrait))

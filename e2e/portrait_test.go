@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -182,6 +183,18 @@ func difference(got, want []string) string {
 	}
 	slices.Sort(less)
 	return strings.Join(append(more, less...), "\n")
+}
+
+// mustAgree wants inspect and the machine to say the same of a lab that rests.
+func (p *pair) mustAgree(t *testing.T, lab string) {
+	t.Helper()
+	var bad []string
+	if !became(func() bool {
+		bad = p.agrees(p.w.inspect(lab))
+		return len(bad) == 0
+	}) {
+		t.Errorf("inspect and the machine differ:\n%s", strings.Join(bad, "\n"))
+	}
 }
 
 // agrees compares what inspect says of a lab that rests to what the kernel
