@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
 	"pgregory.net/rapid"
 
 	"archetype/lab"
@@ -325,4 +326,32 @@ func BenchmarkThreeStepsOf200Nodes(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkCommit is the yardstick of what is stored durably: commits of one
+// small record each, by bbolt alone.
+func BenchmarkCommit(b *testing.B) {
+	const commits = 200
+	db, err := bolt.Open(filepath.Join(b.TempDir(), "db"), 0o600, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for b.Loop() {
+		begin := time.Now()
+		for i := range commits {
+			err := db.Update(func(tx *bolt.Tx) error {
+				bk, err := tx.CreateBucketIfNotExists([]byte("b"))
+				if err != nil {
+					return err
+				}
+				return bk.Put(fmt.Appendf(nil, "%d", i), make([]byte, 300))
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(commits/time.Since(begin).Seconds(), "commits/s")
+	}
+	b.ReportMetric(0, "ns/op")
 }
