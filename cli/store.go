@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +22,7 @@ func (a *app) store() *cobra.Command {
 		&cobra.Command{
 			Use: "backup [FILE]", Short: "Write a copy of what is stored, also while labs run", Args: args(0, 1),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				file := a.s.Database() + ".backup-" + time.Now().Format("20060102-150405")
+				file := store.BackupName(a.s.Database())
 				if len(args) == 1 {
 					file = args[0]
 				}
@@ -54,7 +53,7 @@ func (a *app) store() *cobra.Command {
 		&cobra.Command{
 			Use: "check", Short: "Read everything that is stored and say what is wrong with it", Args: args(0, 0),
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				err := store.Verify(a.s.Database())
+				notices, err := store.Verify(a.s.Database())
 				if errors.Is(err, store.ErrLocked) { // the engine has it: a copy is as good
 					var dir string
 					if dir, err = os.MkdirTemp("", "archetype-check-"); err != nil {
@@ -63,7 +62,7 @@ func (a *app) store() *cobra.Command {
 					defer func() { _ = os.RemoveAll(dir) }()
 					file := filepath.Join(dir, "copy.db")
 					if _, err = a.backup(cmd.Context(), file); err == nil {
-						err = store.Verify(file)
+						notices, err = store.Verify(file)
 					}
 				}
 				switch {
@@ -72,6 +71,9 @@ func (a *app) store() *cobra.Command {
 					return nil
 				case err != nil:
 					return err
+				}
+				for _, n := range notices {
+					fmt.Fprintln(a.out, n)
 				}
 				fmt.Fprintf(a.out, "%s: everything in it can be read and holds together\n", a.s.Database())
 				return nil
@@ -114,9 +116,12 @@ func (a *app) showRepair(r *store.Repaired) {
 	for _, b := range r.Unusable {
 		fmt.Fprintf(a.out, "%s cannot be used either\n", b)
 	}
-	if r.Backup != "" {
+	switch {
+	case r.Whole:
+		fmt.Fprintln(a.out, "nothing is lost: every record could be read, and was written anew")
+	case r.Backup != "":
 		fmt.Fprintf(a.out, "restored from %s\n", r.Backup)
-	} else {
+	default:
 		fmt.Fprintln(a.out, "there is no good backup: what runs is taken up by the next start, from what it carries")
 	}
 	fmt.Fprintf(a.out, "the damaged file is kept as %s\n", r.Kept)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -125,6 +126,9 @@ func Serve(s *settings.Settings, version string) error {
 	fail.Point("serve.socket")
 	g := &guard{e: e, end: cancel}
 	go g.watch(ctx)
+	var backups sync.WaitGroup
+	backups.Go(func() { backUp(ctx, e, st, s.Keep, log) })
+	defer func() { cancel(); backups.Wait() }()
 	return wire.Serve(ctx, l, e, wire.Options{Version: version, Group: group, OnClients: func(n int) {
 		g.clients.Store(int64(n))
 		if n == 0 {
@@ -168,18 +172,31 @@ func (g *guard) watch(ctx context.Context) {
 	}
 }
 
-// openStore opens the store. One that is damaged is put aside, and what runs
-// tells what there is.
+// openStore opens the store. One that is damaged is repaired, from what of it
+// can be read or from its newest good backup, and what runs tells the rest.
 func openStore(path string, keep settings.Keep) (*store.Store, []string, error) {
 	opt := store.Options{KeepJobs: keep.Jobs, KeepEvents: keep.Events}
 	st, err := store.Open(path, opt)
-	if !errors.Is(err, store.ErrCorrupt) {
-		return st, nil, err
+	if err == nil {
+		return st, st.Notices(), nil
 	}
-	aside := path + ".damaged-" + time.Now().Format("20060102-150405")
-	if rerr := os.Rename(path, aside); rerr != nil {
+	if !errors.Is(err, store.ErrCorrupt) {
+		return nil, nil, err
+	}
+	r, rerr := store.Repair(path)
+	if rerr != nil {
 		return nil, nil, errors.Join(err, rerr)
 	}
-	st, oerr := store.Open(path, opt)
-	return st, []string{fmt.Sprintf("the store was damaged (%v): what runs was found again from the nodes themselves; the damaged file is kept as %s", err, aside)}, oerr
+	how := "what runs was found again from the nodes themselves"
+	switch {
+	case r.Whole:
+		how = "nothing is lost, every record could be read"
+	case r.Backup != "":
+		how = "it was restored from " + r.Backup + ", and compared with what runs; what was asked for since then is missing"
+	}
+	notice := fmt.Sprintf("the store was damaged (%v): %s; the damaged file is kept as %s", err, how, r.Kept)
+	if st, err = store.Open(path, opt); err != nil {
+		return nil, nil, err
+	}
+	return st, append([]string{notice}, st.Notices()...), nil
 }

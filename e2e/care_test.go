@@ -1,6 +1,10 @@
 package e2e
 
 import (
+	"bufio"
+	"bytes"
+	"context"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -32,4 +36,101 @@ func TestStoreIsLookedAfterWhileALabRuns(t *testing.T) {
 			t.Errorf("%s was %v and is %v", name, inits[name], pids)
 		}
 	}
+	// Backups that were made by themselves are beside it, and a damaged file is
+	// repaired from the newest, whether by the verb or by the next start; what
+	// runs is as it was, and nothing is silently gone.
+	w.ok("store", "backup") // what was stored since the last one that was made by itself
+	w.ok("engine", "stop")
+	db := filepath.Join(w.state(), "archetype.db")
+	good, err := os.ReadFile(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if autos, _ := filepath.Glob(db + ".backup-auto-*"); len(autos) == 0 || len(autos) > 5 {
+		t.Errorf("backups that were made by themselves: %v", autos)
+	}
+	for i, bad := range [][]byte{good[:len(good)/2], turned(good), nil} {
+		if err := os.WriteFile(db, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 0 {
+			w.code(1, "store", "check")
+			if out := w.ok("store", "repair"); !strings.Contains(out, "damaged") || !strings.Contains(out, "restored from") && !strings.Contains(out, "nothing is lost") {
+				t.Errorf("damage %d, repair: %s", i, out)
+			}
+		}
+		w.awaitWhole("ring")
+		if i%2 == 1 {
+			if out := w.said("the store was damaged"); !strings.Contains(out, "restored from") && !strings.Contains(out, "nothing is lost") {
+				t.Errorf("damage %d, told by the engine: %q", i, out)
+			}
+		}
+		if kept, _ := filepath.Glob(db + ".damaged-*"); len(kept) != i+1 {
+			t.Errorf("damage %d: kept are %v", i, kept)
+		}
+		for name, pids := range w.inits("ring") {
+			if len(pids) != 1 || inits[name][0] != pids[0] {
+				t.Errorf("damage %d: %s was %v and is %v", i, name, inits[name], pids)
+			}
+		}
+		w.ok("store", "check")
+		w.ok("engine", "stop")
+	}
+	// A file of a later program is refused, and left as it is.
+	newer, err := os.ReadFile("../store/testdata/newer.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err = os.ReadFile(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(db, newer, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"inspect"}, {"store", "check"}, {"store", "repair"}, {"store", "compact"}} {
+		if r := w.code(1, args...); !strings.Contains(r.err, "newer version") {
+			t.Errorf("%v of a newer file: %s", args, r)
+		}
+	}
+	if now, _ := os.ReadFile(db); !bytes.Equal(now, newer) {
+		t.Error("the newer file was changed")
+	}
+	if err := os.WriteFile(db, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.awaitWhole("ring")
+}
+
+// turned is a file with bits turned in its pages after the heads.
+func turned(good []byte) []byte {
+	bad := bytes.Clone(good)
+	for at := 8192; at < len(bad); at += 97 {
+		bad[at] ^= 1 << (at % 8)
+	}
+	return bad
+}
+
+// said is the first event with the words.
+func (w *world) said(words string) string {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := w.command(ctx, "engine") // writes its events, the old ones first
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		w.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		w.Fatal(err)
+	}
+	defer func() { cancel(); _ = cmd.Wait() }()
+	found := ""
+	for sc := bufio.NewScanner(out); sc.Scan(); {
+		if strings.Contains(sc.Text(), words) {
+			found = sc.Text()
+			break
+		}
+	}
+	return found
 }

@@ -77,6 +77,10 @@ type Retry struct {
 type Keep struct {
 	Jobs   int `yaml:"jobs"`
 	Events int `yaml:"events"`
+	// Backups of the store that are made by themselves; 0: none are made.
+	Backups int `yaml:"backups"`
+	// BackupEvery is how much time is between two, while something changes.
+	BackupEvery time.Duration `yaml:"backup_every"`
 }
 
 // check says which choice is none, whatever its type allows.
@@ -90,7 +94,7 @@ func (c *Choices) check() error {
 		is   time.Duration
 		from time.Duration
 	}{{"boot_timeout", c.BootTimeout, time.Second}, {"retry.first", r.First, 100 * time.Millisecond}, {"retry.cap", r.Cap, r.First},
-		{"retry.rest", r.Rest, time.Second}, {"retry.healthy", r.Healthy, time.Second}} {
+		{"retry.rest", r.Rest, time.Second}, {"retry.healthy", r.Healthy, time.Second}, {"keep.backup_every", c.Keep.BackupEvery, time.Second}} {
 		if d.is < d.from || d.is > 24*time.Hour {
 			return fmt.Errorf("%s cannot be %s: it is from %s to 24h", d.key, d.is, d.from)
 		}
@@ -98,7 +102,8 @@ func (c *Choices) check() error {
 	for _, n := range []struct {
 		key          string
 		is, from, to int
-	}{{"retry.tries", r.Tries, 1, 1000}, {"keep.jobs", c.Keep.Jobs, 10, 100_000}, {"keep.events", c.Keep.Events, 100, 1_000_000}} {
+	}{{"retry.tries", r.Tries, 1, 1000}, {"keep.jobs", c.Keep.Jobs, 10, 100_000}, {"keep.events", c.Keep.Events, 100, 1_000_000},
+		{"keep.backups", c.Keep.Backups, 0, 1000}} {
 		if n.is < n.from || n.is > n.to {
 			return fmt.Errorf("%s cannot be %d: it is from %d to %d", n.key, n.is, n.from, n.to)
 		}
@@ -130,7 +135,7 @@ func Defaults() Choices {
 	return Choices{Provider: "netns", Network: "linuxbridge", Theme: "auto", Glyphs: "auto",
 		ConsoleKey: "ctrl+]", BootTimeout: 5 * time.Minute, Drift: lab.PolicyEnforce,
 		Retry: Retry{First: time.Second, Cap: time.Minute, Tries: 10, Rest: 5 * time.Minute, Healthy: time.Minute},
-		Keep:  Keep{Jobs: 500, Events: 5000},
+		Keep:  Keep{Jobs: 500, Events: 5000, Backups: 5, BackupEvery: 10 * time.Minute},
 		OVS:   OVS{Mode: "shared", Bridge: "arch0", Socket: "/var/run/openvswitch/db.sock"}}
 }
 

@@ -24,6 +24,40 @@ func (s *Store) Backup(path string) (size int64, err error) {
 	return size, err
 }
 
+// How backups are called that are made by themselves, beside the database.
+const (
+	backupInfix = ".backup-"
+	autoInfix   = backupInfix + "auto-"
+	stamp       = "20060102-150405.000"
+)
+
+// BackupName is what a backup beside the database is called by default.
+func BackupName(path string) string { return path + backupInfix + time.Now().Format(stamp) }
+
+// BackUp writes a backup beside the database and forgets all but the newest
+// keep of those that were written so.
+func (s *Store) BackUp(keep int) error {
+	path := s.db.Path()
+	if _, err := s.Backup(path + autoInfix + time.Now().Format(stamp)); err != nil {
+		return err
+	}
+	all, err := filepath.Glob(path + autoInfix + "*") // the oldest first, by their names
+	if err != nil {
+		return err
+	}
+	for _, old := range all[:max(0, len(all)-keep)] {
+		err = errors.Join(err, os.Remove(old))
+	}
+	return err
+}
+
+// backupBefore keeps a file as it was before it is brought to another schema.
+func (s *Store) backupBefore(path string, from uint64) (string, error) {
+	to := fmt.Sprintf("%s%sschema-%d-%s", path, backupInfix, from, time.Now().Format(stamp))
+	_, err := s.Backup(to)
+	return to, err
+}
+
 // Restore puts a backup in a database's place, once it has been read and
 // checked. What was there is kept beside it, under the name that is returned,
 // empty when there was nothing. ErrLocked: the database is in use.
@@ -44,11 +78,11 @@ func Restore(backup, path string) (kept string, err error) {
 		if _, err := io.Copy(f, in); err != nil {
 			return err
 		}
-		if err := Verify(f.Name()); err != nil {
+		if _, err := verify(f.Name(), Options{scratch: true}); err != nil {
 			return fmt.Errorf("%s: %w", backup, err)
 		}
 		if _, err := os.Lstat(path); err == nil {
-			kept = path + ".before-" + time.Now().Format("20060102-150405.000")
+			kept = path + ".before-" + time.Now().Format(stamp)
 			return os.Link(path, kept)
 		}
 		return nil
@@ -58,16 +92,20 @@ func Restore(backup, path string) (kept string, err error) {
 
 // Verify opens a database that nobody uses, which brings it to the present
 // schema, and checks all that is in it.
-func Verify(path string) error {
+//
+// The notices say what was wrong with the file and is mended.
+func Verify(path string) (notices []string, err error) { return verify(path, Options{}) }
+
+func verify(path string, opt Options) ([]string, error) {
 	if _, err := os.Stat(path); err != nil {
-		return err
+		return nil, err
 	}
-	s, err := Open(path, Options{})
+	s, err := Open(path, opt)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = s.Close() }()
-	return s.View(func(tx *Tx) error { return tx.Check() })
+	return s.Notices(), s.View(func(tx *Tx) error { return tx.Check() })
 }
 
 // Compact rewrites a database that nobody uses without what it has freed, and

@@ -41,7 +41,7 @@ func (t *Tx) Check() error {
 		for _, e := range r.inside() {
 			ik := key(r.Lab, e.String())
 			used[string(ik)] = true
-			if user := t.tx.Bucket(bucketIfaces).Get(ik); !bytes.Equal(user, seal(ik, k)) {
+			if user := t.bucket(bucketIfaces).Get(ik); !bytes.Equal(user, seal(ik, k)) {
 				say(refuse("link", string(k), ConstraintUnique, fmt.Errorf("%s is not noted as this link's", e)))
 			}
 		}
@@ -78,10 +78,10 @@ func (t *Tx) Check() error {
 	return errors.Join(errs...)
 }
 
-func (t *Tx) each(bucket []byte, say func(error), f func(k, v []byte) error) {
-	b := t.tx.Bucket(bucket)
+func (t *Tx) each(name []byte, say func(error), f func(k, v []byte) error) {
+	b := t.bucket(name)
 	if b == nil {
-		say(fmt.Errorf("%w: no bucket %q", ErrCorrupt, bucket))
+		say(fmt.Errorf("%w: no bucket %q", ErrCorrupt, name))
 		return
 	}
 	_ = b.ForEach(func(k, v []byte) error {
@@ -102,7 +102,7 @@ func (r Link) inside() []lab.Endpoint {
 
 // checkIndexes compares the indexes with what the records say they hold.
 func (t *Tx) checkIndexes(say func(error)) {
-	b := t.tx.Bucket(bucketIndex)
+	b := t.bucket(bucketIndex)
 	if b == nil {
 		say(fmt.Errorf("%w: no bucket %q", ErrCorrupt, bucketIndex))
 		return

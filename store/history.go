@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	bolt "go.etcd.io/bbolt"
-
 	"archetype/lab"
 )
 
@@ -25,7 +23,7 @@ func (t *Tx) PutJob(r Job) error {
 	if err := checkJob(r); err != nil {
 		return err
 	}
-	jobs := t.tx.Bucket(bucketJobs)
+	jobs := t.bucket(bucketJobs)
 	k, known, err := t.jobKey(r)
 	if err != nil {
 		return err
@@ -72,7 +70,7 @@ func checkJob(r Job) error {
 
 // jobKey returns the key under which a job is stored, made now if it is new.
 func (t *Tx) jobKey(r Job) (k []byte, known bool, err error) {
-	ids, id := t.tx.Bucket(bucketJobIDs), []byte(r.ID)
+	ids, id := t.bucket(bucketJobIDs), []byte(r.ID)
 	if v := ids.Get(id); v != nil {
 		k, err = unseal(id, v)
 		return slices.Clone(k), true, err
@@ -83,7 +81,7 @@ func (t *Tx) jobKey(r Job) (k []byte, known bool, err error) {
 
 // trimJobs forgets the oldest jobs that have ended.
 func (t *Tx) trimJobs() error {
-	jobs, ids := t.tx.Bucket(bucketJobs), t.tx.Bucket(bucketJobIDs)
+	jobs, ids := t.bucket(bucketJobs), t.bucket(bucketJobIDs)
 	n := ids.Inspect().KeyN
 	if n <= t.keepJobs+trimSlack {
 		return nil
@@ -116,12 +114,12 @@ func (t *Tx) trimJobs() error {
 
 // Jobs returns the newest jobs, at most limit, oldest first.
 func (t *Tx) Jobs(limit int) ([]Job, error) {
-	return newest[Job](t.tx.Bucket(bucketJobs), limit)
+	return newest[Job](t.bucket(bucketJobs), limit)
 }
 
 // AppendEvent stores an event under the next sequence number, which it returns.
 func (t *Tx) AppendEvent(r Event) (uint64, error) {
-	b := t.tx.Bucket(bucketEvents)
+	b := t.bucket(bucketEvents)
 	seq, err := b.NextSequence()
 	if err != nil {
 		return 0, err
@@ -138,12 +136,12 @@ func (t *Tx) AppendEvent(r Event) (uint64, error) {
 
 // Events returns the newest events, at most limit, oldest first.
 func (t *Tx) Events(limit int) ([]Event, error) {
-	return newest[Event](t.tx.Bucket(bucketEvents), limit)
+	return newest[Event](t.bucket(bucketEvents), limit)
 }
 
 // TrimEvents forgets all but the newest keep events.
 func (t *Tx) TrimEvents(keep int) error {
-	b := t.tx.Bucket(bucketEvents)
+	b := t.bucket(bucketEvents)
 	last := b.Sequence()
 	if last <= uint64(max(keep, 0)) {
 		return nil
@@ -158,7 +156,7 @@ func (t *Tx) TrimEvents(keep int) error {
 	return nil
 }
 
-func newest[T any](b *bolt.Bucket, limit int) ([]T, error) {
+func newest[T any](b *bucket, limit int) ([]T, error) {
 	var out []T
 	c := b.Cursor()
 	for k, data := c.Last(); k != nil && len(out) < limit; k, data = c.Prev() {

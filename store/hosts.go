@@ -45,7 +45,7 @@ func (t *Tx) PutHost(r Host) error {
 	if err := t.reindex(had, hostEntries(r)); err != nil {
 		return err
 	}
-	return put(t.tx.Bucket(bucketHosts), key(r.Name), r)
+	return put(t.bucket(bucketHosts), key(r.Name), r)
 }
 
 func checkHost(r Host) error {
@@ -61,7 +61,7 @@ func checkHost(r Host) error {
 // Host returns one host; ok is false when there is none of that name.
 func (t *Tx) Host(name string) (r Host, ok bool, err error) {
 	t.touch(1)
-	return get[Host](t.tx.Bucket(bucketHosts), key(name))
+	return get[Host](t.bucket(bucketHosts), key(name))
 }
 
 // DeleteHost removes a host of which no image is known any more.
@@ -70,7 +70,7 @@ func (t *Tx) DeleteHost(name string) error {
 	if err != nil || !ok {
 		return err
 	}
-	copies, err := list[ImageCopy](t.tx.Bucket(bucketCopies), nil)
+	copies, err := list[ImageCopy](t.bucket(bucketCopies), nil)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (t *Tx) DeleteHost(name string) error {
 	if err := t.reindex(hostEntries(r), nil); err != nil {
 		return err
 	}
-	return t.tx.Bucket(bucketHosts).Delete(key(name))
+	return t.bucket(bucketHosts).Delete(key(name))
 }
 
 // PutImageCopy stores what is known of an image on a host, which must be
@@ -91,7 +91,7 @@ func (t *Tx) PutImageCopy(r ImageCopy) error {
 	if err := t.checkCopy(r); err != nil {
 		return err
 	}
-	b, k := t.tx.Bucket(bucketCopies), key(r.Image, r.Host)
+	b, k := t.bucket(bucketCopies), key(r.Image, r.Host)
 	t.touch(1)
 	old, ok, err := get[ImageCopy](b, k)
 	if err != nil {
@@ -119,7 +119,7 @@ func (t *Tx) checkCopy(r ImageCopy) error {
 	if !r.Status.Valid() {
 		return refuse("image copy", id, ConstraintValue, &lab.InvalidStateError{What: "image", State: string(r.Status)})
 	}
-	if t.tx.Bucket(bucketHosts).Get(key(r.Host)) == nil {
+	if t.bucket(bucketHosts).Get(key(r.Host)) == nil {
 		return refuse("image copy", id, ConstraintReference, fmt.Errorf("no host %q", r.Host))
 	}
 	return nil
@@ -127,7 +127,7 @@ func (t *Tx) checkCopy(r ImageCopy) error {
 
 // DeleteImageCopy forgets an image on a host.
 func (t *Tx) DeleteImageCopy(image, host string) error {
-	b, k := t.tx.Bucket(bucketCopies), key(image, host)
+	b, k := t.bucket(bucketCopies), key(image, host)
 	r, ok, err := get[ImageCopy](b, k)
 	if err != nil || !ok {
 		return err

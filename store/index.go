@@ -39,7 +39,7 @@ func copyEntries(r ImageCopy) [][]byte {
 
 // reindex replaces a record's entries by others; those that stay are left.
 func (t *Tx) reindex(old, cur [][]byte) error {
-	b := t.tx.Bucket(bucketIndex)
+	b := t.bucket(bucketIndex)
 	for i, k := range old {
 		if i < len(cur) && bytes.Equal(k, cur[i]) {
 			continue
@@ -90,7 +90,7 @@ func (q Query[T]) Explain(t *Tx) (Explained, error) {
 func (q Query[T]) explain(t *Tx) ([]T, Explained, error) {
 	ex, before := Explained{Index: q.index}, t.touched
 	var out []T
-	c := t.tx.Bucket(bucketIndex).Cursor()
+	c := t.bucket(bucketIndex).Cursor()
 	for k, _ := c.Seek(q.pre); k != nil && bytes.HasPrefix(k, q.pre); k, _ = c.Next() {
 		t.touch(1)
 		v, ok, err := q.fetch(t, k[len(q.pre):])
@@ -132,7 +132,7 @@ func LinksIn(labName string, s lab.LinkState) Query[Link] {
 func JobsIn(labName string, s lab.JobState) Query[Job] {
 	q := Query[Job]{JobsByStatus, prefix(JobsByStatus, string(s)), func(t *Tx, rest []byte) (Job, bool, error) {
 		t.touch(1)
-		return get[Job](t.tx.Bucket(bucketJobs), rest)
+		return get[Job](t.bucket(bucketJobs), rest)
 	}}
 	if labName != "" {
 		q.index, q.pre = JobsByLabStatus, prefix(JobsByLabStatus, labName, string(s))
@@ -159,6 +159,6 @@ func CopiesOf(image, host string) Query[ImageCopy] {
 			at = string(rest[:bytes.IndexByte(rest, 0)])
 		}
 		t.touch(1)
-		return get[ImageCopy](t.tx.Bucket(bucketCopies), key(image, at))
+		return get[ImageCopy](t.bucket(bucketCopies), key(image, at))
 	}}
 }

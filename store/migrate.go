@@ -10,6 +10,7 @@ import (
 var migrations = []func(*bolt.Tx) error{
 	oneKeyForALink,
 	indexed,
+	summed,
 }
 
 func migrate(tx *bolt.Tx, from uint64) error {
@@ -65,11 +66,20 @@ func indexed(tx *bolt.Tx) error {
 	return t.entries(func(_, k []byte) error { return t.reindex(nil, [][]byte{k}) })
 }
 
+// summed: up to schema 3 there was no sum over the records.
+func summed(tx *bolt.Tx) error {
+	sum, err := readAll(tx)
+	if err != nil {
+		return err
+	}
+	return putSum(tx, sum)
+}
+
 // entries goes over every entry that the records should have in an index,
 // with the record's own key.
 func (t *Tx) entries(f func(record, k []byte) error) error {
-	all := func(bucket []byte, of func(k, v []byte) ([][]byte, error)) error {
-		return t.tx.Bucket(bucket).ForEach(func(k, v []byte) error {
+	all := func(name []byte, of func(k, v []byte) ([][]byte, error)) error {
+		return t.bucket(name).ForEach(func(k, v []byte) error {
 			entries, err := of(k, v)
 			if err != nil {
 				return err
@@ -82,14 +92,14 @@ func (t *Tx) entries(f func(record, k []byte) error) error {
 			return nil
 		})
 	}
-	for bucket, of := range map[string]func(k, v []byte) ([][]byte, error){
+	for name, of := range map[string]func(k, v []byte) ([][]byte, error){
 		string(bucketNodes):  entriesOf(func(_ []byte, r Node) [][]byte { return nodeEntries(r) }),
 		string(bucketLinks):  entriesOf(func(_ []byte, r Link) [][]byte { return linkEntries(r) }),
 		string(bucketJobs):   entriesOf(jobEntries),
 		string(bucketHosts):  entriesOf(func(_ []byte, r Host) [][]byte { return hostEntries(r) }),
 		string(bucketCopies): entriesOf(func(_ []byte, r ImageCopy) [][]byte { return copyEntries(r) }),
 	} {
-		if err := all([]byte(bucket), of); err != nil {
+		if err := all([]byte(name), of); err != nil {
 			return err
 		}
 	}

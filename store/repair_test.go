@@ -2,12 +2,17 @@ package store
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
+
+	bolt "go.etcd.io/bbolt"
 
 	"archetype/lab"
 )
@@ -42,7 +47,7 @@ func TestAnyDamageIsSaidAndRepaired(t *testing.T) {
 	}
 	seed := rand.Uint64()
 	rng, repaired, path := rand.New(rand.NewPCG(seed, 1)), 0, filepath.Join(dir, "db")
-	for i := range 60 {
+	for i := range rounds(t) {
 		bad := bytes.Clone(good)
 		what := ""
 		if rng.IntN(3) == 0 {
@@ -66,7 +71,7 @@ func TestAnyDamageIsSaidAndRepaired(t *testing.T) {
 		if r.Damage != nil {
 			repaired++
 			kept, err := os.ReadFile(r.Kept)
-			if r.Backup != backup || err != nil || len(kept) < len(bad) && !bytes.HasPrefix(bad, kept) {
+			if (r.Backup != backup) != r.Whole || err != nil || len(kept) < len(bad) && !bytes.HasPrefix(bad, kept) {
 				t.Errorf("%s: %+v, kept %d of %d bytes: %v", what, r, len(kept), len(bad), err)
 			}
 			_ = os.Remove(r.Kept)
@@ -77,7 +82,7 @@ func TestAnyDamageIsSaidAndRepaired(t *testing.T) {
 		}
 		if err := again.View(func(tx *Tx) error {
 			nodes, err := tx.Nodes("l")
-			if len(nodes) != 151 && len(bad) > 0 { // an empty file is a new one
+			if len(nodes) != 151 {
 				t.Errorf("%s: %d nodes are left of 151, and nobody said so", what, len(nodes))
 			}
 			return errors.Join(err, tx.Check())
@@ -88,6 +93,141 @@ func TestAnyDamageIsSaidAndRepaired(t *testing.T) {
 	}
 	if repaired == 0 {
 		t.Error("no damage was noticed")
+	}
+}
+
+// rounds is how much damage is tried: more, where STORE_DAMAGE says so.
+func rounds(t *testing.T) int {
+	n := 60
+	if v := os.Getenv("STORE_DAMAGE"); v != "" {
+		var err error
+		if n, err = strconv.Atoi(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
+}
+
+// Records that are whole are all kept, though the file forgets which of its
+// pages are free; and a head that is bad is told.
+func TestNothingIsLostThatCanBeRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	s := open(t, path)
+	must(t, s, func(tx *Tx) error { return tx.PutLab(Lab{Name: "l"}) })
+	must(t, s, func(tx *Tx) error { return tx.PutNode(node("a", lab.NodeUndeployed)) })
+	size := s.db.Info().PageSize
+	_ = s.Close()
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const freelist = 0x10 // a page's sort, in its flags
+	for at := 2 * size; at < len(good); at += size {
+		if good[at+8] != freelist {
+			continue
+		}
+		bad := bytes.Clone(good)
+		bad[at+pageHeader] ^= 7
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := Repair(path)
+		if err != nil || r.Damage != nil && !r.Whole {
+			t.Fatalf("free pages at %d: %+v, %v", at, r, err)
+		}
+	}
+	again := open(t, path)
+	must(t, again, func(tx *Tx) error {
+		if _, ok, err := tx.Node("l", "a"); !ok || err != nil {
+			t.Errorf("the node is lost: %v", err)
+		}
+		return tx.Check()
+	})
+	_ = again.Close()
+	for head := range 2 {
+		bad := bytes.Clone(good)
+		bad[head*size+pageHeader+20] ^= 1
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if notices, err := Verify(path); err != nil || len(notices) != 1 {
+			t.Errorf("head %d: %q, %v", head, notices, err)
+		}
+		if notices, err := Verify(path); err != nil || len(notices) != 0 {
+			t.Errorf("head %d, once more: %q, %v", head, notices, err)
+		}
+	}
+}
+
+// A record that is missing, or one of an earlier time in the place of a
+// later, is noticed, though each record by itself is whole.
+func TestMissingAndOldRecordsAreNoticed(t *testing.T) {
+	for name, harm := range map[string]func(*Tx) error{
+		"missing": func(tx *Tx) error { return tx.nodes().Bucket.Delete(key("l", "a")) },
+		"old": func(tx *Tx) error {
+			old := node("a", lab.NodeUndeployed)
+			old.Progress = 7
+			data, err := json.Marshal(old)
+			return errors.Join(err, tx.nodes().Bucket.Put(key("l", "a"), seal(key("l", "a"), data)))
+		},
+		"a lab's": func(tx *Tx) error { return tx.labs().Bucket.Delete(key("empty")) },
+	} {
+		path := filepath.Join(t.TempDir(), "db")
+		s := open(t, path)
+		must(t, s, func(tx *Tx) error {
+			return errors.Join(tx.PutLab(Lab{Name: "l"}), tx.PutLab(Lab{Name: "empty"}), tx.PutNode(node("a", lab.NodeUndeployed)))
+		})
+		must(t, s, harm)
+		_ = s.Close()
+		if _, err := Open(path, Options{}); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Of the backups that are made by themselves as many are kept as are wanted,
+// and a file is kept as it was before it is brought to another schema.
+func TestBackupsByThemselves(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	old, err := os.ReadFile("testdata/schema-2.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, path)
+	before, _ := filepath.Glob(path + ".backup-schema-2-*")
+	if len(before) != 1 || len(s.Notices()) != 1 || !strings.Contains(s.Notices()[0], before[0]) {
+		t.Errorf("before the migration: %v, %q", before, s.Notices())
+	}
+	if b, ok := s.db.Path(), len(before) == 1; ok {
+		kept, err := bolt.Open(before[0], 0o600, &bolt.Options{ReadOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = kept.View(func(tx *bolt.Tx) error {
+			if v := tx.Bucket(bucketMeta).Get(keySchema); !bytes.Equal(v[sealSize:], number(2)) {
+				t.Errorf("%s is kept as schema %x", b, v)
+			}
+			return nil
+		})
+		_ = kept.Close()
+	}
+	for range 5 {
+		if err := s.BackUp(3); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = s.Close()
+	autos, _ := filepath.Glob(path + ".backup-auto-*")
+	if len(autos) > 3 || len(autos) == 0 {
+		t.Errorf("backups: %v", autos)
+	}
+	for _, b := range autos {
+		if st, err := os.Stat(b); err != nil || st.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", b, st.Mode(), err)
+		}
 	}
 }
 

@@ -18,7 +18,10 @@ import (
 
 // schema is the version of the records' form. Raised when an older program
 // could misread what this one writes.
-const schema = 3
+const schema = 4
+
+// withSum is the first schema with a sum over the records.
+const withSum = 4
 
 const lockTimeout = 500 * time.Millisecond
 
@@ -44,6 +47,8 @@ type Options struct {
 	NoSync bool
 	// KeepJobs and KeepEvents are how much history is kept; 0: the usual.
 	KeepJobs, KeepEvents int
+	// scratch: it is a copy, of which nothing is kept before it is brought forward.
+	scratch bool
 	// Fault, where not nil, is asked before each transaction that writes
 	// ("begin") and before it is kept ("commit"): an error stands for what a
 	// disk that is full or broken would say. For simulations.
@@ -57,8 +62,23 @@ type Store struct {
 	keepJobs, keepEvents int
 	fault                func(point string) error
 
-	touched, moved atomic.Int64
+	touched, moved, writes atomic.Int64
+
+	notices []string
+	before  string // backup of the file before it was brought to this schema
 }
+
+// Notices says what was wrong with the file and did not keep it from being
+// opened, and what was done to it.
+func (s *Store) Notices() []string {
+	if s.before == "" {
+		return s.notices
+	}
+	return append(s.notices[:len(s.notices):len(s.notices)], "the store was brought to a newer form; as it was before, it is kept as "+s.before)
+}
+
+// Writes is how often something was stored since the store was opened.
+func (s *Store) Writes() int64 { return s.writes.Load() }
 
 // Open opens the database at path or makes a new one, with folders that only
 // the user can enter. Errors are ErrLocked, ErrNewer, ErrCorrupt or those of
@@ -66,6 +86,9 @@ type Store struct {
 func Open(path string, opt Options) (s *Store, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
+	}
+	if emptied(path) {
+		return nil, fmt.Errorf("%w: %s is empty", ErrCorrupt, path)
 	}
 	var file *os.File
 	openFile := func(name string, flag int, perm os.FileMode) (_ *os.File, err error) {
@@ -100,12 +123,27 @@ func Open(path string, opt Options) (s *Store, err error) {
 		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 	}
 	s = &Store{db: db, fault: opt.Fault, keepJobs: cmp.Or(opt.KeepJobs, KeepJobs), keepEvents: cmp.Or(opt.KeepEvents, KeepEvents)}
-	if err := s.prepare(path); err != nil {
+	if err := s.prepare(path, file, opt.scratch); err != nil {
 		_ = db.Close()
 		release(file)
 		return nil, err
 	}
 	return s, nil
+}
+
+// emptied reports whether there is a file with nothing in it, which nobody is
+// making just now.
+func emptied(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		return false
+	}
+	st, err := f.Stat()
+	return err == nil && st.Size() == 0
 }
 
 // release lets go of a file that bbolt gave up on half-way: its mapping of the
@@ -119,25 +157,29 @@ func release(file *os.File) {
 
 // prepare checks the whole file before anything relies on it, then makes
 // what a new one lacks.
-func (s *Store) prepare(path string) (err error) {
+func (s *Store) prepare(path string, file *os.File, scratch bool) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: %s: %v", ErrCorrupt, path, r)
 		}
 	}()
 	from := uint64(schema) // a new file has nothing to be brought forward
+	if headDamaged(file, s.db.Info().PageSize) {
+		s.notices = append(s.notices, "a part of the head of "+path+" was damaged: it was read as it was before its last change, which may be missing")
+	}
+	if err := checkPages(file, s.db.Info().PageSize, true); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
+	}
 	err = s.db.View(func(tx *bolt.Tx) error {
-		// Read every page once. bbolt's own check would do more, but panics
-		// in a goroutine of its own on some damage.
-		if err := tx.ForEach(func(_ []byte, b *bolt.Bucket) error {
-			return b.ForEach(func(k, v []byte) error {
-				_, err := unseal(k, v)
-				return err
-			})
-		}); err != nil {
+		sum, err := readAll(tx)
+		if err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 		}
-		if m := tx.Bucket(bucketMeta); m != nil {
+		m := tx.Bucket(bucketMeta)
+		if k, _ := tx.Cursor().First(); m == nil && k != nil {
+			return fmt.Errorf("%w: %s: no schema version", ErrCorrupt, path)
+		}
+		if m != nil {
 			v := m.Get(keySchema)
 			if len(v) != sealSize+8 {
 				return fmt.Errorf("%w: %s: no schema version", ErrCorrupt, path)
@@ -148,13 +190,24 @@ func (s *Store) prepare(path string) (err error) {
 			if from < 1 {
 				return fmt.Errorf("%w: %s: schema %d", ErrCorrupt, path, from)
 			}
+			if from >= withSum {
+				if is, err := storedSum(tx); err != nil || is != sum {
+					return fmt.Errorf("%w: %s: records are missing or are of an earlier time", ErrCorrupt, path)
+				}
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	if from < schema && !scratch {
+		if s.before, err = s.backupBefore(path, from); err != nil {
+			return fmt.Errorf("%s is of schema %d and was left as it is: it could not be backed up: %w", path, from, err)
+		}
+	}
 	return s.db.Update(func(tx *bolt.Tx) error {
+		isNew := tx.Bucket(bucketMeta) == nil
 		for _, b := range [][]byte{bucketMeta, bucketLabs, bucketNodes, bucketLinks, bucketIfaces,
 			bucketJobs, bucketJobIDs, bucketEvents, bucketHosts, bucketCopies, bucketIndex} {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
@@ -163,6 +216,11 @@ func (s *Store) prepare(path string) (err error) {
 		}
 		if err := migrate(tx, from); err != nil {
 			return fmt.Errorf("%s could not be brought from schema %d to %d: %w", path, from, schema, err)
+		}
+		if isNew {
+			if err := putSum(tx, 0); err != nil {
+				return err
+			}
 		}
 		return tx.Bucket(bucketMeta).Put(keySchema, seal(keySchema, number(schema)))
 	})
@@ -183,11 +241,15 @@ func (s *Store) Update(fn func(*Tx) error) error {
 		t := &Tx{tx: tx, keepJobs: s.keepJobs, keepEvents: s.keepEvents}
 		err := fn(t)
 		s.touched.Add(int64(t.touched))
+		if err == nil {
+			err = t.keepSum()
+		}
 		if err == nil && s.fault != nil {
 			err = s.fault("commit")
 		}
 		if err == nil {
 			s.moved.Add(int64(t.moved))
+			s.writes.Add(1)
 		}
 		return err
 	})

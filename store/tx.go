@@ -16,7 +16,8 @@ import (
 type Tx struct {
 	tx      *bolt.Tx
 	touched int
-	moved   int // records that are in another state than before
+	moved   int    // records that are in another state than before
+	sum     uint64 // what it adds to the sum over the records
 	// How much history is kept.
 	keepJobs, keepEvents int
 }
@@ -48,7 +49,7 @@ func checkKey(record string, parts ...string) error {
 	return nil
 }
 
-func get[T any](b *bolt.Bucket, k []byte) (v T, ok bool, err error) {
+func get[T any](b *bucket, k []byte) (v T, ok bool, err error) {
 	data := b.Get(k)
 	if data == nil {
 		return v, false, nil
@@ -59,7 +60,7 @@ func get[T any](b *bolt.Bucket, k []byte) (v T, ok bool, err error) {
 	return v, true, nil
 }
 
-func put(b *bolt.Bucket, k []byte, v any) error {
+func put(b *bucket, k []byte, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -67,7 +68,7 @@ func put(b *bolt.Bucket, k []byte, v any) error {
 	return b.Put(k, seal(k, data))
 }
 
-func list[T any](b *bolt.Bucket, pre []byte) ([]T, error) {
+func list[T any](b *bucket, pre []byte) ([]T, error) {
 	var out []T
 	c := b.Cursor()
 	for k, data := c.Seek(pre); k != nil && bytes.HasPrefix(k, pre); k, data = c.Next() {
@@ -80,7 +81,7 @@ func list[T any](b *bolt.Bucket, pre []byte) ([]T, error) {
 	return out, nil
 }
 
-func drop(b *bolt.Bucket, pre []byte) error {
+func drop(b *bucket, pre []byte) error {
 	c := b.Cursor()
 	for k, _ := c.Seek(pre); k != nil && bytes.HasPrefix(k, pre); k, _ = c.Seek(pre) {
 		if err := b.Delete(k); err != nil {
@@ -90,9 +91,9 @@ func drop(b *bolt.Bucket, pre []byte) error {
 	return nil
 }
 
-func (t *Tx) labs() *bolt.Bucket  { return t.tx.Bucket(bucketLabs) }
-func (t *Tx) nodes() *bolt.Bucket { return t.tx.Bucket(bucketNodes) }
-func (t *Tx) links() *bolt.Bucket { return t.tx.Bucket(bucketLinks) }
+func (t *Tx) labs() *bucket  { return t.bucket(bucketLabs) }
+func (t *Tx) nodes() *bucket { return t.bucket(bucketNodes) }
+func (t *Tx) links() *bucket { return t.bucket(bucketLinks) }
 
 // PutLab stores a lab, new or changed.
 func (t *Tx) PutLab(r Lab) error {
@@ -115,12 +116,12 @@ func (t *Tx) Labs() ([]Lab, error) { return list[Lab](t.labs(), nil) }
 func (t *Tx) DeleteLab(name string) error {
 	pre := prefix(name)
 	for _, index := range []string{NodesByActual, NodesByDesired, LinksByActual} {
-		if err := drop(t.tx.Bucket(bucketIndex), prefix(index, name)); err != nil {
+		if err := drop(t.bucket(bucketIndex), prefix(index, name)); err != nil {
 			return err
 		}
 	}
 	for _, b := range [][]byte{bucketNodes, bucketLinks, bucketIfaces} {
-		if err := drop(t.tx.Bucket(b), pre); err != nil {
+		if err := drop(t.bucket(b), pre); err != nil {
 			return err
 		}
 	}
@@ -191,7 +192,7 @@ func (t *Tx) Nodes(labName string) ([]Node, error) {
 // DeleteNode removes a node that no link uses any more.
 func (t *Tx) DeleteNode(labName, name string) error {
 	pre := key(labName, name+":")
-	if k, _ := t.tx.Bucket(bucketIfaces).Cursor().Seek(pre); bytes.HasPrefix(k, pre) {
+	if k, _ := t.bucket(bucketIfaces).Cursor().Seek(pre); bytes.HasPrefix(k, pre) {
 		return refuse("node", labName+"/"+name, ConstraintReference,
 			fmt.Errorf("a link still uses %s", k[len(prefix(labName)):]))
 	}
@@ -213,7 +214,7 @@ func (t *Tx) PutLink(r Link) error {
 		return err
 	}
 	id, k := r.id(), linkKey(r.Lab, r.A, r.B)
-	ifaces := t.tx.Bucket(bucketIfaces)
+	ifaces := t.bucket(bucketIfaces)
 	for _, e := range r.inside() {
 		ik := key(r.Lab, e.String())
 		if user := ifaces.Get(ik); user != nil && !bytes.Equal(user, seal(ik, k)) {
@@ -302,7 +303,7 @@ func (t *Tx) DeleteLink(labName string, a, b lab.Endpoint) error {
 		return err
 	}
 	for _, e := range r.inside() {
-		if err := t.tx.Bucket(bucketIfaces).Delete(key(labName, e.String())); err != nil {
+		if err := t.bucket(bucketIfaces).Delete(key(labName, e.String())); err != nil {
 			return err
 		}
 	}
