@@ -36,6 +36,16 @@ func eventually(t *testing.T, what string, so func() bool) {
 	t.Fatal("waited in vain for ", what)
 }
 
+// virsh does something behind the program's back.
+func virsh(t *testing.T, d *libvirttest.Daemon, words ...string) string {
+	t.Helper()
+	out, err := exec.Command("virsh", append([]string{"-q", "-c", d.URI()}, words...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("virsh %v: %v: %s", words, err, out)
+	}
+	return string(out)
+}
+
 const oneMachine = `name: %s
 topology:
   nodes:
@@ -93,12 +103,6 @@ func TestMachinesComeBack(t *testing.T) {
 	w.run("deploy", w.file("back.clab.yml", fmt.Sprintf(oneMachine, lab)), "--network", "linuxbridge", "--timeout", "40s")
 	name := w.inspect(lab).node("vm").Identifier
 	var first []int
-	virsh := func(words ...string) {
-		t.Helper()
-		if out, err := exec.Command("virsh", append([]string{"-q", "-c", d.URI()}, words...)...).CombinedOutput(); err != nil {
-			t.Fatalf("virsh %v: %v: %s", words, err, out)
-		}
-	}
 	kill := func() {
 		t.Helper()
 		for _, pid := range libvirttest.Emulators(name) {
@@ -134,8 +138,10 @@ func TestMachinesComeBack(t *testing.T) {
 	d.Stop()
 	d.Run()
 	whole("libvirtd restarted while it booted")
-	virsh("undefine", name)
-	virsh("destroy", name)
+	virsh(t, d, "destroy", name)
+	booting("virsh destroy")
+	virsh(t, d, "undefine", name)
+	virsh(t, d, "destroy", name)
 	booting("virsh undefine and destroy")
 	whole("virsh undefine and destroy")
 	// While nothing of the program runs.

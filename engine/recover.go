@@ -90,6 +90,14 @@ func (e *Engine) recover(s *saved) {
 	for _, l := range s.labs {
 		models[l.Name] = e.revive(l, s.nodes[l.Name], s.links[l.Name])
 	}
+	type listed struct {
+		provider backends.Provider
+		events   <-chan backends.NodeStatus
+		list     []backends.NodeStatus
+		err      error
+	}
+	var all []listed
+	var everything []backends.NodeStatus
 	for _, name := range e.opt.Backends.Providers() {
 		p, _ := e.opt.Backends.Provider(name)
 		if !p.Available(e.ctx).OK {
@@ -105,15 +113,19 @@ func (e *Engine) recover(s *saved) {
 		if err != nil {
 			e.log.Warn("cannot list nodes", "provider", name, "err", err)
 		}
-		e.rebuild(models, list)
-		found := byLab(list)
-		if err == nil {
+		all = append(all, listed{p, events, list, err})
+		everything = append(everything, list...)
+	}
+	e.rebuild(models, everything) // a lab may have nodes at several
+	for _, l := range all {
+		found := byLab(l.list)
+		if l.err == nil {
 			for _, c := range models {
-				c.observeAll(p, found[c.m.info.Name], e.now())
-				c.endLost(name, found[c.m.info.Name])
+				c.observeAll(l.provider, found[c.m.info.Name], e.now())
+				c.endLost(l.provider.Name(), found[c.m.info.Name])
 			}
 		}
-		e.spawn(func() { e.follow(p, events, err == nil) })
+		e.spawn(func() { e.follow(l.provider, l.events, l.err == nil) })
 	}
 	for _, name := range e.opt.Backends.Networks() {
 		n, _ := e.opt.Backends.Network(name)

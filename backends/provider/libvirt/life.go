@@ -347,6 +347,7 @@ func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 	err = p.dropTaps(ref, nil)
 	err = errors.Join(err, failpoint.Around("machine.cleanup", func() error { return os.RemoveAll(p.folder(ref)) }))
 	_ = os.Remove(filepath.Dir(p.folder(ref))) // the lab's, when this was its last
+	_ = os.Remove(p.cfg.Labs)
 	return fail(ref, err)
 }
 
