@@ -198,6 +198,11 @@ func (n *Network) connect(ctx context.Context, l backends.Link) error {
 			return fmt.Errorf("%s: %w", s.End, err)
 		}
 	}
+	for i, s := range sides { // so that the first frame crosses
+		if !s.up && s.Attachment.Tap == "" && !s.off && !sides[1-i].off {
+			s.ns.Awake(ctx, s.name)
+		}
+	}
 	return ctx.Err()
 }
 

@@ -3,6 +3,7 @@
 package nsnet
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -211,6 +213,17 @@ func digits(s string, n int) string {
 func FarIndex(what string) int {
 	sum := sha256.Sum256([]byte("index\x00" + what))
 	return 1<<30 | int(binary.BigEndian.Uint32(sum[:])>>2)
+}
+
+// Awake waits until the kernel sends by an interface that has got its carrier
+// back: it tells of that at once, but drops what leaves until a moment later.
+// It does not wait for long, because somebody may have changed it again.
+func (n *NS) Awake(ctx context.Context, name string) {
+	for end := time.Now().Add(time.Second); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(200 * time.Microsecond) {
+		if l, err := n.LinkByName(name); err != nil || l.Attrs().OperState == netlink.OperUp {
+			return
+		}
+	}
 }
 
 const mark = "archetype"

@@ -218,29 +218,50 @@ func (n *Network) connect(ctx context.Context, l backends.Link) error {
 			return err
 		}
 	}
+	hot, err := n.plug(ctx, s, panel, sides, far)
+	if err != nil {
+		return err
+	}
 	a, b := endOf(l.A), endOf(l.B)
 	ready()
 	err = n.request(ctx, l.Lab, []end{a, b}, func(p *plan) error { return p.join(p.at(sides[0], far[0]), p.at(sides[1], far[1]), l.ID()) })
 	if err != nil {
-		return err
+		return errors.Join(err, carrier(panel, false, far[0], far[1]))
 	}
-	for i, e := range []end{a, b} {
-		if sides[i].far != nil && sides[i].far.Attrs().Flags&net.FlagUp == 0 {
-			n.noticed(ctx, s, false, e) // else old news of its being up is taken for new
-		}
-	}
-	if err := carrier(panel, true, far[0], far[1]); err != nil {
-		return err
-	}
-	if sides[0].ns != nil && sides[1].ns != nil { // a virtual machine gives its tap carrier when it wants to
-		n.noticed(ctx, s, true, a, b)
+	if hot {
+		n.reexamined(ctx)
 	}
 	return ctx.Err()
 }
 
-// noticed waits for the switch to have seen the carrier of ports: it drops
-// what is for them until then. It does not wait for long, because somebody
-// may have changed it again.
+// plug gives both ends carrier, each still on a tag of its own: the switch
+// drops what is for a port until it has seen its carrier, and acts on that with
+// the next configuration that it carries out. So once their tags are one the
+// first frame arrives. Hot is a cable to an interface that was without.
+func (n *Network) plug(ctx context.Context, s *session, panel *nsnet.NS, sides [2]*side, far [2]string) (hot bool, err error) {
+	var waking []end
+	for _, x := range sides {
+		if x.far != nil && x.far.Attrs().Flags&net.FlagUp == 0 {
+			waking = append(waking, endOf(x.Port))
+		}
+	}
+	n.noticed(ctx, s, false, waking...) // else old news of its being up is taken for new
+	if err := carrier(panel, true, far[0], far[1]); err != nil {
+		return false, errors.Join(err, carrier(panel, false, far[0], far[1]))
+	}
+	if len(waking) == 0 || sides[0].ns == nil || sides[1].ns == nil { // a virtual machine gives its tap carrier when it wants to
+		return false, nil
+	}
+	n.noticed(ctx, s, true, waking...)
+	for i, x := range sides {
+		panel.Awake(ctx, far[i])
+		x.ns.Awake(ctx, x.Attachment.Interface)
+	}
+	return true, nil
+}
+
+// noticed waits for the switch to have seen the carrier of ports. It does not
+// wait for long, because somebody may have changed it again.
 func (n *Network) noticed(ctx context.Context, s *session, up bool, ends ...end) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

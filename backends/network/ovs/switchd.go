@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/cenkalti/rpc2"
+	"github.com/cenkalti/rpc2/jsonrpc"
 	"golang.org/x/sys/unix"
 
 	"archetype/backends"
@@ -18,8 +21,14 @@ import (
 // errStopped is a database without the daemon that carries out what it says.
 var errStopped = fmt.Errorf("ovs-vswitchd does not run (%w)", backends.ErrUnavailable)
 
-// lookAgain is how often one looks for a switch that has stopped.
-const lookAgain = 200 * time.Millisecond
+const (
+	// lookAgain is how often one looks for a switch that has stopped.
+	lookAgain = 200 * time.Millisecond
+	// reexamination bounds the wait for a switch to go through its flows. It
+	// is over in a millisecond or a few, but one who asks too late is told only
+	// of the next, half a second later.
+	reexamination = 50 * time.Millisecond
+)
 
 // findSwitch returns the process ID of the ovs-vswitchd that serves a socket,
 // as the files beside the socket tell it. It is 0 when they tell nothing, as
@@ -47,6 +56,28 @@ func findSwitch(socket string) (pid int, err error) {
 	default:
 		return 0, errStopped
 	}
+}
+
+// reexamined waits for a switch that has changed to have gone through its flows:
+// until then frames like some that were dropped are dropped as well. Where that
+// cannot be asked, one does without.
+func (n *Network) reexamined(ctx context.Context) {
+	pid, err := findSwitch(n.cfg.Socket)
+	if err != nil || pid == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, reexamination)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", filepath.Join(filepath.Dir(n.cfg.Socket), fmt.Sprintf("ovs-vswitchd.%d.ctl", pid)))
+	if err != nil {
+		return
+	}
+	c := rpc2.NewClientWithCodec(jsonrpc.NewJSONCodec(conn))
+	go c.Run()
+	defer func() { _ = c.Close() }()
+	var said string
+	_ = c.CallWithContext(ctx, "revalidator/wait", []any{}, &said)
 }
 
 // namespaceOf is the path of the network namespace that the switch is in: the

@@ -215,8 +215,7 @@ func (b *bench) talks(l backends.Link) {
 	b.t.Helper()
 	x, y := b.socket(l.A), b.socket(l.B)
 	for i, pair := range [][2]int{{x, y}, {y, x}} {
-		// A switch in user space says that it has seen a carrier a moment
-		// before it acts on it: the first frame may still be lost.
+		// A switch that was just started may not be ready for the first frame.
 		var got []byte
 		ok := false
 		for try := 0; try < 50 && !ok; try++ {

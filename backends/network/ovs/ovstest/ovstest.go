@@ -166,8 +166,7 @@ func (s *Switch) start(name string, args ...string) {
 		s.t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command(name, append(args, "--pidfile="+filepath.Join(s.dir, name+".pid"),
-		"--unixctl="+filepath.Join(s.dir, name+".ctl"), "-vconsole:warn")...)
+	cmd := exec.Command(name, append(args, "--pidfile="+filepath.Join(s.dir, name+".pid"), "-vconsole:warn")...)
 	cmd.Env = s.env()
 	cmd.Stderr = log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
