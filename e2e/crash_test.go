@@ -260,9 +260,13 @@ func TestStoreIsRemovedUnderARunningEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.ok("restart", "ring", "n1")
+	w.ok("network", "ring", "linuxbridge")
 	before := w.inspect("ring")
 	w.kill(w.engine())
 	after := w.awaitWhole("ring")
+	if after.Lab.Network != "linuxbridge" {
+		t.Errorf("its links were moved to linuxbridge, and now the lab's network is %s", after.Lab.Network)
+	}
 	if !slices.Equal(after.Nodes, before.Nodes) {
 		t.Errorf("nodes were\n%+v\nand are\n%+v", before.Nodes, after.Nodes)
 	}

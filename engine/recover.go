@@ -357,12 +357,13 @@ func (c *controller) resume(jobs []store.Job) {
 	}
 }
 
-// What the real thing carries, so that a lab can be rebuilt without a store.
+// What the real thing carries, so that a lab can be rebuilt without a store. It
+// does not change as long as the node lives: which network has the lab's links,
+// which may be moved, is for the networks to tell.
 const (
 	labelLab      = "archetype.lab"
 	labelNode     = "archetype.node"
 	labelFile     = "archetype.file"
-	labelNetwork  = "archetype.network"
 	labelProvider = "archetype.provider"
 	labelSpec     = "archetype.spec"
 	labelLinks    = "archetype.links"
@@ -379,8 +380,38 @@ func (c *controller) labels(n *node) map[string]string {
 	}
 	ls, _ := json.Marshal(links)
 	return map[string]string{labelLab: c.m.info.Name, labelNode: n.spec.Name, labelFile: c.m.info.File,
-		labelNetwork: c.m.info.Network, labelProvider: c.m.info.Provider,
-		labelSpec: string(spec), labelLinks: string(ls), labelIndex: strconv.Itoa(n.index)}
+		labelProvider: c.m.info.Provider,
+		labelSpec:     string(spec), labelLinks: string(ls), labelIndex: strconv.Itoa(n.index)}
+}
+
+// wiring asks the networks what they have; the function returned says which of
+// them a lab's links are in, and that for new labs where none has any.
+func (e *Engine) wiring() func(labName string) string {
+	ctx, cancel := context.WithTimeout(e.ctx, effectTimeout)
+	defer cancel()
+	preferred, by := e.defaults().Network, map[string]string{}
+	for _, name := range e.opt.Backends.Networks() {
+		n, _ := e.opt.Backends.Network(name)
+		l, ok := n.(backends.Lister)
+		if !ok || !n.Available(ctx).OK {
+			continue
+		}
+		labs, err := l.Labs(ctx)
+		if err != nil {
+			e.log.Warn("cannot list the links' labs", "network", name, "err", err)
+		}
+		for _, labName := range labs {
+			if by[labName] != preferred {
+				by[labName] = name
+			}
+		}
+	}
+	return func(labName string) string {
+		if name, ok := by[labName]; ok {
+			return name
+		}
+		return preferred
+	}
 }
 
 // rebuild makes controllers for labs that run though the store knows nothing
@@ -392,10 +423,14 @@ func (e *Engine) rebuild(models map[string]*controller, list []backends.NodeStat
 			found[st.Ref.Lab] = append(found[st.Ref.Lab], st)
 		}
 	}
+	if len(found) == 0 {
+		return
+	}
+	wiring := e.wiring()
 	for name, sts := range found {
 		index := func(st backends.NodeStatus) int { n, _ := strconv.Atoi(st.Labels[labelIndex]); return n }
 		slices.SortFunc(sts, func(a, b backends.NodeStatus) int { return index(a) - index(b) })
-		r := store.Lab{Name: name, File: sts[0].Labels[labelFile], Network: sts[0].Labels[labelNetwork],
+		r := store.Lab{Name: name, File: sts[0].Labels[labelFile], Network: wiring(name),
 			Provider: sts[0].Labels[labelProvider], Created: e.now()}
 		r.Topology = lab.Topology{Name: name, File: r.File}
 		var links []lab.Link

@@ -3,6 +3,8 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"archetype/backends"
 	"archetype/lab"
@@ -207,6 +209,19 @@ func (n *Network) State(ctx context.Context, bl backends.Link) (st backends.Link
 		return nil
 	})
 	return st, err
+}
+
+// Labs lists the labs that have links of this network.
+func (n *Network) Labs(context.Context) ([]string, error) {
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	found := map[string]bool{}
+	for k, l := range n.w.wires {
+		if l.network == n.name {
+			found[k.lab] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found)), nil
 }
 
 // Events reports what links do.
