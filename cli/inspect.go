@@ -171,6 +171,9 @@ func (a *app) showLab(l *api.Lab, stats []api.NodeStats) {
 	if l.Policy.Holds() {
 		fmt.Fprintf(a.out, "drift is left alone: the policy is %s\n\n", l.Policy)
 	}
+	for _, s := range l.Silent {
+		fmt.Fprintf(a.out, "%s does not answer, and what it makes is shown as it was: %s\n\n", s.Backend, s.Why)
+	}
 	for _, name := range l.Extra {
 		fmt.Fprintf(a.out, "%s bears the lab's label and is no part of it; archetype gc --remove removes it\n\n", name)
 	}

@@ -37,6 +37,7 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus, 
 			var err error
 			if events, err = p.Events(e.ctx); err != nil {
 				events = nil
+				e.silent(p.Name(), err)
 				if !pause(e.ctx, wait) {
 					return
 				}
@@ -45,6 +46,7 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus, 
 			}
 			wait = resubscribe
 			heard = e.look(p, heard)
+			e.silent(p.Name(), nil)
 		}
 		var st backends.NodeStatus
 		var open bool
@@ -372,6 +374,9 @@ func (e *Engine) followLinks(network string, events <-chan backends.LinkStatus, 
 		var err error
 		if events == nil {
 			events, err = subscribe(e.ctx)
+			if network != "" {
+				e.silent(network, err)
+			}
 		}
 		if err == nil {
 			for st := range events {

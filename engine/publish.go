@@ -25,6 +25,7 @@ func (c *controller) publish() {
 	}
 	if changed {
 		view.Info = c.m.info
+		view.Silent = c.silences()
 		for _, p := range slices.Sorted(maps.Keys(c.m.extra)) {
 			for _, name := range c.m.extra[p] {
 				if c.m.nodes[name] == nil { // else it has become one

@@ -244,6 +244,9 @@ func (p simProvider) Attachment(_ context.Context, ref backends.NodeRef, iface s
 }
 
 func (p simProvider) Events(ctx context.Context) (<-chan backends.NodeStatus, error) {
+	if err := p.w.enter(ctx, "events"); err != nil {
+		return nil, err
+	}
 	ch := make(chan backends.NodeStatus, 4096)
 	p.w.set(func() { p.w.events = append(p.w.events, ch) })
 	context.AfterFunc(ctx, func() {
@@ -257,6 +260,14 @@ func (p simProvider) Events(ctx context.Context) (<-chan backends.NodeStatus, er
 		})
 	})
 	return ch, nil
+}
+
+// hangUp ends the provider's streams of events, as an engine does that ends.
+func (w *world) hangUp() {
+	for _, c := range w.events {
+		close(c)
+	}
+	w.events = nil
 }
 
 func (p simProvider) Exec(ctx context.Context, ref backends.NodeRef, req backends.ExecRequest) (backends.ExecResult, error) {

@@ -104,6 +104,9 @@ func (m *Model) header() string {
 		role := themes.Lab(l.State)
 		left += "  " + m.paint(themes.Accent, l.Name) + "  " + m.paint(role, fmt.Sprintf("%d/%d running", running, len(l.Nodes))) +
 			"  " + fmt.Sprintf("%d/%d links up", up, len(l.Links))
+		for _, s := range l.Silent {
+			left += "  " + m.paint(themes.Bad, clean(s.Backend)+" does not answer")
+		}
 		if n := len(m.running()); n > 0 {
 			left += "  " + m.paint(themes.Busy, plural(n, "job"))
 		}

@@ -47,6 +47,15 @@ type Info struct {
 	Policy lab.Policy `json:"policy,omitempty"`
 	// Extra names what bears the lab's label and is no part of it.
 	Extra []string `json:"extra,omitempty"`
+	// Silent are the backends that cannot be asked at present: what is shown of
+	// their nodes and links is as it was.
+	Silent []Silence `json:"silent,omitempty"`
+}
+
+// Silence is a provider or network that cannot be asked.
+type Silence struct {
+	Backend string `json:"backend"`
+	Why     string `json:"why"`
 }
 
 // Node is one node of a lab. The JSON names are part of what scripts rely on.

@@ -1,0 +1,28 @@
+package engine_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"archetype/engine/api"
+)
+
+// While a provider cannot be asked, its labs say so, and are shown as they were.
+func TestASilentProviderIsSaid(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy("name: l\ntopology:\n  nodes:\n    a: {kind: linux}\n").Job)
+	b.w.set(func() {
+		b.w.fail["events"] = errors.New("nobody is there")
+		b.w.hangUp()
+	})
+	b.until("the silence to be said", func(s *api.Snapshot) bool {
+		silent := s.Labs[0].Silent
+		return len(silent) == 1 && silent[0].Backend == "netns" && strings.Contains(silent[0].Why, "nobody is there")
+	})
+	if n := b.nodeNow("a"); !n.Actual.Matches(n.Desired) {
+		t.Errorf("a is %s", n.Actual)
+	}
+	b.w.set(func() { delete(b.w.fail, "events") })
+	b.until("the silence to be over", func(s *api.Snapshot) bool { return len(s.Labs[0].Silent) == 0 })
+}
