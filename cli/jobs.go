@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"archetype/engine/api"
+	"archetype/lab"
 )
 
 // jobs lists what was asked for and how far it is, and cancels it.
@@ -20,10 +21,11 @@ func (a *app) jobs() *cobra.Command {
 		Use:   "jobs [LAB]",
 		Short: "What was asked for: how far it is, who asked, why it failed",
 		Long: "Lists the jobs that run and the latest that have ended, the oldest first.\n" +
-			"What is wished for a lab is noted in the order it was asked for, and a later\n" +
-			"wish counts at once: stopping a node ends the waiting for its start. A job\n" +
-			"without progress until its deadline fails; one that an engine has left\n" +
-			"unfinished is taken up by the next.",
+			"Jobs of a lab that are about the same nodes or links come one after the other, in\n" +
+			"the order they were asked for; a later one is queued. A later wish counts at once\n" +
+			"all the same: stopping a node ends the waiting for its start. A job without\n" +
+			"progress until its deadline fails. One that an engine has left unfinished is taken\n" +
+			"up by the next, but for exec and save, which end with whoever waits for them.",
 		Args:              args(0, 1),
 		ValidArgsFunction: a.completeLabs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -84,7 +86,9 @@ func (a *app) showJobs(list []*api.Job) error {
 		until, about := j.Ended, j.Error
 		if !j.State.Ended() {
 			until, about = time.Now(), j.Text
-			if about != "" {
+			if about != "" && j.State == lab.JobPending {
+				about = "queued behind " + about
+			} else if about != "" {
 				about = "waits for " + about
 			}
 			if !j.Deadline.IsZero() {

@@ -237,7 +237,12 @@ func (e *Engine) Exec(ctx context.Context, labName, node string, req backends.Ex
 	if err != nil {
 		return backends.ExecResult{}, err
 	}
-	return p.Exec(ctx, ref, req)
+	var res backends.ExecResult
+	err = e.owned(ctx, lab.JobExec, labName, node, func(ctx context.Context) error {
+		res, err = p.Exec(ctx, ref, req)
+		return err
+	})
+	return res, err
 }
 
 // Console implements api.Engine.

@@ -8,6 +8,7 @@ import (
 
 	"archetype/backends"
 	"archetype/engine/api"
+	"archetype/lab"
 	"archetype/vendors"
 )
 
@@ -36,7 +37,11 @@ func (e *Engine) Config(ctx context.Context, req api.ConfigRequest) (*api.Config
 		err.Hint = "config_extract in its vendor file does"
 		return nil, err
 	}
-	res, err := p.Exec(ctx, ref, backends.ExecRequest{Command: command})
+	var res backends.ExecResult
+	err = e.owned(ctx, lab.JobSave, req.Lab, req.Node, func(ctx context.Context) error {
+		res, err = p.Exec(ctx, ref, backends.ExecRequest{Command: command})
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -35,15 +35,17 @@ type job struct {
 	failed     []string
 	patience   time.Duration
 	moved      bool
-	all        bool // nothing of it has been checked yet
-	names      roll // what it waits for, by name
+	all        bool   // nothing of it has been checked yet
+	shared     shared // with the job that it waits for
+	end        func() // of one whose owner waits for its end: cancels it
+	names      roll   // what it waits for, by name
 }
 
 // newJob makes a job and puts it on the list.
 func (c *controller) newJob(v lab.JobVerb, target string) *job {
 	now := c.e.now()
 	j := &job{Job: api.Job{ID: c.e.nextJob(), Lab: c.m.info.Name, Verb: v, Target: target,
-		State: lab.JobRunning, Created: now},
+		State: lab.JobPending, Created: now},
 		waitNodes: map[*node]lab.NodeWish{}, waitLinks: map[*link]lab.LinkWish{},
 		waitGone: map[string]bool{}, waitImpair: map[*link]impaired{}, patience: stalled, moved: true}
 	c.jobs = append(c.jobs, j)
@@ -66,8 +68,10 @@ func (c *controller) begin(j *job) *api.Job {
 	}
 	j.Total, j.all = j.left(), true
 	j.names.fill(j)
-	j.Deadline = c.e.now().Add(j.patience)
-	c.saveJob(&j.Job, nil)
+	if j.State == lab.JobRunning || !c.queued(j) { // one that goes on, or need not wait
+		j.Deadline = c.e.now().Add(j.patience)
+	}
+	c.saveJob(&j.Job)
 	c.checkJobs()
 	out := j.Job
 	return &out
@@ -91,7 +95,7 @@ func (j *job) left() int {
 // checkJobs looks at how far each job has come.
 func (c *controller) checkJobs() {
 	for _, j := range c.jobs {
-		if j.State.Ended() {
+		if j.State.Ended() || j.end != nil {
 			continue
 		}
 		c.checkNodes(j)
@@ -100,6 +104,9 @@ func (c *controller) checkJobs() {
 		c.checkImpairments(j)
 		c.checkSwap(j)
 		j.Total = max(j.Total, j.left()) // more links may be to be moved than at first
+		if j.State == lab.JobPending && c.queued(j) {
+			continue
+		}
 		if done := j.Total - j.left(); done != j.Done {
 			j.Done, j.moved = done, true
 			j.Deadline = c.e.now().Add(j.patience)
@@ -219,7 +226,7 @@ func first(s []string, n int) []string {
 
 func (c *controller) endJob(j *job, to lab.JobState, text string) {
 	j.State, j.Ended, j.Error, j.Text, j.moved = to, c.e.now(), text, "", true
-	c.saveJob(&j.Job, nil)
+	c.saveJob(&j.Job)
 	took := j.Ended.Sub(j.Created).Round(10 * time.Millisecond)
 	ev := api.Event{Job: j.ID}
 	what := strings.TrimSpace(string(j.Verb) + " " + j.Target)
@@ -240,6 +247,9 @@ func (c *controller) dropJob(j *job) {
 		return
 	}
 	j.waitNodes, j.waitLinks, j.waitGone, j.waitImpair, j.waitSwap, j.swapsLeft = nil, nil, nil, nil, "", 0
+	if j.end != nil {
+		j.end()
+	}
 	c.endJob(j, lab.JobCancelled, "")
 }
 
@@ -263,11 +273,19 @@ func (c *controller) cancelJob(id string) error {
 		return api.Errorf(api.CodeNotFound, "job %s is not running", id)
 	}
 	j := c.jobs[at]
+	if j.end != nil {
+		c.dropJob(j)
+		return nil
+	}
 	if j.whole && (c.cleaning || c.cleanTries > 0) {
 		return api.Errorf(api.CodeConflict, "it is too late to cancel job %s: nothing is left of the lab", id)
 	}
 	for n, wish := range j.waitNodes {
 		n.restart = false
+		if c.wantedByOthers(j, shared{node: n}) {
+			n.touch()
+			continue
+		}
 		if wish == lab.WishRunning && n.actual != lab.NodeRunning {
 			n.desired = lab.WishStopped
 		} else if wish == lab.WishStopped && n.actual == lab.NodeRunning {
@@ -277,7 +295,7 @@ func (c *controller) cancelJob(id string) error {
 		c.saveNode(n)
 	}
 	for l, wish := range j.waitLinks {
-		if wish != lab.WishUp || l.actual == lab.LinkUp || j.Verb != lab.JobConnect {
+		if wish != lab.WishUp || l.actual == lab.LinkUp || j.Verb != lab.JobConnect || c.wantedByOthers(j, shared{link: l}) {
 			continue
 		}
 		if l.displaced() { // nothing of it could be stored yet: it has never been

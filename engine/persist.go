@@ -243,10 +243,10 @@ func (c *controller) saveLab() {
 	c.save(func(tx *store.Tx) error { return tx.PutLab(r) })
 }
 
-func (c *controller) saveJob(j *api.Job, nodes []string) {
+func (c *controller) saveJob(j *api.Job) {
 	r := store.Job{ID: j.ID, Lab: j.Lab, Verb: j.Verb, Target: j.Target, Owner: j.Owner, State: j.State, Done: j.Done,
 		Total: j.Total, Text: j.Text, Error: j.Error, Created: j.Created, Ended: j.Ended,
-		Deadline: j.Deadline, Nodes: nodes}
+		Deadline: j.Deadline}
 	c.save(func(tx *store.Tx) error { return tx.PutJob(r) })
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -39,6 +38,9 @@ func (e *Engine) loadSaved() (*saved, error) {
 			if s.links[l.Name], err = tx.Links(l.Name); err != nil {
 				return err
 			}
+			if err := e.logSaved(tx, l.Name); err != nil {
+				return err
+			}
 		}
 		if s.jobs, err = tx.Jobs(api.KeepJobs); err != nil {
 			return err
@@ -52,6 +54,7 @@ func (e *Engine) loadSaved() (*saved, error) {
 			}
 			s.jobs = append(s.jobs, open...)
 		}
+		slices.SortStableFunc(s.jobs, func(a, b store.Job) int { return a.Created.Compare(b.Created) })
 		events, err = tx.Events(api.KeepEvents)
 		return err
 	})
@@ -60,6 +63,25 @@ func (e *Engine) loadSaved() (*saved, error) {
 	}
 	e.showSaved(s, events)
 	return s, nil
+}
+
+// logSaved notes what a lab was and was to be when its engine ended, for whoever
+// wants to know later what the next one began with.
+func (e *Engine) logSaved(tx *store.Tx, name string) error {
+	wished, err := store.NodesWished(name, lab.WishRunning).Explain(tx)
+	if err != nil {
+		return err
+	}
+	running, err := store.NodesIn(name, lab.NodeRunning).Explain(tx)
+	if err != nil {
+		return err
+	}
+	up, err := store.LinksIn(name, lab.LinkUp).Explain(tx)
+	if err != nil {
+		return err
+	}
+	e.log.Info("a lab is taken up", "lab", name, "nodes to run", wished.Answers, "nodes that ran", running.Answers, "links that were up", up.Answers)
+	return nil
 }
 
 // showSaved puts the past into the snapshot and counts on from it.
@@ -75,9 +97,7 @@ func (e *Engine) showSaved(s *saved, events []store.Event) {
 			e.jobs.Store(max(e.jobs.Load(), n))
 		}
 		if r.State.Ended() {
-			snap.Jobs = append(snap.Jobs, &api.Job{ID: r.ID, Lab: r.Lab, Verb: r.Verb, Target: r.Target,
-				Owner: r.Owner, State: r.State, Done: r.Done, Total: r.Total, Error: r.Error, Created: r.Created,
-				Ended: r.Ended, Deadline: r.Deadline})
+			snap.Jobs = append(snap.Jobs, shownJob(r))
 		}
 	}
 	e.hub.change(func(api.Snapshot) api.Snapshot { return snap })
@@ -135,6 +155,7 @@ func (e *Engine) recover(s *saved) {
 	if o := e.opt.Backends.Outside(); o != nil {
 		e.startFollowing("", o.Events)
 	}
+	e.endOrphans(s.jobs, models)
 	// The labs are known from here on, so that events wait for them; nobody
 	// else waits while the networks are asked, which may take its time.
 	e.mu.Lock()
@@ -326,34 +347,6 @@ func (c *controller) settleLink(l *link, st *backends.LinkStatus) {
 		if l.actual == lab.LinkUp || l.actual == lab.LinkCreating {
 			c.moveLink(l, lab.LinkPending)
 		}
-	}
-}
-
-// resume takes up the jobs of this lab that an earlier engine did not end.
-func (c *controller) resume(jobs []store.Job) {
-	for _, r := range jobs {
-		if r.State.Ended() || r.Lab != c.m.info.Name {
-			continue
-		}
-		j := &job{Job: api.Job{ID: r.ID, Lab: r.Lab, Verb: r.Verb, Target: r.Target, Owner: r.Owner, State: r.State,
-			Created: r.Created}, waitNodes: map[*node]lab.NodeWish{}, waitLinks: map[*link]lab.LinkWish{},
-			waitGone: map[string]bool{}, waitImpair: map[*link]impaired{}, patience: stalled, moved: true}
-		c.jobs = append(c.jobs, j)
-		switch r.Verb {
-		case lab.JobDestroy:
-			j.whole = true
-		case lab.JobSwap:
-			j.waitSwap = c.m.info.Network
-		default: // what was wished for still is: the job watches it all
-			for _, n := range c.m.nodeOrder {
-				j.waitNodes[n] = n.desired
-			}
-			for _, l := range c.m.linkOrder {
-				j.waitLinks[l] = l.desired
-			}
-		}
-		c.event(api.Event{Job: j.ID, Text: fmt.Sprintf("%s goes on after the engine was started again", r.Verb)})
-		c.begin(j)
 	}
 }
 

@@ -56,14 +56,29 @@ const (
 	JobImpair     JobVerb = "impair"
 	JobSwap       JobVerb = "swap" // the network that makes the links
 	JobMend       JobVerb = "mend" // what has drifted
+	JobExec       JobVerb = "exec"
+	JobSave       JobVerb = "save" // a configuration that is read out of a node
 )
 
-// Valid reports whether v is something a job can be asked to do.
-func (v JobVerb) Valid() bool {
-	switch v {
-	case JobDeploy, JobDestroy, JobStart, JobStop, JobRestart, JobConnect, JobDisconnect,
-		JobAdd, JobRemove, JobImpair, JobSwap, JobMend:
-		return true
-	}
-	return false
+// AtNextStart is what becomes of a job that its engine has not ended.
+type AtNextStart string
+
+// What can become of a job at the next start of an engine.
+const (
+	JobResumed AtNextStart = "resumed" // what was wished is still wished: the new engine goes on with it
+	JobBuried  AtNextStart = "failed"  // it was done for somebody who waited, and cannot be gone on with
+)
+
+// verbs are all that a job can be asked to do, and what becomes of each.
+var verbs = map[JobVerb]AtNextStart{
+	JobDeploy: JobResumed, JobDestroy: JobResumed, JobStart: JobResumed, JobStop: JobResumed, JobRestart: JobResumed,
+	JobConnect: JobResumed, JobDisconnect: JobResumed, JobAdd: JobResumed, JobRemove: JobResumed, JobImpair: JobResumed,
+	JobSwap: JobResumed, JobMend: JobResumed,
+	JobExec: JobBuried, JobSave: JobBuried,
 }
+
+// Valid reports whether v is something a job can be asked to do.
+func (v JobVerb) Valid() bool { return verbs[v] != "" }
+
+// AtNextStart is what becomes of such a job when its engine ends before it.
+func (v JobVerb) AtNextStart() AtNextStart { return verbs[v] }

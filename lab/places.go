@@ -55,9 +55,6 @@ var images = machine[ImageState]{
 	},
 }
 
-// ImageStates lists every image state.
-func ImageStates() []ImageState { return append([]ImageState(nil), images.states...) }
-
 // Valid reports whether s is an image state.
 func (s ImageState) Valid() bool { return images.valid(s) }
 

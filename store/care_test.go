@@ -119,6 +119,11 @@ func TestQueriesTouchOnlyTheirAnswer(t *testing.T) {
 					t.Errorf("of %d: %+v, %v", count, ex, err)
 				}
 			}
+			for _, q := range []interface{ Explain(*Tx) (Explained, error) }{NodesWished("l", lab.WishStopped), LinksIn("l", lab.LinkUp)} {
+				if ex, err := q.Explain(tx); err != nil || ex.Index == "" || ex.Answers != 0 || ex.Keys > 0 {
+					t.Errorf("of %d: %+v, %v", count, ex, err)
+				}
+			}
 			if ex, err := CopiesOf("image0", "").Explain(tx); err != nil || ex.Answers != 1 || ex.Keys > 3 {
 				t.Errorf("of %d: %+v, %v", count, ex, err)
 			}

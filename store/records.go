@@ -75,7 +75,6 @@ type Job struct {
 	Created  time.Time    `json:"created"`
 	Ended    time.Time    `json:"ended,omitzero"`
 	Deadline time.Time    `json:"deadline,omitzero"`
-	Nodes    []string     `json:"nodes,omitempty"`
 }
 
 // Event is something that happened. Seq grows by one with each event ever

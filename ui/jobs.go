@@ -68,6 +68,8 @@ func jobState(j *api.Job) string {
 		return string(j.State) + ": " + clean(j.Error)
 	case j.State.Ended():
 		return string(j.State) + " at " + j.Ended.Local().Format("15:04:05")
+	case j.State == lab.JobPending && j.Text != "":
+		return "queued behind " + clean(j.Text)
 	case j.Total > 0:
 		return fmt.Sprintf("%s, %d of %d: %s", j.State, j.Done, j.Total, clean(j.Text))
 	}

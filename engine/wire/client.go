@@ -323,7 +323,7 @@ func (c *Client) stream(ctx context.Context, path string, req nodeRequest) (net.
 	if err != nil {
 		return give(err)
 	}
-	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: engine\r\nConnection: Upgrade\r\nUpgrade: archetype-frames\r\nContent-Length: %d\r\n\r\n%s", path, len(b), b); err != nil {
+	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: engine\r\nConnection: Upgrade\r\nUpgrade: archetype-frames\r\n%s: %s\r\nContent-Length: %d\r\n\r\n%s", path, headerOwner, ownName(), len(b), b); err != nil {
 		return give(lost(err))
 	}
 	r := bufio.NewReader(conn)

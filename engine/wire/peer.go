@@ -53,16 +53,21 @@ func (o *owned) allowed(c net.Conn) (unixsock.Peer, bool) {
 	return p, p.UID == uint32(os.Geteuid()) || p.UID == 0 || o.group != 0 && slices.Contains(p.Groups, o.group)
 }
 
-// owner is who asks, fit to be shown: what a client says of itself or, of
-// another user's, who the kernel says it is.
-func owner(r *http.Request) string {
-	const most = 100
-	who := strings.Map(func(c rune) rune {
+// printable is a text without what would be no part of a line.
+func printable(text string) string {
+	return strings.Map(func(c rune) rune {
 		if !strconv.IsPrint(c) {
 			return -1
 		}
 		return c
-	}, strings.ToValidUTF8(r.Header.Get(headerOwner), ""))
+	}, strings.ToValidUTF8(text, ""))
+}
+
+// owner is who asks, fit to be shown: what a client says of itself or, of
+// another user's, who the kernel says it is.
+func owner(r *http.Request) string {
+	const most = 100
+	who := printable(r.Header.Get(headerOwner))
 	if c, ok := r.Context().Value(connKey{}).(*peerConn); ok && c.peer.UID != uint32(os.Geteuid()) {
 		name := "user " + strconv.Itoa(int(c.peer.UID))
 		if u, err := user.LookupId(strconv.Itoa(int(c.peer.UID))); err == nil {

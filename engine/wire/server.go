@@ -231,7 +231,7 @@ func (s *server) exec(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { _ = c.Close(); s.client(c, false) }()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	ctx, cancel := context.WithCancel(api.WithOwner(context.WithoutCancel(r.Context()), owner(r)))
 	defer cancel()
 	out := &framer{w: c}
 	er := backends.ExecRequest{Command: req.Command, Env: req.Env, Dir: req.Dir, User: req.User,

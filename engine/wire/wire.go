@@ -63,7 +63,7 @@ func ownName() string {
 		}
 		break
 	}
-	return fmt.Sprintf("%s, %s, process %d", who, verb, os.Getpid())
+	return printable(fmt.Sprintf("%s, %s, process %d", who, verb, os.Getpid()))
 }
 
 // hello is what the engine says of itself.

@@ -1,0 +1,113 @@
+package e2e
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The contracts of drift --json and jobs --json.
+type (
+	driftJSON struct {
+		Lab, Policy string
+		Nodes       []struct {
+			Name, What string
+			Held, Left bool
+		}
+	}
+	jobJSON struct {
+		ID, Lab, Verb, State, Error, Owner string
+	}
+)
+
+func (w *world) drift(lab string) driftJSON {
+	w.Helper()
+	var list []driftJSON
+	if err := json.Unmarshal([]byte(w.ok("drift", lab, "--json")), &list); err != nil || len(list) != 1 {
+		w.Fatalf("%v, %v", list, err)
+	}
+	return list[0]
+}
+
+func (w *world) jobs(ok func(jobJSON) bool) (jobJSON, bool) {
+	w.Helper()
+	var list []jobJSON
+	if err := json.Unmarshal([]byte(w.ok("jobs", "--json")), &list); err != nil {
+		w.Fatal(err)
+	}
+	slices.Reverse(list)
+	at := slices.IndexFunc(list, ok)
+	if at < 0 {
+		return jobJSON{}, false
+	}
+	return list[at], true
+}
+
+// TestDriftAndJobsByVerbs: a node that dies is left alone where the policy says
+// so, over the engine's death too, until a verb sets it right. A command that
+// runs when the engine is killed is a failed job of the next one; a deploy and
+// a destruction go on.
+func TestDriftAndJobsByVerbs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, asUser)
+	file := w.file("ring.clab.yml", ring("ring", 8))
+	w.code(2, "deploy", file, "--drift", "pray")
+	deploy := w.begin("deploy", file, "--drift", "report")
+	moment := 1 + rand.IntN(6)
+	w.await("the middle of the deploy", func() bool { return len(w.inits("ring")) >= moment })
+	w.strike(w.engine())
+	<-deploy.end //nolint:errcheck // that it lost its engine is no matter here
+	w.await("the deploy to have gone on", func() bool {
+		j, ok := w.jobs(func(j jobJSON) bool { return j.Verb == "deploy" })
+		return ok && j.State == "completed"
+	})
+	w.consistent("ring")
+
+	pid := w.inspect("ring").node("n1").PID
+	w.kill(pid)
+	w.await("its drift", func() bool {
+		d := w.drift("ring")
+		return d.Policy == "report" && len(d.Nodes) == 1 && d.Nodes[0].Name == "n1" && d.Nodes[0].Held && strings.Contains(d.Nodes[0].What, "ended by itself")
+	})
+	w.strike(w.engine())
+	w.ok("drift", "leave", "ring", "n1")
+	if d := w.drift("ring"); len(d.Nodes) != 1 || !d.Nodes[0].Left || w.inspect("ring").node("n1").Actual != "stopped" {
+		t.Errorf("it is not left alone: %+v", d)
+	}
+	w.ok("drift", "fix", "ring", "n1")
+	if d := w.drift("ring"); len(d.Nodes) != 0 {
+		t.Errorf("set right there is %+v", d)
+	}
+	w.consistent("ring")
+	w.ok("drift", "policy", "ring", "enforce")
+	pid = w.inspect("ring").node("n2").PID
+	w.kill(pid)
+	w.await("n2 to be started again", func() bool {
+		n := w.inspect("ring").node("n2")
+		return n.Actual == "running" && n.PID != pid
+	})
+
+	exec := w.begin("exec", "ring", "n0", "--", "sleep", "1000")
+	running := func(j jobJSON) bool {
+		return j.Verb == "exec" && j.State == "running" && strings.Contains(j.Owner, "exec")
+	}
+	w.await("the command to be a job", func() bool { _, ok := w.jobs(running); return ok })
+	w.strike(w.engine())
+	<-exec.end //nolint:errcheck // as above
+	if j, ok := w.jobs(func(j jobJSON) bool { return j.Verb == "exec" }); !ok || j.State != "failed" || !strings.Contains(j.Error, "the engine that ran it ended") {
+		t.Errorf("the command's job is %+v", j)
+	}
+
+	destroy := w.begin("destroy", "ring", "--yes")
+	w.await("the middle of the destruction", func() bool { return len(w.inits("ring")) < 8 })
+	if pid := w.engine(); pid != 0 {
+		w.strike(pid)
+	}
+	<-destroy.end //nolint:errcheck // as above
+	w.await("the destruction to have gone on", func() bool {
+		j, ok := w.jobs(func(j jobJSON) bool { return j.Verb == "destroy" })
+		return ok && j.State == "completed" && !strings.Contains(w.ok("inspect", "--json"), `"ring"`)
+	})
+}

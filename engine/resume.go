@@ -1,0 +1,73 @@
+package engine
+
+import (
+	"fmt"
+
+	"archetype/engine/api"
+	"archetype/lab"
+	"archetype/store"
+)
+
+// resume takes up the jobs of this lab that an earlier engine did not end.
+func (c *controller) resume(jobs []store.Job) {
+	for _, r := range jobs {
+		if r.State.Ended() || r.Lab != c.m.info.Name {
+			continue
+		}
+		j := &job{Job: api.Job{ID: r.ID, Lab: r.Lab, Verb: r.Verb, Target: r.Target, Owner: r.Owner, State: r.State,
+			Created: r.Created}, waitNodes: map[*node]lab.NodeWish{}, waitLinks: map[*link]lab.LinkWish{},
+			waitGone: map[string]bool{}, waitImpair: map[*link]impaired{}, patience: stalled, moved: true}
+		c.jobs = append(c.jobs, j)
+		if r.Verb.AtNextStart() == lab.JobBuried {
+			c.bury(j)
+			continue
+		}
+		switch r.Verb {
+		case lab.JobDestroy:
+			j.whole = true
+		case lab.JobSwap:
+			j.waitSwap = c.m.info.Network
+		default: // what was wished for still is: the job watches it all
+			for _, n := range c.m.nodeOrder {
+				j.waitNodes[n] = n.desired
+			}
+			for _, l := range c.m.linkOrder {
+				j.waitLinks[l] = l.desired
+			}
+		}
+		c.event(api.Event{Job: j.ID, Text: fmt.Sprintf("%s goes on after the engine was started again", r.Verb)})
+		c.begin(j)
+	}
+}
+
+// bury ends a job that an earlier engine did not end and that cannot be taken
+// up.
+func (c *controller) bury(j *job) {
+	c.endJob(j, lab.JobFailed, buried)
+}
+
+const buried = "the engine that ran it ended before it did; what it has done by then stays done"
+
+// endOrphans ends jobs of labs that are not there any more: their engine ended
+// between the two.
+func (e *Engine) endOrphans(jobs []store.Job, labs map[string]*controller) {
+	for _, r := range jobs {
+		if r.State.Ended() || labs[r.Lab] != nil {
+			continue
+		}
+		r.Ended, r.Text = e.now(), ""
+		if r.Verb == lab.JobDestroy && r.State.CanTransition(lab.JobCompleted) {
+			r.State = lab.JobCompleted
+		} else {
+			r.State, r.Error = lab.JobFailed, "its lab is not there any more"
+		}
+		_ = e.persist.put([]record{{put: func(tx *store.Tx) error { return tx.PutJob(r) }}}, false)
+		out := shownJob(r)
+		e.hub.change(func(s api.Snapshot) api.Snapshot { s.Jobs = withJobs(s.Jobs, []*api.Job{out}); return s })
+	}
+}
+
+func shownJob(r store.Job) *api.Job {
+	return &api.Job{ID: r.ID, Lab: r.Lab, Verb: r.Verb, Target: r.Target, Owner: r.Owner, State: r.State, Done: r.Done,
+		Total: r.Total, Error: r.Error, Created: r.Created, Ended: r.Ended, Deadline: r.Deadline}
+}
