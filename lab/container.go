@@ -67,6 +67,22 @@ type Management struct {
 	DriverOptions map[string]string `json:"driver_opts,omitempty"`
 }
 
+// The subnets of a management network where the file names none:
+// containerlab's.
+const (
+	managementIPv4 = "172.20.20.0/24"
+	managementIPv6 = "3fff:172:20:20::/64"
+)
+
+// Subnets are those of the network. One that is empty, or "auto", is left to
+// the engine.
+func (m *Management) Subnets() (v4, v6 string) {
+	if m == nil || m.IPv4Subnet == "" && m.IPv6Subnet == "" {
+		return managementIPv4, managementIPv6
+	}
+	return m.IPv4Subnet, m.IPv6Subnet
+}
+
 // External reports whether other machines may reach the nodes, which is so
 // unless the file says otherwise.
 func (m *Management) External() bool { return m.ExternalAccess == nil || *m.ExternalAccess }

@@ -163,6 +163,9 @@ func TestContainerMistakes(t *testing.T) {
 	node := func(fields string) string {
 		return "name: l\ntopology:\n  nodes:\n    a: {kind: linux, " + fields + "}\n    b: {kind: linux}\n"
 	}
+	mgmt := func(of, node string) string {
+		return "name: l\nmgmt: {" + of + "}\ntopology: {nodes: {a: {kind: linux, " + node + "}}}\n"
+	}
 	for name, tt := range map[string]struct{ file, want string }{
 		"pull policy":     {node("image-pull-policy: Alwys"), `:4:41: error: node "a": image-pull-policy: unknown value "Alwys" (did you mean "Always"?)`},
 		"memory":          {node("memory: lots"), `:4:30: error: node "a": memory: "lots" is not a size`},
@@ -183,6 +186,20 @@ func TestContainerMistakes(t *testing.T) {
 		"volume":          {node(`volumes: ["/x:/y"]`), "write it under binds"},
 		"mgmt gateway":    {"name: l\nmgmt:\n  ipv4-subnet: 10.0.0.0/24\n  ipv4-gw: 10.0.1.1\ntopology: {nodes: {a: {kind: linux}}}\n", `:4:12: error: mgmt: ipv4-gw: 10.0.1.1 is not within 10.0.0.0/24`},
 		"mgmt subnet":     {"name: l\nmgmt: {ipv4-subnet: 10.0.0.0}\ntopology: {nodes: {a: {kind: linux}}}\n", "is not a subnet"},
+		"mgmt network":    {mgmt("network: my net", ""), `:2:17: error: mgmt: network "my net" cannot be a network's name`},
+		"mgmt host":       {mgmt("network: host", ""), `mgmt: network "host" cannot be`},
+		"mgmt bridge":     {mgmt("bridge: a-name-that-is-long", ""), `:2:16: error: mgmt: bridge "a-name-that-is-long" is longer`},
+		"mgmt family":     {mgmt("ipv6-subnet: 10.0.0.0/24", ""), `:2:21: error: mgmt: ipv6-subnet: 10.0.0.0/24 belongs to the other family`},
+		"mgmt range":      {mgmt("ipv4-subnet: 10.0.0.0/24, ipv4-range: 10.0.0.0/16", ""), `:2:46: error: mgmt: ipv4-range: 10.0.0.0/16 is not within`},
+		"mgmt lone range": {mgmt("ipv6-subnet: \"fd00::/64\", ipv4-range: 10.0.0.0/25", ""), "mgmt: ipv4-range: 10.0.0.0/25 is in no subnet of the management network (give that family's subnet in mgmt)"},
+		"mgmt auto":       {mgmt("ipv4-subnet: auto, ipv4-gw: 10.0.0.1", ""), "mgmt: ipv4-gw: 10.0.0.1 is in no subnet"},
+		"mgmt default":    {mgmt("ipv4-gw: 10.0.0.1", ""), "mgmt: ipv4-gw: 10.0.0.1 is not within 172.20.20.0/24"},
+		"mgmt mtu":        {mgmt("mtu: 10", ""), `:2:13: error: mgmt: mtu "10" must be a number within 68 to 65535`},
+		"mgmt access":     {mgmt("external-access: maybe", ""), "mgmt: external-access must be true or false"},
+		"mgmt options":    {mgmt("driver-opts: [a]", ""), `:2:21: error: mgmt: driver-opts must be a map`},
+		"gateway's":       {mgmt("ipv4-subnet: 10.0.0.0/24, ipv4-gw: 10.0.0.7", "mgmt-ipv4: 10.0.0.7"), `node "a": mgmt-ipv4 10.0.0.7 is the gateway's already`},
+		"subnet's":        {mgmt("ipv4-subnet: 10.0.0.0/24", "mgmt-ipv4: 10.0.0.0"), `mgmt-ipv4 10.0.0.0 is the subnet's already`},
+		"no such family":  {mgmt("ipv4-subnet: 10.0.0.0/24", "mgmt-ipv6: \"fd00::1\""), `node "a": mgmt-ipv6: fd00::1 is in no subnet of the management network`},
 		"mgmt field":      {"name: l\nmgmt: {ipv4-subnt: 10.0.0.0/8}\ntopology: {nodes: {a: {kind: linux}}}\n", `unknown field "ipv4-subnt" (did you mean "ipv4-subnet"?)`},
 		"same address":    {"name: l\ntopology: {nodes: {a: {kind: linux, mgmt-ipv4: 10.0.0.1}, b: {kind: linux, mgmt-ipv4: 10.0.0.1}}}\n", `node "b": mgmt-ipv4 10.0.0.1 is node "a"'s already`},
 		"outside subnet":  {"name: l\nmgmt: {ipv4-subnet: 10.1.0.0/24}\ntopology: {nodes: {a: {kind: linux, mgmt-ipv4: 10.0.0.1}}}\n", "10.0.0.1 is not within 10.1.0.0/24"},

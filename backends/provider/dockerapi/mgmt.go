@@ -17,12 +17,9 @@ import (
 	"archetype/lab"
 )
 
-// The management network where the file does not say otherwise: containerlab's.
-const (
-	managementName = "clab"
-	managementIPv4 = "172.20.20.0/24"
-	managementIPv6 = "3fff:172:20:20::/64"
-)
+// managementName is that of the management network where the file does not say
+// otherwise: containerlab's.
+const managementName = "clab"
 
 // management makes sure that the node's management network exists and returns
 // its name, or nothing when the node is in none.
@@ -168,10 +165,7 @@ func networkOptions(m lab.Management) (client.NetworkCreateOptions, error) {
 	if m.MTU > 0 {
 		opt.Options["com.docker.network.driver.mtu"] = strconv.Itoa(m.MTU)
 	}
-	v4, v6 := m.IPv4Subnet, m.IPv6Subnet
-	if v4 == "" && v6 == "" {
-		v4, v6 = managementIPv4, managementIPv6
-	}
+	v4, v6 := m.Subnets()
 	for _, s := range []struct{ subnet, gateway, pool string }{{v4, m.IPv4Gateway, m.IPv4Range}, {v6, m.IPv6Gateway, m.IPv6Range}} {
 		if s.subnet == "" || s.subnet == "auto" {
 			continue
@@ -181,6 +175,7 @@ func networkOptions(m lab.Management) (client.NetworkCreateOptions, error) {
 		if c.Subnet, err = netip.ParsePrefix(s.subnet); err != nil {
 			return opt, err
 		}
+		c.Subnet = c.Subnet.Masked() // newer engines insist
 		if s.gateway != "" {
 			if c.Gateway, err = netip.ParseAddr(s.gateway); err != nil {
 				return opt, err
@@ -190,6 +185,7 @@ func networkOptions(m lab.Management) (client.NetworkCreateOptions, error) {
 			if c.IPRange, err = netip.ParsePrefix(s.pool); err != nil {
 				return opt, err
 			}
+			c.IPRange = c.IPRange.Masked()
 		}
 		if c.Subnet.Addr().Is6() {
 			yes := true

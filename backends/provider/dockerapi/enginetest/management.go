@@ -15,6 +15,9 @@ import (
 	"archetype/lab"
 )
 
+// mtuOption is a driver option that every engine takes: what mtu stands for.
+const mtuOption = "com.docker.network.driver.mtu"
+
 // managed puts a node into a management network of the case's own.
 func (b *bench) managed(name string, m *lab.Management, v4, v6 string) backends.NodeConfig {
 	return b.config(name, func(c *backends.NodeConfig) {
@@ -29,8 +32,8 @@ func (b *bench) managed(name string, m *lab.Management, v4, v6 string) backends.
 // addresses in it and reach each other and the machine, over restarts too; it
 // goes with the last node.
 func management(b *bench) {
-	m := &lab.Management{Network: "mgmt-" + b.lab, Bridge: "br-" + b.lab, IPv4Subnet: "172.31.200.0/24", IPv6Subnet: "fd31:200::/64",
-		IPv4Gateway: "172.31.200.77", MTU: 1400}
+	m := &lab.Management{Network: "mgmt-" + b.lab, Bridge: "br-" + b.lab, IPv4Subnet: "172.31.200.5/24", IPv6Subnet: "fd31:200::/64",
+		IPv4Gateway: "172.31.200.77", IPv4Range: "172.31.200.128/25", IPv6Gateway: "fd31:200::77", DriverOptions: map[string]string{mtuOption: "1400"}}
 	if _, err := b.ManagementBridge(b.Context(), m); !errors.Is(err, backends.ErrNotFound) {
 		b.Fatalf("before there is one: %v", err)
 	}
@@ -46,7 +49,7 @@ func management(b *bench) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if addrs, _ := onMachine.Addrs(); !strings.Contains(fmt.Sprint(addrs), "172.31.200.77/24") {
+	if addrs, _ := onMachine.Addrs(); !strings.Contains(fmt.Sprint(addrs), "172.31.200.77/24") || !strings.Contains(fmt.Sprint(addrs), "fd31:200::77/64") {
 		b.Errorf("the machine has %v there", addrs)
 	}
 	first, _ := b.status(x.Ref)
@@ -54,7 +57,7 @@ func management(b *bench) {
 		b.Errorf("the addresses of the file became %s and %s", first.ManagementIPv4, first.ManagementIPv6)
 	}
 	other, _ := b.status(y.Ref)
-	for subnet, got := range map[string]string{m.IPv4Subnet: other.ManagementIPv4, m.IPv6Subnet: other.ManagementIPv6} {
+	for subnet, got := range map[string]string{m.IPv4Range: other.ManagementIPv4, m.IPv6Subnet: other.ManagementIPv6} {
 		if a, err := netip.ParseAddr(got); err != nil || !netip.MustParsePrefix(subnet).Contains(a) {
 			b.Errorf("address %q is not of %s", got, subnet)
 		}
@@ -64,11 +67,13 @@ func management(b *bench) {
 	}
 	reach := func() {
 		b.Helper()
-		b.eventually("node b reaches node a", func() bool { // which may have another MAC than before
-			code, _ := b.exec(y.Ref, "ping -c1 -W1 172.31.200.10 && ping -6 -c1 -W1 fd31:200::10")
+		forget := "ip neigh flush dev " // of who may have another MAC than before
+		b.eventually("node b reaches node a", func() bool {
+			code, _ := b.exec(y.Ref, forget+"eth0; ping -c1 -W1 172.31.200.10 && ping -6 -c1 -W1 fd31:200::10")
 			return code == 0
 		})
 		b.eventually("the machine reaches node a", func() bool {
+			_ = exec.Command("ip", strings.Fields(forget + bridge)[1:]...).Run()
 			return exec.Command(StaticBusybox(), "ping", "-c1", "-W1", "172.31.200.10").Run() == nil
 		})
 	}
