@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -290,6 +291,17 @@ func (j *jsonShow) end(job *api.Job, l *api.Lab, nodes []*api.Node, links []*api
 	_ = j.app.json(out)
 }
 
+// secret is what a line says of something that is to be kept to oneself.
+var secret = regexp.MustCompile(`(?i)[\w-]*(?:passw|secret|token|community|credential|api[_-]?key)[\w-]*["']?\s*[:=]\s*([^\s,}][^,}]*)`)
+
+// covered is a line with what is secret in it covered, byte by byte.
+func covered(line string) string {
+	for _, at := range secret.FindAllStringSubmatchIndex(line, -1) {
+		line = line[:at[2]] + strings.Repeat("*", at[3]-at[2]) + line[at[3]:]
+	}
+	return line
+}
+
 // showDiagnostics prints each with its line of the file and a mark below the
 // place.
 func showDiagnostics(w io.Writer, ds []api.Diagnostic) {
@@ -310,7 +322,7 @@ func showDiagnostics(w io.Writer, ds []api.Diagnostic) {
 		if d.Line > len(lines) {
 			continue
 		}
-		line := strings.TrimRight(lines[d.Line-1], "\r")
+		line := covered(strings.TrimRight(lines[d.Line-1], "\r"))
 		if len(line) > 160 || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
 			continue
 		}

@@ -1,13 +1,14 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 )
 
 // What is stored is backed up while a lab runs, checked, restored and
@@ -114,23 +115,64 @@ func turned(good []byte) []byte {
 // said is the first event with the words.
 func (w *world) said(words string) string {
 	w.Helper()
+	for line := range strings.Lines(w.events()) {
+		if strings.Contains(line, words) {
+			return line
+		}
+	}
+	return ""
+}
+
+// events are all that the engine tells of.
+func (w *world) events() string {
+	w.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := w.command(ctx, "engine") // writes its events, the old ones first
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		w.Fatal(err)
-	}
+	out := &lines{seen: make(chan struct{}, 1)}
+	cmd.Stdout = out
 	if err := cmd.Start(); err != nil {
 		w.Fatal(err)
 	}
-	defer func() { cancel(); _ = cmd.Wait() }()
-	found := ""
-	for sc := bufio.NewScanner(out); sc.Scan(); {
-		if strings.Contains(sc.Text(), words) {
-			found = sc.Text()
-			break
+	end := make(chan error, 1)
+	go func() { end <- cmd.Wait() }()
+	for {
+		select {
+		case <-out.seen:
+			continue
+		case <-time.After(500 * time.Millisecond): // what there was has been written
+			if out.text() == "" && ctx.Err() == nil {
+				continue
+			}
+		case err := <-end:
+			w.Fatalf("archetype engine: %v", err)
 		}
+		break
 	}
-	return found
+	cancel()
+	<-end
+	return out.text()
+}
+
+// lines is what a program writes, and tells when there is more.
+type lines struct {
+	mu   sync.Mutex
+	b    strings.Builder
+	seen chan struct{}
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case l.seen <- struct{}{}:
+	default:
+	}
+	return l.b.Write(p)
+}
+
+func (l *lines) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -150,7 +151,11 @@ func Load() (*Settings, error) {
 		}
 		s.Config, s.State = filepath.Join(home, "config"), filepath.Join(home, "state")
 	} else {
-		s.Config, s.State = filepath.Join(xdg.ConfigHome, "archetype"), filepath.Join(xdg.StateHome, "archetype")
+		config, state := xdg.ConfigHome, xdg.StateHome
+		if home := rootsOwn(state); home != "" {
+			config, state = filepath.Join(home, ".config"), filepath.Join(home, ".local", "state")
+		}
+		s.Config, s.State = filepath.Join(config, "archetype"), filepath.Join(state, "archetype")
 	}
 	s.Config = either(os.Getenv(envConfig), s.Config)
 	if err := s.read(); err != nil {
@@ -165,6 +170,28 @@ func Load() (*Settings, error) {
 	}
 	s.State = either(os.Getenv(envState), s.State)
 	return s, nil
+}
+
+// rootsOwn is root's home where root has been given another user's, as sudo may
+// do: what root made there that user could neither use nor remove. Empty: what
+// there is will do.
+func rootsOwn(dir string) string {
+	if os.Geteuid() != 0 {
+		return ""
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		var st syscall.Stat_t
+		if err := syscall.Stat(dir, &st); errors.Is(err, os.ErrNotExist) && dir != "/" {
+			continue
+		} else if err != nil || st.Uid == 0 {
+			return ""
+		}
+		root, err := user.LookupId("0")
+		if err != nil {
+			return ""
+		}
+		return root.HomeDir
+	}
 }
 
 func either(a, b string) string {

@@ -1,7 +1,9 @@
 package settings_test
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -75,5 +77,32 @@ func TestRootlessStateIsApart(t *testing.T) {
 	}
 	if c, err := settings.Load(); err != nil || *c != *b {
 		t.Errorf("handed on: %+v, %v", c, err)
+	}
+}
+
+// Root with another user's home, as sudo may give it, leaves that home alone.
+func TestAnotherUsersHomeIsLeftAlone(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	if os.Getenv("SETTINGS_TEST_HOME") != "" {
+		s, err := settings.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println("state is", s.State, "config is", s.Config)
+		return
+	}
+	for owner, own := range map[int]bool{0: true, 65534: false} {
+		home := t.TempDir()
+		if err := os.Chown(home, owner, owner); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(os.Args[0], "-test.run", "TestAnotherUsersHomeIsLeftAlone", "-test.v")
+		cmd.Env = []string{"HOME=" + home, "SETTINGS_TEST_HOME=1"}
+		out, err := cmd.CombinedOutput()
+		if err != nil || strings.Contains(string(out), home) != own {
+			t.Errorf("the home of %d: %v, %s", owner, err, out)
+		}
 	}
 }

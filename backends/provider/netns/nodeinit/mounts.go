@@ -47,6 +47,9 @@ func mount(source, target, fstype string, flags uintptr, data string) error {
 }
 
 func (v *view) build() error {
+	if err := os.MkdirAll(v.cfg.Folder, 0o700); err != nil { // nobody else gets to what the node writes
+		return err
+	}
 	if err := mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}
