@@ -3,8 +3,10 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -41,12 +43,18 @@ func (a *app) check() *cobra.Command {
 				return usageError{err}
 			}
 			if asJSON {
-				if err := a.json(checkJSON(args[0], top, diags)); err != nil {
+				if err := a.json(checkJSON(args[0], top, diags, kinds)); err != nil {
 					return err
 				}
 			} else {
 				showDiagnostics(os.Stderr, append(userDiags, diags...))
 				fmt.Fprintln(a.out, checkSummary(args[0], top, diags))
+				from := origins(top, kinds)
+				for _, name := range slices.Sorted(maps.Keys(from)) {
+					if from[name] != vendors.BuiltIn {
+						fmt.Fprintf(a.out, "kind %s is what %s says\n", name, from[name])
+					}
+				}
 			}
 			if bad != nil {
 				return codeError(exitUsage)
@@ -59,7 +67,21 @@ func (a *app) check() *cobra.Command {
 	return cmd
 }
 
-// checkSummary is the last line of a check.
+// origins are where the data of a lab's kinds comes from, by kind.
+func origins(top *lab.Topology, kinds *vendors.Registry) map[string]string {
+	out := map[string]string{}
+	if top == nil {
+		return out
+	}
+	for _, n := range top.Nodes {
+		if k, ok := kinds.Kind(n.Kind); ok {
+			out[k.Name] = k.Origin
+		}
+	}
+	return out
+}
+
+// checkSummary says in a line what a check found.
 func checkSummary(file string, top *lab.Topology, diags []lab.Diagnostic) string {
 	bad, warnings := count(diags)
 	if top == nil {
@@ -86,18 +108,19 @@ func count(diags []lab.Diagnostic) (bad, warnings int) {
 	return bad, warnings
 }
 
-func checkJSON(file string, top *lab.Topology, diags []lab.Diagnostic) any {
+func checkJSON(file string, top *lab.Topology, diags []lab.Diagnostic, kinds *vendors.Registry) any {
 	out := struct {
-		File        string           `json:"file"`
-		OK          bool             `json:"ok"`
-		Lab         string           `json:"lab"`
-		Nodes       int              `json:"nodes"`
-		Links       int              `json:"links"`
-		Outside     int              `json:"outside"` // links that leave the lab
-		Errors      int              `json:"errors"`
-		Warnings    int              `json:"warnings"`
-		Diagnostics []lab.Diagnostic `json:"diagnostics"`
-	}{File: file, OK: top != nil, Diagnostics: diags}
+		File        string            `json:"file"`
+		OK          bool              `json:"ok"`
+		Lab         string            `json:"lab"`
+		Nodes       int               `json:"nodes"`
+		Links       int               `json:"links"`
+		Outside     int               `json:"outside"` // links that leave the lab
+		Kinds       map[string]string `json:"kinds"`   // the file of each, or built-in
+		Errors      int               `json:"errors"`
+		Warnings    int               `json:"warnings"`
+		Diagnostics []lab.Diagnostic  `json:"diagnostics"`
+	}{File: file, OK: top != nil, Diagnostics: diags, Kinds: origins(top, kinds)}
 	out.Errors, out.Warnings = count(diags)
 	if abs, err := filepath.Abs(file); err == nil {
 		out.File = abs

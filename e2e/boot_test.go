@@ -257,6 +257,12 @@ embedded:
 				l.link("good:eth1", "other:eth1").Actual != "up" {
 				t.Errorf("the rest of the lab: %+v", l)
 			}
+			shown := lineWith(w.ok("inspect", "mixed"), "routerd")
+			for _, want := range c.node {
+				if !strings.Contains(l.node("bad").Error, want) || !strings.Contains(shown, want) {
+					t.Errorf("inspect does not say %q: %s\n%s", want, l.node("bad").Error, shown)
+				}
+			}
 			var result struct {
 				OK    bool
 				Nodes []nodeJSON

@@ -56,10 +56,11 @@ topology:
 `
 
 // TestMachines: virtual machines beside embedded nodes, in two labs whose
-// nodes have the same names, over two networks.
+// nodes have the same names, over two networks; and one that asks while it
+// boots.
 func TestMachines(t *testing.T) {
 	t.Parallel()
-	w, _ := machines(t)
+	w, d := machines(t)
 	labs := map[string]string{"vms-b": "linuxbridge", "vms-v": "veth"}
 	for name, network := range labs {
 		out := w.ok("deploy", w.file(name+".clab.yml", fmt.Sprintf(oneMachine, name)), "--network", network)
@@ -86,6 +87,7 @@ func TestMachines(t *testing.T) {
 			t.Errorf("pc in %s does not reach the machine after the cable was in again", name)
 		}
 	}
+	w.bootsByDialogue(d)
 	for name := range labs {
 		w.ok("destroy", name, "--yes")
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -131,4 +132,52 @@ func TestVendorFiles(t *testing.T) {
 			t.Errorf("it does not say %q: %s", want, r)
 		}
 	}
+}
+
+// TestVendorFileBreaks: a kind of the user's own whose file gets an error while
+// a lab of it runs costs that lab nothing, and is said with its place by
+// whoever reads it; check says where a kind's data comes from.
+func TestVendorFileBreaks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, asUser)
+	const good = "name: acmebox\nproviders: [netns]\ninterfaces: {any: true}\n"
+	w.vendor("acme.yaml", good)
+	file := w.file("acme.clab.yml", "name: acme\ntopology:\n  nodes: {a: {kind: acmebox}, b: {kind: linux}}\n  links: [{endpoints: [\"a:eth1\", \"b:eth1\"]}]\n")
+	from := filepath.Join(w.home, "config", "vendors", "acme.yaml")
+	if out := w.ok("check", file); !strings.Contains(out, "kind acmebox is what "+from+" says\n") || strings.Contains(out, "kind linux") {
+		t.Errorf("check says\n%s", out)
+	}
+	var checked struct{ Kinds map[string]string }
+	w.decode(w.ok("check", file, "--json"), &checked)
+	if checked.Kinds["acmebox"] != from || checked.Kinds["linux"] != "built-in" {
+		t.Errorf("check --json says %v", checked.Kinds)
+	}
+	w.ok("deploy", file)
+	before := w.awaitWhole("acme")
+	for place, text := range map[string]string{
+		"acme.yaml:4:":   good + "readiness: {probe: log, pattern: '('}\n",
+		"acme.yaml:2:1:": "name: acmebox\nprovders: [netns]\n",
+		"acme.yaml:3:":   "name: acmebox\nproviders: [netns]\n\t- no YAML\n",
+	} {
+		w.vendor("acme.yaml", text)
+		for _, verb := range []string{"check", "deploy"} {
+			if r := w.code(2, verb, file); !strings.Contains(r.err, place) {
+				t.Errorf("%s does not say %s: %s", verb, place, r)
+			}
+		}
+		if r := w.code(0, "vendors"); !strings.Contains(r.err, place) || strings.Contains(r.out, "acmebox") || !strings.Contains(r.out, "nokia_srlinux") {
+			t.Errorf("vendors does not say %s: %s", place, r)
+		}
+		now := w.inspect("acme")
+		if !now.whole() || now.node("a").PID != before.node("a").PID {
+			t.Errorf("the lab with %s: %+v", place, now)
+		}
+	}
+	w.ok("stop", "acme", "a") // what runs goes by what was read when it was deployed
+	w.ok("start", "acme", "a")
+	w.vendor("acme.yaml", good)
+	if out := w.ok("deploy", file); !strings.Contains(out, "nothing changed") {
+		t.Errorf("mended: %s", out)
+	}
+	w.awaitWhole("acme")
 }
