@@ -126,9 +126,6 @@ func runPair(t *testing.T, p Provider, n Network, at *nodes) {
 // leftOut is the reason for a skip that `make conformance` makes up for.
 const leftOut = "runs only in make conformance"
 
-// notPossible begins the reason of a skip that no machine could avoid.
-const notPossible = "not possible on this kernel: "
-
 var device struct {
 	once sync.Once
 	path string

@@ -162,7 +162,7 @@ func (s *suite) run(t *testing.T, p Provider, n Network, c testCase) {
 		t.Skip("not possible with " + p.Name + ": " + why)
 	}
 	if why, ok := n.Except[c.name]; ok {
-		t.Skip(notPossible + why)
+		t.Skip("not possible with " + n.Name + ": " + why)
 	}
 	if p.Sample != nil && os.Getenv(all) != "all" && !slices.Contains(p.Sample, c.name) {
 		t.Skip(leftOut)

@@ -7,6 +7,7 @@ import (
 	"archetype/backends"
 	"archetype/backends/network/nsnet"
 	"archetype/backends/network/ovs"
+	"archetype/internal/nstest"
 	"archetype/lab"
 )
 
@@ -51,6 +52,8 @@ func (b *bench) portOf(p backends.Port) string {
 	return b.sw.Ctl("--bare", "--columns=name", "find", "Port", `external_ids:archetype-end="`+p.End.String()+`"`)
 }
 
+// What others do to our ports, bridge and interfaces is told at once while we
+// run, is seen by the first look when we did not, and is set right by connecting.
 func TestBehindOurBack(t *testing.T) {
 	b := newBench(t, ovs.Config{})
 	l := b.cable("a:eth1", "b:eth1")
@@ -58,17 +61,64 @@ func TestBehindOurBack(t *testing.T) {
 	b.must(b.Connect(t.Context(), l))
 	b.news(ev, "connected", l, whole)
 	for what, harm := range map[string]func(){
-		"del-port":  func() { b.sw.Ctl("del-port", b.portOf(l.A)) },
-		"set tag":   func() { b.sw.Ctl("set", "Port", b.portOf(l.B), "tag=4000") },
-		"del-br":    func() { b.sw.Ctl("del-br", "arch0") },
-		"link down": func() { b.atSwitch(func(ns *nsnet.NS) { b.must(carrier(ns, b.portOf(l.A), false)) }) },
-		"link del":  func() { name := b.portOf(l.B); b.atSwitch(func(ns *nsnet.NS) { b.must(ns.Delete(name)) }) },
+		"del-port":         func() { b.sw.Ctl("del-port", b.portOf(l.A)) },
+		"set tag":          func() { b.sw.Ctl("set", "Port", b.portOf(l.B), "tag=4000") },
+		"clear tag":        func() { b.sw.Ctl("clear", "Port", b.portOf(l.A), "tag") },
+		"del-br":           func() { b.sw.Ctl("del-br", "arch0") },
+		"link down":        func() { b.atSwitch(func(ns *nsnet.NS) { b.must(carrier(ns, b.portOf(l.A), false)) }) },
+		"link del":         func() { name := b.portOf(l.B); b.atSwitch(func(ns *nsnet.NS) { b.must(ns.Delete(name)) }) },
+		"link del in node": func() { b.must(b.node("a").Delete("eth1")) },
 	} {
 		harm()
 		b.news(ev, what, l, apart)
+		if st, err := b.State(t.Context(), l); err == nil && st.Connected {
+			t.Errorf("%s: %+v", what, st)
+		}
 		b.must(b.Connect(t.Context(), l))
 		b.news(ev, what+" put right", l, whole)
 		b.talks(l)
+
+		_ = b.Close()
+		harm()
+		b.Network = b.sw.Network(ovs.Config{})
+		if st, err := b.State(t.Context(), l); err == nil && st.Connected {
+			t.Errorf("%s while nobody looked: %+v", what, st)
+		}
+		ev = b.events()
+		b.must(b.Connect(t.Context(), l))
+		b.news(ev, what+" put right by another program", l, whole)
+		b.talks(l)
+	}
+}
+
+// A switch and a database that were away while no program of ours ran bring
+// back what there was.
+func TestSwitchRestartsUnwatched(t *testing.T) {
+	b := newBench(t, ovs.Config{})
+	l := b.cable("a:eth1", "b:eth1")
+	cut := b.cable("a:eth2", "c:eth1")
+	b.must(b.Connect(t.Context(), l))
+	b.must(b.Connect(t.Context(), cut))
+	b.must(b.Disconnect(t.Context(), cut))
+	before := b.state(l)
+	_ = b.Close()
+	b.sw.Kill("ovs-vswitchd")
+	b.sw.Kill("ovsdb-server")
+	b.Network = b.sw.Network(ovs.Config{})
+	if st, err := b.State(t.Context(), l); err == nil && st.Connected {
+		t.Errorf("without a switch: %+v", st)
+	}
+	b.sw.StartDatabase()
+	b.sw.StartSwitch()
+	ev := b.events()
+	nstest.UntilSlow(t, "the link is as it was", func() bool {
+		st, err := b.State(t.Context(), l)
+		return err == nil && st == before
+	})
+	b.news(ev, "back", l, whole)
+	b.talks(l)
+	if st := b.state(cut); !st.Cut {
+		t.Errorf("it was cut: %+v", st)
 	}
 }
 
