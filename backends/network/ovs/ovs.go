@@ -218,15 +218,15 @@ func (n *Network) connect(ctx context.Context, l backends.Link) error {
 			return err
 		}
 	}
-	hot, err := n.plug(ctx, s, panel, sides, far)
-	if err != nil {
-		return err
-	}
 	a, b := endOf(l.A), endOf(l.B)
 	ready()
 	err = n.request(ctx, l.Lab, []end{a, b}, func(p *plan) error { return p.join(p.at(sides[0], far[0]), p.at(sides[1], far[1]), l.ID()) })
 	if err != nil {
-		return errors.Join(err, carrier(panel, false, far[0], far[1]))
+		return err
+	}
+	hot, err := n.plug(ctx, s, panel, sides, far)
+	if err != nil {
+		return err
 	}
 	if hot {
 		n.reexamined(ctx)
@@ -234,10 +234,9 @@ func (n *Network) connect(ctx context.Context, l backends.Link) error {
 	return ctx.Err()
 }
 
-// plug gives both ends carrier, each still on a tag of its own: the switch
-// drops what is for a port until it has seen its carrier, and acts on that with
-// the next configuration that it carries out. So once their tags are one the
-// first frame arrives. Hot is a cable to an interface that was without.
+// plug gives both ends carrier, and waits until the switch and the kernel act on
+// it: the switch drops what is for a port until it has seen its carrier. Hot is
+// a cable to an interface that was without.
 func (n *Network) plug(ctx context.Context, s *session, panel *nsnet.NS, sides [2]*side, far [2]string) (hot bool, err error) {
 	var waking []end
 	for _, x := range sides {
@@ -247,12 +246,15 @@ func (n *Network) plug(ctx context.Context, s *session, panel *nsnet.NS, sides [
 	}
 	n.noticed(ctx, s, false, waking...) // else old news of its being up is taken for new
 	if err := carrier(panel, true, far[0], far[1]); err != nil {
-		return false, errors.Join(err, carrier(panel, false, far[0], far[1]))
+		return false, err
 	}
-	if len(waking) == 0 || sides[0].ns == nil || sides[1].ns == nil { // a virtual machine gives its tap carrier when it wants to
+	if sides[0].ns == nil || sides[1].ns == nil { // a virtual machine gives its tap carrier when it wants to
 		return false, nil
 	}
-	n.noticed(ctx, s, true, waking...)
+	n.noticed(ctx, s, true, endOf(sides[0].Port), endOf(sides[1].Port))
+	if len(waking) == 0 {
+		return false, nil
+	}
 	for i, x := range sides {
 		panel.Awake(ctx, far[i])
 		x.ns.Awake(ctx, x.Attachment.Interface)
