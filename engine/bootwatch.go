@@ -26,7 +26,7 @@ type bootWatch struct {
 
 	boot   *vendors.Boot
 	talk   *vendors.Talk
-	last   []string // the latest lines, for the error that explains
+	last   []string // the latest lines as they came, for the error that explains
 	tried  string   // how the latest try of it ended
 	hushed bool     // somebody types on its console
 }
@@ -233,20 +233,32 @@ func lastLine(text string) string {
 	return vendors.Clean(lines[len(lines)-1])
 }
 
-// keepLines is how many of the latest lines explain a boot that did not end.
-const keepLines = 3
+const (
+	// keepLines is how many of the latest lines explain a boot that did not end.
+	keepLines = 3
+	// keepRaw is how many are kept to find that many among them: some are empty.
+	keepRaw = 32
+)
 
 func (w *bootWatch) remember(line string) {
-	if line = strings.TrimSpace(vendors.Clean(line)); line == "" {
-		return
-	}
-	if most := 120; len(line) > most {
-		line = strings.ToValidUTF8(line[:most], "") + "…"
-	}
-	if len(w.last) == keepLines {
-		w.last = append(w.last[:0], w.last[1:]...)
+	if len(w.last) == keepRaw {
+		w.last = append(w.last[:0], w.last[keepRaw/2:]...)
 	}
 	w.last = append(w.last, line)
+}
+
+// latest are the latest lines that can be seen.
+func (w *bootWatch) latest() (out []string) {
+	for i := len(w.last) - 1; i >= 0 && len(out) < keepLines; i-- {
+		line := strings.TrimSpace(vendors.Clean(w.last[i]))
+		if most := 120; len(line) > most {
+			line = strings.ToValidUTF8(line[:most], "") + "…"
+		}
+		if line != "" {
+			out = append([]string{line}, out...)
+		}
+	}
+	return out
 }
 
 // late explains a boot that did not end in time.
@@ -281,8 +293,8 @@ func (w *bootWatch) late() error {
 		more += "; " + typing
 	}
 	said := "its log is empty"
-	if len(w.last) > 0 {
-		said = "its log ends with: " + w.facts.Hide(strings.Join(w.last, " / "))
+	if last := w.latest(); len(last) > 0 {
+		said = "its log ends with: " + w.facts.Hide(strings.Join(last, " / "))
 	}
 	return fmt.Errorf("not ready in time, within %s: waited for %s%s; %s", w.timeout, want, more, said)
 }

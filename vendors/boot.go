@@ -1,7 +1,6 @@
 package vendors
 
 import (
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -15,9 +14,9 @@ const maxText = 120
 // no more than the latest message. The zero value is not usable.
 type Boot struct {
 	kind     *Kind
-	patterns []*regexp.Regexp // beside kind.Progress; nil where it has Text
-	ready    *regexp.Regexp
-	after    *regexp.Regexp // nil where there is none, or it was seen
+	patterns []*pattern // beside kind.Progress
+	ready    *pattern
+	after    *pattern // nil where there is none, or it was seen
 	percent  int
 	text     string
 	line     string
@@ -27,20 +26,22 @@ type Boot struct {
 // NewBoot begins a boot of a node of the kind. A kind without a readiness
 // probe is ready at once.
 func NewBoot(k *Kind) *Boot {
-	b := &Boot{kind: k, patterns: make([]*regexp.Regexp, len(k.Progress))}
+	b := &Boot{kind: k, patterns: make([]*pattern, len(k.Progress))}
 	for i, p := range k.Progress {
 		if p.Regexp != "" {
-			b.patterns[i], _ = regexp.Compile(p.Regexp) // checked when the kind was read
+			b.patterns[i] = compile(p.Regexp)
+		} else {
+			b.patterns[i] = plainText(p.Text)
 		}
 	}
 	switch k.Readiness.Probe {
 	case "", "none":
 		b.done, b.percent = true, 100
 	case "log":
-		b.ready, _ = regexp.Compile(k.Readiness.Pattern)
+		b.ready = compile(k.Readiness.Pattern)
 	}
 	if k.Readiness.After != "" {
-		b.after, _ = regexp.Compile(k.Readiness.After)
+		b.after = compile(k.Readiness.After)
 	}
 	return b
 }
@@ -52,19 +53,16 @@ func (b *Boot) Line(raw string) (changed bool) {
 		return false
 	}
 	line := Clean(raw)
-	if b.after != nil && b.after.MatchString(line) {
+	if b.after.match(line) {
 		b.after = nil
 	}
 	for i, p := range b.kind.Progress {
-		if p.Percent <= b.percent {
-			continue
-		}
-		if re := b.patterns[i]; (re != nil && !re.MatchString(line)) || (re == nil && !strings.Contains(line, p.Text)) {
+		if p.Percent <= b.percent || !b.patterns[i].match(line) {
 			continue
 		}
 		changed = b.Earn(p.Percent, p.Message, line) || changed
 	}
-	if b.ready != nil && b.ready.MatchString(line) {
+	if b.ready.match(line) {
 		b.Finish(line)
 		changed = true
 	}

@@ -3,7 +3,6 @@ package vendors
 import (
 	"bytes"
 	"encoding/base64"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -79,7 +78,7 @@ type Talk struct {
 
 type talkStep struct {
 	Step
-	expect *regexp.Regexp
+	expect *pattern
 	lines  []string // what is sent line by line
 	done   int
 }
@@ -90,7 +89,7 @@ func NewTalk(k *Kind, facts Facts, now time.Time) *Talk {
 	for _, s := range k.Dialogue {
 		x := talkStep{Step: s}
 		if s.Expect != "" {
-			x.expect, _ = regexp.Compile(standing(s.Expect)) // checked when the kind was read
+			x.expect = compile(standing(s.Expect))
 		}
 		for line := range strings.Lines(facts.Fill(s.Lines)) {
 			if line = strings.TrimRight(line, "\r\n"); strings.TrimSpace(line) != "" {
@@ -160,7 +159,7 @@ func (t *Talk) match(line string, whole bool) int {
 				return -1
 			}
 		}
-		if s.expect.MatchString(text) {
+		if s.expect.match(text) {
 			return i
 		}
 	}
@@ -243,7 +242,7 @@ func (t *Talk) Standing(now time.Time) (line string, fresh bool) {
 func (t *Talk) Spent() (expect string, times int) {
 	text := Clean(string(t.line))
 	for _, s := range t.steps {
-		if s.expect != nil && !s.Line && s.Lines == "" && !s.left() && text != "" && s.expect.MatchString(text) {
+		if s.expect != nil && !s.Line && s.Lines == "" && !s.left() && text != "" && s.expect.match(text) {
 			return s.Expect, s.done
 		}
 	}

@@ -125,6 +125,15 @@ func (m *machine) feed(s string) {
 		m.part = m.part[:0]
 	}
 	for len(s) > 0 {
+		if m.state == ground && !m.cr {
+			n := 0
+			for n < len(s) && s[n] >= 0x20 && s[n] < 0x7f { // nearly all there is
+				n++
+			}
+			if m.out, s = append(m.out, s[:n]...), s[n:]; s == "" {
+				return
+			}
+		}
 		r, n := rune(s[0]), 1
 		if r >= utf8.RuneSelf {
 			if r, n = utf8.DecodeRuneInString(s); r == utf8.RuneError && n == 1 && !utf8.FullRuneInString(s) {
