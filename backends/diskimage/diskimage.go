@@ -173,10 +173,8 @@ func (s *Store) Import(ctx context.Context, in Import) (Image, error) {
 	default:
 		return Image{}, fmt.Errorf("%s is of format %s, which is not taken in: qcow2, vmdk and raw are; convert it with qemu-img convert (%w)", in.File, info.Format, ErrBad)
 	}
-	if info.Base != "" {
-		if _, err := os.Stat(info.Base); err != nil {
-			return Image{}, fmt.Errorf("%s lies over another disk, which is not there: %s (%w)", in.File, info.Base, ErrBad)
-		}
+	if err := selfContained(ctx, in.File, info); err != nil {
+		return Image{}, err
 	}
 	a := about{Kind: in.Kind, Version: in.Version, Source: in.File, Imported: time.Now().UTC().Truncate(time.Second)}
 	if a.Kind == "" && s.Recognise != nil {
@@ -366,6 +364,50 @@ type Info struct {
 	Size   int64  `json:"virtual-size"` // bytes
 	Actual int64  `json:"actual-size"`  // bytes
 	Base   string `json:"full-backing-filename"`
+
+	Specific struct {
+		Data struct {
+			File    string `json:"data-file"`
+			Extents []struct {
+				File string `json:"filename"`
+			} `json:"extents"`
+		} `json:"data"`
+	} `json:"format-specific"`
+}
+
+// selfContained refuses a disk that is made of files which are not beside it:
+// one that is handed on could have any file of this machine in it.
+func selfContained(ctx context.Context, file string, info Info) error {
+	parts := []string{info.Base, info.Specific.Data.File}
+	for _, e := range info.Specific.Data.Extents {
+		parts = append(parts, e.File)
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	for _, part := range parts {
+		if part == "" || part == file {
+			continue
+		}
+		where, err := filepath.EvalSymlinks(part)
+		if err != nil {
+			return fmt.Errorf("%s is only a part of a disk, and the rest is not there: %w (%w)", file, err, ErrBad)
+		}
+		if filepath.Dir(where) != dir {
+			return fmt.Errorf("%s has the disk of another folder in it, %s: put them together, or convert it with qemu-img convert (%w)", file, part, ErrBad)
+		}
+		if part == info.Base {
+			base, err := Inspect(ctx, part)
+			if err == nil {
+				err = selfContained(ctx, part, base)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Inspect asks qemu-img about a disk. ErrBad: it makes nothing of the file.

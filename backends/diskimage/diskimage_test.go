@@ -123,13 +123,28 @@ func TestBadFiles(t *testing.T) {
 	base := disk(t, filepath.Join(dir, "base.img"))
 	qemuImg(t, "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", over)
 	_ = os.Remove(base)
+	elsewhere := disk(t, filepath.Join(t.TempDir(), "secret.img"))
+	foreign := filepath.Join(dir, "foreign.qcow2")
+	qemuImg(t, "create", "-q", "-f", "qcow2", "-b", elsewhere, "-F", "raw", foreign)
+	linked := filepath.Join(dir, "beside.img")
+	if err := os.Symlink(elsewhere, linked); err != nil {
+		t.Fatal(err)
+	}
+	chain, twice := filepath.Join(dir, "chain.qcow2"), filepath.Join(dir, "twice.qcow2")
+	qemuImg(t, "create", "-q", "-f", "qcow2", "-b", linked, "-F", "raw", chain)
+	qemuImg(t, "create", "-q", "-f", "qcow2", "-b", foreign, "-F", "qcow2", twice)
+	flat := write("flat.vmdk", "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\nRW 2 FLAT \""+elsewhere+"\" 0\nddb.adapterType = \"ide\"\n")
 	for name, tt := range map[string]struct{ file, want string }{
-		"no file":      {filepath.Join(dir, "none.qcow2"), "no such file"},
-		"a folder":     {dir, "not a file"},
-		"a text":       {write("notes.qcow2", "this is no disk"), "no disk"},
-		"empty":        {write("empty.img", ""), "no disk"},
-		"cut short":    {write("cut.qcow2", string(data[:400000])), "qemu-img check"},
-		"without base": {over, "base.img"},
+		"over a file of another folder": {foreign, "another folder"},
+		"over a link to one":            {chain, "another folder"},
+		"over a disk over one":          {twice, "another folder"},
+		"an extent of another folder":   {flat, "another folder"},
+		"no file":                       {filepath.Join(dir, "none.qcow2"), "no such file"},
+		"a folder":                      {dir, "not a file"},
+		"a text":                        {write("notes.qcow2", "this is no disk"), "no disk"},
+		"empty":                         {write("empty.img", ""), "no disk"},
+		"cut short":                     {write("cut.qcow2", string(data[:400000])), "qemu-img check"},
+		"without base":                  {over, "base.img"},
 	} {
 		_, err := s.Import(context.Background(), diskimage.Import{File: tt.file})
 		if err == nil || !strings.Contains(strings.ToLower(err.Error()), tt.want) {
