@@ -52,7 +52,9 @@ func (w *world) jobs(ok func(jobJSON) bool) (jobJSON, bool) {
 func TestDriftAndJobsByVerbs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, asUser)
-	file := w.file("ring.clab.yml", ring("ring", 8))
+	w.vendor("wordless.yaml", strings.Replace(standIn("wordless", "[]", "config_extract: {method: command, command: [sleep, '1000']}\n"),
+		"readiness: {probe: log, pattern: '^Router is up$', timeout: 60s}", "readiness: {probe: none}", 1))
+	file := w.file("ring.clab.yml", strings.Replace(ring("ring", 8), "    n0: {}\n", "    n0: {}\n    mute: {kind: wordless}\n", 1))
 	w.code(2, "deploy", file, "--drift", "pray")
 	deploy := w.begin("deploy", file, "--drift", "report")
 	moment := 1 + rand.IntN(6)
@@ -90,18 +92,26 @@ func TestDriftAndJobsByVerbs(t *testing.T) {
 	})
 
 	exec := w.begin("exec", "ring", "n0", "--", "sleep", "1000")
+	save := w.begin("save", "ring", "mute")
 	running := func(j jobJSON) bool {
 		return j.Verb == "exec" && j.State == "running" && strings.Contains(j.Owner, "exec")
 	}
-	w.await("the command to be a job", func() bool { _, ok := w.jobs(running); return ok })
+	w.await("both commands to be jobs", func() bool {
+		_, exec := w.jobs(running)
+		_, save := w.jobs(func(j jobJSON) bool { return j.Verb == "save" && j.State == "running" })
+		return exec && save
+	})
 	w.strike(w.engine())
 	<-exec.end //nolint:errcheck // as above
-	if j, ok := w.jobs(func(j jobJSON) bool { return j.Verb == "exec" }); !ok || j.State != "failed" || !strings.Contains(j.Error, "the engine that ran it ended") {
-		t.Errorf("the command's job is %+v", j)
+	<-save.end //nolint:errcheck // as above
+	for _, verb := range []string{"exec", "save"} {
+		if j, ok := w.jobs(func(j jobJSON) bool { return j.Verb == verb }); !ok || j.State != "failed" || !strings.Contains(j.Error, "the engine that ran it ended") {
+			t.Errorf("the job of %s is %+v", verb, j)
+		}
 	}
 
 	destroy := w.begin("destroy", "ring", "--yes")
-	w.await("the middle of the destruction", func() bool { return len(w.inits("ring")) < 8 })
+	w.await("the middle of the destruction", func() bool { return len(w.inits("ring")) < 9 })
 	if pid := w.engine(); pid != 0 {
 		w.strike(pid)
 	}

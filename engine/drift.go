@@ -265,7 +265,11 @@ func (c *controller) setDrift(req api.DriftRequest) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := c.newJob(lab.JobMend, target)
+	verb := lab.JobMend
+	if req.Leave {
+		verb = lab.JobLeave
+	}
+	j := c.newJob(verb, target)
 	for _, n := range nodes {
 		switch {
 		case n.drift.what == "":

@@ -88,8 +88,8 @@ func (c *controller) showNews() (view *api.Lab, changed bool) {
 				n.view.Typical = c.e.boots.typical(n)
 			}
 			c.m.counts[n.counted]--
-			c.m.counts[n.actual]++
-			n.counted = n.actual
+			n.counted = c.countedAs(n)
+			c.m.counts[n.counted]++
 		}
 		view.Nodes[n.at] = n.view
 	}
@@ -106,8 +106,8 @@ func (c *controller) showNews() (view *api.Lab, changed bool) {
 func (c *controller) placeAll() {
 	c.m.counts, c.m.staged = lab.Counts{}, nil
 	for i, n := range c.m.nodeOrder {
-		n.at, n.counted = i, n.actual
-		c.m.counts[n.actual]++
+		n.at, n.counted = i, c.countedAs(n)
+		c.m.counts[n.counted]++
 		if len(n.spec.Stages) > 0 {
 			c.m.staged = append(c.m.staged, n)
 		}
@@ -115,6 +115,15 @@ func (c *controller) placeAll() {
 	for i, l := range c.m.linkOrder {
 		l.at = i
 	}
+}
+
+// countedAs is what a node is for the lab's state: one that is left alone though
+// it is not as wanted is as bad as one in error.
+func (c *controller) countedAs(n *node) lab.NodeState {
+	if c.leftAlone(n) {
+		return lab.NodeError
+	}
+	return n.actual
 }
 
 func (c *controller) state() lab.State {

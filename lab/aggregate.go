@@ -10,7 +10,7 @@ const (
 	StateStarting State = "starting" // some node is on its way up
 	StateRunning  State = "running"  // nodes run, and none is wrong
 	StateStopping State = "stopping" // some node is on its way down
-	StateDegraded State = "degraded" // some nodes are in error or paused while others live
+	StateDegraded State = "degraded" // some nodes are not what they should be while others live
 	StateError    State = "error"    // nodes are in error and none lives
 )
 

@@ -54,8 +54,9 @@ const (
 	JobAdd        JobVerb = "add"
 	JobRemove     JobVerb = "remove"
 	JobImpair     JobVerb = "impair"
-	JobSwap       JobVerb = "swap" // the network that makes the links
-	JobMend       JobVerb = "mend" // what has drifted
+	JobSwap       JobVerb = "swap"  // the network that makes the links
+	JobMend       JobVerb = "mend"  // what has drifted
+	JobLeave      JobVerb = "leave" // what has drifted, as it is
 	JobExec       JobVerb = "exec"
 	JobSave       JobVerb = "save" // a configuration that is read out of a node
 )
@@ -73,7 +74,7 @@ const (
 var verbs = map[JobVerb]AtNextStart{
 	JobDeploy: JobResumed, JobDestroy: JobResumed, JobStart: JobResumed, JobStop: JobResumed, JobRestart: JobResumed,
 	JobConnect: JobResumed, JobDisconnect: JobResumed, JobAdd: JobResumed, JobRemove: JobResumed, JobImpair: JobResumed,
-	JobSwap: JobResumed, JobMend: JobResumed,
+	JobSwap: JobResumed, JobMend: JobResumed, JobLeave: JobResumed,
 	JobExec: JobBuried, JobSave: JobBuried,
 }
 

@@ -66,6 +66,23 @@ func TestEveryWishIsReachableFromEveryNodeState(t *testing.T) {
 	}
 }
 
+// One that is paused is gone on with, or stopped; it never counts as running.
+func TestPaused(t *testing.T) {
+	p := lab.NodePaused
+	if p.Matches(lab.WishRunning) || p.Matches(lab.WishStopped) || p.InTransition() || !p.Alive() {
+		t.Error("it counts as what it is not")
+	}
+	if a := p.EnforcementAction(lab.WishRunning); a != lab.NodeResume {
+		t.Errorf("to run it is to %s", a)
+	}
+	if a := p.EnforcementAction(lab.WishStopped); a != lab.NodeStop {
+		t.Errorf("to be stopped it is to %s", a)
+	}
+	if s := lab.Aggregate(lab.Count([]lab.NodeState{p, lab.NodeRunning})); s != lab.StateDegraded {
+		t.Errorf("its lab is %s", s)
+	}
+}
+
 func TestStopDuringBootIsServed(t *testing.T) {
 	for from, want := range map[lab.NodeState]lab.NodeState{
 		lab.NodePending:  lab.NodeStopped,  // the start is withdrawn

@@ -152,6 +152,9 @@ func TestDriftIsLeftAlone(t *testing.T) {
 				if got := driftIn(l, f.link); !got.Held || got.Asks(l.Policy) != (policy == lab.PolicyAsk) {
 					t.Errorf("%+v under %s", got, l.Policy)
 				}
+				if !f.link && l.State != lab.StateDegraded {
+					t.Errorf("the lab is %s", l.State)
+				}
 				machine := d.w.Contents()
 				if d.asMade() {
 					t.Fatal("nothing has drifted")
