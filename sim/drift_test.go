@@ -281,3 +281,32 @@ func TestTriesBackOffRestAndAreForgotten(t *testing.T) {
 		}
 	})
 }
+
+// A job that comes no further fails at its deadline, with what it waits for.
+func TestJobThatStallsFailsAtItsDeadline(t *testing.T) {
+	drifting(t, lab.PolicyEnforce, func(d *driver) {
+		var j *api.Job
+		d.ask1(func(ctx context.Context) (err error) {
+			j, err = d.e.SetNodes(ctx, api.NodesRequest{Lab: "alpha", Nodes: []string{"n0"}, Verb: lab.JobRestart})
+			return err
+		})
+		begin := time.Now()
+		for time.Since(begin) < 30*time.Minute { // no call ends, but by running out of its time
+			time.Sleep(time.Second)
+			synctest.Wait()
+			s, _ := d.e.Snapshot(context.Background())
+			at := slices.IndexFunc(s.Jobs, func(x *api.Job) bool { return x.ID == j.ID && x.State.Ended() })
+			if at < 0 {
+				continue
+			}
+			if j = s.Jobs[at]; j.State != lab.JobFailed || !strings.Contains(j.Error, "no progress for 5m0s; still waits for n0") {
+				t.Errorf("it is %s: %s", j.State, j.Error)
+			}
+			if took := time.Since(begin); took < 4*time.Minute || took > 6*time.Minute {
+				t.Errorf("after %s", took)
+			}
+			return
+		}
+		t.Error("it never ends")
+	})
+}
