@@ -11,11 +11,12 @@ import (
 // The contracts of drift --json and jobs --json.
 type (
 	driftJSON struct {
-		Lab, Policy string
-		Nodes       []struct {
-			Name, What string
-			Held, Left bool
-		}
+		Lab, Policy  string
+		Nodes, Links []driftItemJSON
+	}
+	driftItemJSON struct {
+		Name, What string
+		Held, Left bool
 	}
 	jobJSON struct {
 		ID, Lab, Verb, State, Error, Owner string
@@ -82,6 +83,16 @@ func TestDriftAndJobsByVerbs(t *testing.T) {
 	if d := w.drift("ring"); len(d.Nodes) != 0 {
 		t.Errorf("set right there is %+v", d)
 	}
+	w.consistent("ring")
+	w.sh("ring", "n3", "ip link delete eth1")
+	w.await("the link's drift", func() bool {
+		d := w.drift("ring")
+		return len(d.Links) == 1 && d.Links[0].Name == "n3:eth1 -- n4:eth2" && d.Links[0].Held
+	})
+	if l := w.inspect("ring"); l.Links[3].Actual != "down" || l.Links[3].Desired != "up" || l.Lab.State != "running" {
+		t.Errorf("left alone it is %+v in a lab that is %s", l.Links[3], l.Lab.State)
+	}
+	w.ok("drift", "fix", "ring", "n3:eth1", "n4:eth2")
 	w.consistent("ring")
 	w.ok("drift", "policy", "ring", "enforce")
 	pid = w.inspect("ring").node("n2").PID
