@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
@@ -20,9 +21,10 @@ import (
 // containers is a lab of containers, of which those that may are in a
 // management network.
 func containers(managed bool) string {
-	mgmt, a, b := "", "network-mode: none", "network-mode: none"
+	const none = "network-mode: none"
+	mgmt, a, b := "", none, none
 	if managed {
-		mgmt, a, b = "mgmt: {network: boxes-mgmt, ipv4-subnet: 172.31.222.0/24}", "mgmt-ipv4: 172.31.222.11", ""
+		mgmt, a, b = "mgmt: {network: boxes-mgmt, ipv4-subnet: 172.31.222.0/24}", "mgmt-ipv4: 172.31.222.11", "mgmt-ipv4: 172.31.222.12"
 	}
 	return fmt.Sprintf(`name: boxes
 %s
@@ -30,7 +32,7 @@ topology:
   defaults: {kind: linux, image: "%s", cmd: sleep 1000}
   nodes:
     a: {%s, env-files: [greeting.env], exec: ["sh -c 'echo $GREETING >/said'"]}
-    b: {%s}
+    b: {%s, startup-delay: 2}
     c: {network-mode: none, stages: {create: {wait-for: [{node: a, stage: configure}]}}}
   links:
     - {type: veth, endpoints: [{node: a, interface: eth1, ipv4: 10.1.0.1/24}, {node: b, interface: eth1, ipv4: 10.1.0.2/24}]}
@@ -112,6 +114,7 @@ func labOfContainers(t *testing.T) {
 	file := w.file("boxes.clab.yml", containers(e.mode == asRoot))
 	w.ok("doctor")
 	before := lookAround(w)
+	asked := time.Now()
 	w.ok("deploy", file, "--provider", e.kind.Name, "--network", os.Getenv("E2E_NETWORK"))
 	l := w.awaitWhole("boxes")
 	for _, n := range l.Nodes {
@@ -143,6 +146,9 @@ func labOfContainers(t *testing.T) {
 	}
 	if made, began := look("c").Created, look("a").State.StartedAt; made < began {
 		t.Errorf("c was made at %s, before a began at %s, which it waits for", made, began)
+	}
+	if made, err := time.Parse(time.RFC3339Nano, look("b").Created); err != nil || made.Sub(asked) < 2*time.Second {
+		t.Errorf("b was made at %s, %v; asked for at %s, with a delay of two seconds", made, err, asked)
 	}
 	reach := func(when string) {
 		t.Helper()

@@ -144,7 +144,8 @@ func lookAround(w *world) map[string][]string {
 		if err != nil {
 			return err
 		}
-		if filepath.Base(p) != "boot-times.json" { // what was learned of kinds is to stay
+		// What was learned of kinds is to stay, and so are the store's backups.
+		if filepath.Base(p) != "boot-times.json" && !strings.Contains(p, ".backup-auto-") {
 			out["files"] = append(out["files"], p)
 		}
 		return nil
