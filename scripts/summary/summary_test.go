@@ -44,6 +44,18 @@ func TestTheTableOfPairs(t *testing.T) {
 	}
 }
 
+// Pairs that share their nodes begin when others have begun, and keep their column.
+func TestPairsThatRunOneAfterTheOther(t *testing.T) {
+	var text strings.Builder
+	for _, name := range []string{"a/veth", "b", "c/veth", "b/veth", "b/ovs"} {
+		text.WriteString(`{"Action":"run","Package":"archetype/backends/conformance","Test":"TestConformance/` + name + "\"}\n")
+	}
+	m := conformance(read(bufio.NewScanner(strings.NewReader(text.String()))).tests)
+	if got, _, _ := strings.Cut(m.markdown(), "\n"); got != "| case | a × veth | b × veth | b × ovs | c × veth |" {
+		t.Error(got)
+	}
+}
+
 func TestATableIsStaleOnlyWhenItSaysSomethingElse(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "doc.md")
 	if err := os.WriteFile(file, []byte("before\n"+tableBegins+tableEnds+"after\n"), 0o600); err != nil {
