@@ -59,6 +59,15 @@ type Queuer interface {
 	StartsAtOnce() int
 }
 
+// Sweeper is implemented by providers that make things which several nodes
+// use, such as a network.
+type Sweeper interface {
+	// Unused names those of ours that nothing uses any more.
+	Unused(ctx context.Context) ([]string, error)
+	// Sweep removes one of them, unless it has come into use.
+	Sweep(ctx context.Context, name string) error
+}
+
 // Speaker is implemented by providers whose nodes have a line on which they
 // ask and are answered while they boot.
 type Speaker interface {

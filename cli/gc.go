@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"path"
 
 	"github.com/spf13/cobra"
 
@@ -15,8 +16,8 @@ func (a *app) gc() *cobra.Command {
 	var remove, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "gc",
-		Short: "Find nodes and links of ours on this machine that no lab owns, and remove them with --remove",
-		Long:  "Finds what a crash or a lost store has left behind: nodes, and the far ends, bridges and switch ports\nof links, all of them marked as Archetype's, whose lab nobody knows any more. Nothing else is touched.",
+		Short: "Find what is ours on this machine and no lab owns, and remove it with --remove",
+		Long:  "Finds what a crash or a lost store has left behind: nodes, and the far ends, bridges and switch ports\nof links, all of them marked as Archetype's, whose lab nobody knows any more; management networks\nwithout a container; folders of labs and nodes. Nothing else is touched.",
 		Args:  args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
@@ -54,13 +55,10 @@ func (a *app) showStrays(strays []api.Stray, remove, asJSON bool) error {
 			return err
 		}
 	case len(strays) == 0:
-		fmt.Fprintln(a.out, "nothing: every node and link of ours on this machine belongs to a lab")
+		fmt.Fprintln(a.out, "nothing: all that is ours on this machine belongs to a lab")
 	default:
 		for _, s := range strays {
-			what := fmt.Sprintf("%s %s %s", s.Backend, s.Type, s.Lab)
-			if s.Name != "" {
-				what += "/" + s.Name
-			}
+			what := fmt.Sprintf("%s %s %s", s.Backend, s.Type, path.Join(s.Lab, s.Name))
 			switch {
 			case s.Error != "":
 				what += ": " + s.Error

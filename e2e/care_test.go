@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,6 +104,49 @@ func TestStoreIsLookedAfterWhileALabRuns(t *testing.T) {
 	w.awaitWhole("ring")
 }
 
+// What is left of labs that nobody knows: told, removed when that is asked for,
+// and nothing else touched.
+func TestLeftovers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, asUser)
+	w.ok("deploy", w.file("kept.clab.yml", ring("kept", 2)))
+	w.sh("kept", "n0", "echo mine >/etc/mine")
+	w.ok("deploy", w.file("lost.clab.yml", ring("lost", 2)), "--network", "veth")
+	w.sh("lost", "n0", "echo mine >/etc/mine")
+	w.ok("destroy", "lost", "--yes")
+	labs := filepath.Join(w.state(), "labs")
+	if _, err := os.Stat(filepath.Join(labs, "lost")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("destroy has left a folder: %v", err)
+	}
+	for _, dir := range []string{"lost/n0/fs", "kept/gone/fs"} {
+		if err := os.MkdirAll(filepath.Join(labs, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		w.write(filepath.Join(labs, dir, "file"), "of a node\n")
+	}
+	for _, remove := range []bool{false, true} {
+		args := []string{"gc"}
+		if remove {
+			args = append(args, "--remove")
+		}
+		out := w.ok(args...)
+		if !strings.Contains(out, "folder lost") || !strings.Contains(out, "folder kept/gone") || strings.Contains(out, "kept/n") {
+			t.Errorf("%v says %s", args, out)
+		}
+		for _, dir := range []string{"lost", "kept/gone"} {
+			if _, err := os.Stat(filepath.Join(labs, dir)); (err == nil) == remove {
+				t.Errorf("after %v, %s: %v", args, dir, err)
+			}
+		}
+	}
+	if out := w.ok("gc"); !strings.Contains(out, "nothing") {
+		t.Errorf("gc once more: %s", out)
+	}
+	if got := w.sh("kept", "n0", "cat /etc/mine"); got != "mine" || !w.inspect("kept").whole() {
+		t.Errorf("the lab that is known has %q: %+v", got, w.inspect("kept"))
+	}
+}
+
 // turned is a file with bits turned in its pages after the heads.
 func turned(good []byte) []byte {
 	bad := bytes.Clone(good)
@@ -150,7 +194,7 @@ func (w *world) events() string {
 		break
 	}
 	cancel()
-	<-end
+	_ = <-end
 	return out.text()
 }
 

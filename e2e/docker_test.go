@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -208,7 +209,9 @@ func labOfContainers(t *testing.T) {
 	w.awaitWhole("boxes")
 	reach("after the holder's end")
 
+	labels, image := look("a").Config.Labels, look("a").Config.Image
 	w.ok("destroy", "boxes", "--yes")
+	leftBehind(w, cli, labels, image)
 	w.await("all to end", func() bool { return len(w.processes()) == 0 })
 	after := lookAround(w)
 	for _, what := range []string{"links", "mounts", "named namespaces", "files"} {
@@ -218,5 +221,66 @@ func labOfContainers(t *testing.T) {
 	}
 	if e.alike {
 		w.await("the engine's own processes to end", func() bool { return !slices.ContainsFunc(names("/proc"), shim) })
+	}
+}
+
+// leftBehind makes what a crash may leave of containers, and something of
+// somebody else's beside it: gc tells it, and removes it and nothing else when
+// it is asked to.
+func leftBehind(w *world, cli *client.Client, labels map[string]string, image string) {
+	w.Helper()
+	ctx := w.Context()
+	labels = maps.Clone(labels)
+	labels["archetype.lab"], labels["archetype.node"] = "forgotten", "x"
+	delete(labels, "archetype.spec") // what it was made from is not known any more
+	ours := map[string]string{"archetype.home": labels["archetype.home"]}
+	others := map[string]string{"archetype.home": "/somebody/elses", "archetype.lab": "forgotten", "archetype.node": "y"}
+	for name, l := range map[string]map[string]string{"forgotten-x": labels, "elses-y": others} {
+		if _, err := cli.ContainerCreate(ctx, client.ContainerCreateOptions{Name: name,
+			Config: &container.Config{Image: image, Labels: l, Cmd: []string{"sleep", "1000"}}, HostConfig: &container.HostConfig{NetworkMode: "none"}}); err != nil {
+			w.Fatal(err)
+		}
+	}
+	for name, l := range map[string]map[string]string{"forgotten-net": ours, "elses-net": others} {
+		if _, err := cli.NetworkCreate(ctx, name, client.NetworkCreateOptions{Driver: "bridge", Labels: l}); err != nil {
+			w.Fatal(err)
+		}
+	}
+	have := func() (out []string) {
+		w.Helper()
+		boxes, err := cli.ContainerList(ctx, client.ContainerListOptions{All: true})
+		nets, nerr := cli.NetworkList(ctx, client.NetworkListOptions{})
+		if err != nil || nerr != nil {
+			w.Fatal(err, nerr)
+		}
+		for _, b := range boxes.Items {
+			out = append(out, strings.TrimPrefix(b.Names[0], "/"))
+		}
+		for _, n := range nets.Items {
+			if strings.HasSuffix(n.Name, "-net") {
+				out = append(out, n.Name)
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	for _, remove := range []bool{false, true} {
+		args, left := []string{"gc"}, "elses-net elses-y forgotten-net forgotten-x"
+		if remove {
+			args, left = append(args, "--remove"), "elses-net elses-y"
+		}
+		out := w.ok(args...)
+		if !strings.Contains(out, "node forgotten/x") || !strings.Contains(out, "network forgotten-net") || strings.Contains(out, "elses") {
+			w.Errorf("%v says %s", args, out)
+		}
+		if now := strings.Join(have(), " "); now != left {
+			w.Errorf("after %v there is %s", args, now)
+		}
+	}
+	if _, err := cli.ContainerRemove(ctx, "elses-y", client.ContainerRemoveOptions{Force: true}); err != nil {
+		w.Error(err)
+	}
+	if _, err := cli.NetworkRemove(ctx, "elses-net", client.NetworkRemoveOptions{}); err != nil {
+		w.Error(err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,15 +75,34 @@ func (c *controller) cleanLab() {
 		}
 		fail.Point("clean.nodes")
 		for _, n := range networks {
-			errs = append(errs, n.Cleanup(ctx, name))
+			errs = append(errs, cleanLinks(ctx, n, name))
 		}
 		fail.Point("clean.links")
 		if o := c.e.opt.Backends.Outside(); o != nil {
 			errs = append(errs, o.Cleanup(ctx, name))
 		}
 		err := errors.Join(errs...)
+		if err == nil && c.e.opt.Labs != "" { // which nodes have left
+			err = removeFolder(filepath.Join(c.e.opt.Labs, name))
+		}
 		c.post(func(c *controller) { c.cleaned(err) })
 	})
+}
+
+// cleanLinks removes what a network has of a lab, and looks whether it is so.
+func cleanLinks(ctx context.Context, n backends.Network, labName string) error {
+	if err := n.Cleanup(ctx, labName); err != nil {
+		return err
+	}
+	l, ok := n.(backends.Lister)
+	if !ok {
+		return nil
+	}
+	left, err := l.Labs(ctx)
+	if err == nil && slices.Contains(left, labName) {
+		err = fmt.Errorf("%s still has links of it", n.Name())
+	}
+	return err
 }
 
 // removeAll removes every node of a lab that a provider still has, and looks

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"archetype/backends"
@@ -62,7 +63,69 @@ func (e *Engine) Strays(ctx context.Context, req api.StraysRequest) ([]api.Stray
 			e.look(p, true)
 		}
 	}
-	return e.strayLinks(ctx, req, owned, out), nil
+	out = e.strayLinks(ctx, req, owned, out)
+	out = e.unused(ctx, req, out)
+	return e.strayFolders(ctx, req, out)
+}
+
+// unused finds what providers have made for several nodes, and none uses.
+func (e *Engine) unused(ctx context.Context, req api.StraysRequest, out []api.Stray) []api.Stray {
+	for _, name := range e.opt.Backends.Providers() {
+		p, _ := e.opt.Backends.Provider(name)
+		s, ok := p.(backends.Sweeper)
+		if !ok || !p.Available(ctx).OK {
+			continue
+		}
+		list, err := s.Unused(ctx)
+		if err != nil {
+			out = append(out, api.Stray{Backend: name, Type: "network", Error: "cannot be looked for: " + reason(err)})
+		}
+		for _, n := range list {
+			found := api.Stray{Backend: name, Type: "network", Name: n}
+			if req.Remove {
+				found.Removed, found.Error = outcome(s.Sweep(ctx, n))
+			}
+			out = append(out, found)
+		}
+	}
+	return out
+}
+
+// strayFolders finds folders of labs and nodes that nobody knows. Those of
+// nodes that could not be removed stay with them.
+func (e *Engine) strayFolders(ctx context.Context, req api.StraysRequest, out []api.Stray) ([]api.Stray, error) {
+	nodes := map[string][]string{}
+	for _, s := range out {
+		if s.Type == "node" && !s.Removed {
+			nodes[s.Lab] = append(nodes[s.Lab], s.Name)
+		}
+	}
+	for _, c := range e.all() {
+		name := c.m.info.Name
+		nodes[name] = append(nodes[name], "") // the lab itself
+		err := c.call(ctx, func(c *controller) error {
+			for _, n := range c.m.nodeOrder {
+				nodes[name] = append(nodes[name], n.spec.Name)
+			}
+			return nil
+		})
+		if err != nil && api.CodeOf(err) != api.CodeNotFound { // it has just been destroyed
+			return nil, err
+		}
+	}
+	list, err := strayFolders(e.opt.Labs, nodes)
+	if err != nil {
+		return append(out, api.Stray{Backend: "files", Type: "folder", Error: "cannot be looked for: " + reason(err)}), nil
+	}
+	for _, f := range list {
+		labName, node, _ := strings.Cut(f, "/")
+		s := api.Stray{Backend: "files", Type: "folder", Lab: labName, Name: node}
+		if req.Remove {
+			s.Removed, s.Error = outcome(removeFolder(filepath.Join(e.opt.Labs, f)))
+		}
+		out = append(out, s)
+	}
+	return out, nil
 }
 
 // extra are those of a provider's nodes that bear a deployed lab's label and

@@ -34,6 +34,9 @@ type Options struct {
 	// BootTimes is a file that remembers how long boots took; empty: they are
 	// known as long as the engine lives.
 	BootTimes string
+	// Labs is the folder of the nodes' folders; empty: nobody looks there for
+	// what is left of labs.
+	Labs string
 	// Notices are to be shown as warnings among the events.
 	Notices []string
 	// Now tells the time; nil means time.Now.

@@ -47,7 +47,7 @@ type StraysRequest struct {
 // Stray is something of ours that no lab owns.
 type Stray struct {
 	Backend string `json:"backend"`
-	Type    string `json:"type"` // node, or links of a lab
+	Type    string `json:"type"` // node, links of a lab, network, or folder
 	Lab     string `json:"lab"`
 	Name    string `json:"name,omitempty"`
 	Removed bool   `json:"removed"`

@@ -196,6 +196,39 @@ func networkOptions(m lab.Management) (client.NetworkCreateOptions, error) {
 	return opt, nil
 }
 
+// Unused implements backends.Sweeper: management networks of ours without a
+// container.
+func (p *Provider) Unused(ctx context.Context) ([]string, error) {
+	cli, err := p.Client()
+	if err != nil {
+		return nil, err
+	}
+	list, err := cli.NetworkList(ctx, client.NetworkListOptions{Filters: client.Filters{}.Add("label", labelHome+"="+p.home())})
+	if err != nil {
+		return nil, p.fail("list networks", err)
+	}
+	var out []string
+	for _, n := range list.Items {
+		users, err := cli.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("network", n.ID)})
+		if err != nil {
+			return nil, p.fail("list containers", err)
+		}
+		if len(users.Items) == 0 {
+			out = append(out, n.Name)
+		}
+	}
+	return out, nil
+}
+
+// Sweep implements backends.Sweeper.
+func (p *Provider) Sweep(ctx context.Context, name string) error {
+	cli, err := p.Client()
+	if err != nil {
+		return err
+	}
+	return p.fail("management network "+name, p.leave(ctx, cli, name))
+}
+
 // leave removes a management network that no container uses any more, if we
 // made it.
 func (p *Provider) leave(ctx context.Context, cli *client.Client, name string) error {

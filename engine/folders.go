@@ -1,0 +1,57 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// strayFolders are folders in that of the labs which belong to no node of a
+// lab, relative to it: what is left of labs that nobody knows, and of nodes
+// that a lab has no more.
+func strayFolders(dir string, nodes map[string][]string) ([]string, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	labs, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	var out []string
+	for _, l := range labs {
+		have, known := nodes[l.Name()]
+		if !known {
+			out = append(out, l.Name())
+			continue
+		}
+		entries, err := os.ReadDir(filepath.Join(dir, l.Name()))
+		if err != nil {
+			continue // it goes at the moment
+		}
+		for _, n := range entries {
+			// What begins with a point is the lab's own, such as logs.
+			if !strings.HasPrefix(n.Name(), ".") && !slices.Contains(have, n.Name()) {
+				out = append(out, filepath.Join(l.Name(), n.Name()))
+			}
+		}
+	}
+	return out, nil
+}
+
+// removeFolder removes a folder, and nothing that is mounted in it.
+func removeFolder(dir string) error {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(mounts)) {
+		f := strings.Fields(line)
+		if len(f) > 1 && (f[1] == dir || strings.HasPrefix(f[1], dir+"/")) {
+			return fmt.Errorf("%s is left: something is mounted on %s", dir, f[1])
+		}
+	}
+	return os.RemoveAll(dir)
+}
