@@ -194,7 +194,9 @@ func (w *world) events() string {
 		break
 	}
 	cancel()
-	_ = <-end
+	if err := <-end; err == nil {
+		w.Error("archetype engine ended by itself")
+	}
 	return out.text()
 }
 
