@@ -33,11 +33,12 @@ func (p *Provider) List(ctx context.Context, labName string) ([]backends.NodeSta
 	if err != nil {
 		return nil, p.fail("list containers", err)
 	}
-	found := make([]*backends.NodeStatus, len(list.Items))
-	errs := make([]error, len(list.Items))
+	items := p.originals(list.Items)
+	found := make([]*backends.NodeStatus, len(items))
+	errs := make([]error, len(items))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, parallel)
-	for i, item := range list.Items {
+	for i, item := range items {
 		ref := backends.NodeRef{Lab: item.Labels[labelLab], Node: item.Labels[labelNode]}
 		wg.Add(1)
 		slots <- struct{}{}
@@ -67,6 +68,19 @@ func (p *Provider) List(ctx context.Context, labName string) ([]backends.NodeSta
 		p.dropLeftovers(out)
 	}
 	return out, nil
+}
+
+// originals leaves out copies: a container made from the image of another has
+// its labels, too. What the node is known to be counts.
+func (p *Provider) originals(all []container.Summary) []container.Summary {
+	have := map[string]bool{}
+	for _, c := range all {
+		have[c.ID] = true
+	}
+	return slices.DeleteFunc(all, func(c container.Summary) bool {
+		id := p.node(backends.NodeRef{Lab: c.Labels[labelLab], Node: c.Labels[labelNode]}).known().ID
+		return id != c.ID && have[id]
+	})
 }
 
 // dropLeftovers gives up what is kept of labs that have no container left:

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"archetype/backends"
@@ -80,6 +81,19 @@ func pausedAndRenamedBehindOurBack(b *bench) {
 		if code, out := b.exec(dev, "echo here"); code != 0 || out != "here\n" {
 			b.Errorf("%s: mended it says %q, code %d", what, out, code)
 		}
+	}
+	// A copy bears the labels, too, and is not taken for the node.
+	at := b.look(dev)
+	copied, err := b.cli.ContainerCreate(b.Context(), client.ContainerCreateOptions{Name: "copy-of-" + named(dev),
+		Config: &container.Config{Image: at.Config.Image, Cmd: at.Config.Cmd, Labels: at.Config.Labels}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if st, _ := b.status(dev); !st.Running || st.Identifier != was.Identifier {
+		b.Errorf("beside its copy it is %+v", st)
+	}
+	if _, err := b.cli.ContainerRemove(b.Context(), copied.ID, client.ContainerRemoveOptions{Force: true}); err != nil {
+		b.Fatal(err)
 	}
 	if _, err := b.cli.ContainerPause(b.Context(), named(dev), client.ContainerPauseOptions{}); err == nil {
 		b.event("paused", dev, func(st backends.NodeStatus) bool { return st.Running && st.Paused })
