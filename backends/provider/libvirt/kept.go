@@ -24,7 +24,6 @@ type kept struct {
 	NICs  []nic         `json:"nics"`
 	Boot  uint64        `json:"boot"`   // of the latest start
 	LogAt int64         `json:"log_at"` // where its serial line's record begins, in bytes
-	SSH   int           `json:"ssh"`    // port of this machine that leads to the device's, 0: none
 	Facts vendors.Facts `json:"facts"`
 	// Ways lead to ports of the device, by port.
 	Ways map[int]forwarded `json:"ways,omitempty"`
@@ -75,12 +74,25 @@ func replace(path string, data []byte) error {
 }
 
 // begun notes that the node starts, and where its record begins.
-func (p *Provider) begun(ref backends.NodeRef, k *kept) error {
-	k.Boot = max(k.Boot+1, uint64(time.Now().UnixNano()))
-	k.LogAt = 0
-	if st, err := os.Stat(filepath.Join(p.folder(ref), serialline.Record)); err == nil {
-		k.LogAt = st.Size()
+func (p *Provider) begun(ref backends.NodeRef) error {
+	return p.change(ref, func(k *kept) {
+		k.Boot = max(k.Boot+1, uint64(time.Now().UnixNano()))
+		k.LogAt = 0
+		if st, err := os.Stat(filepath.Join(p.folder(ref), serialline.Record)); err == nil {
+			k.LogAt = st.Size()
+		}
+	})
+}
+
+// change changes what is kept of a node.
+func (p *Provider) change(ref backends.NodeRef, f func(*kept)) error {
+	p.keeping.Lock()
+	defer p.keeping.Unlock()
+	k, err := p.read(ref)
+	if err != nil {
+		return err
 	}
+	f(k)
 	return p.write(ref, k)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -163,7 +162,7 @@ func (p *Provider) start(ctx context.Context, ref backends.NodeRef) error {
 		if err != nil {
 			return err
 		}
-		if err := p.begun(ref, k); err != nil {
+		if err := p.begun(ref); err != nil {
 			return err
 		}
 		err = failpoint.Around("domain.start", func() error {
@@ -181,47 +180,7 @@ func (p *Provider) start(ctx context.Context, ref backends.NodeRef) error {
 		return err
 	}
 	p.syncTap(ctx, ref, "")
-	if k.VM.Management {
-		return p.forward(ctx, ref, k)
-	}
 	return nil
-}
-
-// forward leads a port of this machine to the device's SSH.
-func (p *Provider) forward(ctx context.Context, ref backends.NodeRef, k *kept) error {
-	port, err := freePort()
-	if err != nil {
-		return err
-	}
-	inner := k.VM.Exec.Port
-	if inner == 0 {
-		inner = 22
-	}
-	err = p.conn.do(ctx, func(lv *golibvirt.Libvirt) error {
-		dom, err := p.lookup(lv, ref)
-		if err != nil {
-			return err
-		}
-		const human = 1 // the command is in the monitor's language for people
-		return failpoint.Around("domain.forward", func() error {
-			_, err := lv.QEMUDomainMonitorCommand(dom, fmt.Sprintf("hostfwd_add hostnet0 tcp:127.0.0.1:%d-:%d", port, inner), human)
-			return err
-		})
-	})
-	if err != nil {
-		return fmt.Errorf("the way to its SSH: %w", err)
-	}
-	k.SSH = port
-	return p.write(ref, k)
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // isOn reports whether the node's machine is switched on.

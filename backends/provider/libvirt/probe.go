@@ -12,6 +12,7 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/reach"
+	failpoint "archetype/internal/fail"
 )
 
 // forwarded is a port of this machine that leads to one of the device's, as
@@ -104,16 +105,49 @@ func (p *Provider) wayTo(ctx context.Context, ref backends.NodeRef, inner int) (
 	if have := k.Ways[inner]; have.Boot == k.Boot {
 		return have.Port, nil
 	}
-	port, err := freePort()
+	port, err := p.forward(ctx, ref, inner)
 	if err != nil {
 		return 0, err
 	}
-	if said, err := p.monitor(ctx, ref, fmt.Sprintf("hostfwd_add hostnet0 tcp:127.0.0.1:%d-:%d", port, inner)); err != nil || strings.TrimSpace(said) != "" {
-		return 0, fmt.Errorf("the way to its port %d: %s (%w)", inner, strings.TrimSpace(said), backends.ErrUnavailable)
+	return port, p.change(ref, func(now *kept) {
+		if now.Ways == nil {
+			now.Ways = map[int]forwarded{}
+		}
+		now.Ways[inner] = forwarded{Boot: k.Boot, Port: port}
+	})
+}
+
+// forward leads a free port of this machine to one of the device's. Whoever
+// takes it first has it, so others are tried.
+func (p *Provider) forward(ctx context.Context, ref backends.NodeRef, inner int) (int, error) {
+	const tries = 5
+	for try := 1; ; try++ {
+		port, err := freePort()
+		if err != nil {
+			return 0, err
+		}
+		var said string
+		err = failpoint.Around("domain.forward", func() (err error) {
+			said, err = p.monitor(ctx, ref, fmt.Sprintf("hostfwd_add hostnet0 tcp:127.0.0.1:%d-:%d", port, inner))
+			return err
+		})
+		said = strings.TrimSpace(said)
+		switch {
+		case err != nil:
+			return 0, fmt.Errorf("the way to its port %d: %w", inner, err)
+		case said == "":
+			return port, nil
+		case try == tries:
+			return 0, fmt.Errorf("the way to its port %d: %s (%w)", inner, said, backends.ErrUnavailable)
+		}
 	}
-	if k.Ways == nil {
-		k.Ways = map[int]forwarded{}
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
 	}
-	k.Ways[inner] = forwarded{Boot: k.Boot, Port: port}
-	return port, p.write(ref, k)
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port, nil
 }

@@ -43,6 +43,8 @@ type Provider struct {
 	lines map[backends.NodeRef]*serialline.Line
 	asked map[backends.NodeRef]bool // its end is wanted
 	ends  context.CancelFunc
+
+	keeping sync.Mutex // held while what is kept of a node is changed
 }
 
 var (

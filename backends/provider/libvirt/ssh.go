@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strconv"
@@ -22,13 +21,18 @@ const sshPatience = 30 * time.Second
 
 // dialSSH logs in to a device.
 func (p *Provider) dialSSH(ctx context.Context, ref backends.NodeRef, k *kept) (*ssh.Client, error) {
-	if k.SSH == 0 {
-		return nil, fmt.Errorf("node %s: there is no way to its SSH: stop and start it (%w)", ref.Node, backends.ErrUnavailable)
+	inner := k.VM.Exec.Port
+	if inner == 0 {
+		inner = reach.SSHPort
+	}
+	port, err := p.wayTo(ctx, ref, inner)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, sshPatience)
 	defer cancel()
 	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(k.SSH)))
+	c, err := d.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
 		return nil, err
 	}
