@@ -19,7 +19,8 @@ const trimSlack = 256
 
 // PutJob stores a job. Its verb and state must exist and its state must be
 // one step from the stored one.
-func (t *Tx) PutJob(r Job) error {
+func (t *Tx) PutJob(r Job) (err error) {
+	defer t.whole(&err)
 	if err := checkJob(r); err != nil {
 		return err
 	}

@@ -27,7 +27,8 @@ type ImageCopy struct {
 
 // PutHost stores a host. Its status must exist and be one step from the
 // stored one.
-func (t *Tx) PutHost(r Host) error {
+func (t *Tx) PutHost(r Host) (err error) {
+	defer t.whole(&err)
 	if err := checkHost(r); err != nil {
 		return err
 	}
@@ -65,7 +66,8 @@ func (t *Tx) Host(name string) (r Host, ok bool, err error) {
 }
 
 // DeleteHost removes a host of which no image is known any more.
-func (t *Tx) DeleteHost(name string) error {
+func (t *Tx) DeleteHost(name string) (err error) {
+	defer t.whole(&err)
 	r, ok, err := t.Host(name)
 	if err != nil || !ok {
 		return err
@@ -87,7 +89,8 @@ func (t *Tx) DeleteHost(name string) error {
 
 // PutImageCopy stores what is known of an image on a host, which must be
 // stored. Its status must exist and be one step from the stored one.
-func (t *Tx) PutImageCopy(r ImageCopy) error {
+func (t *Tx) PutImageCopy(r ImageCopy) (err error) {
+	defer t.whole(&err)
 	if err := t.checkCopy(r); err != nil {
 		return err
 	}
@@ -126,7 +129,8 @@ func (t *Tx) checkCopy(r ImageCopy) error {
 }
 
 // DeleteImageCopy forgets an image on a host.
-func (t *Tx) DeleteImageCopy(image, host string) error {
+func (t *Tx) DeleteImageCopy(image, host string) (err error) {
+	defer t.whole(&err)
 	b, k := t.bucket(bucketCopies), key(image, host)
 	r, ok, err := get[ImageCopy](b, k)
 	if err != nil || !ok {

@@ -242,6 +242,9 @@ func (s *Store) Update(fn func(*Tx) error) error {
 		err := fn(t)
 		s.touched.Add(int64(t.touched))
 		if err == nil {
+			err = t.refused
+		}
+		if err == nil {
 			err = t.keepSum()
 		}
 		if err == nil && s.fault != nil {

@@ -76,6 +76,13 @@ func TestRefusals(t *testing.T) {
 				}
 				return tt.put(tx)
 			})
+			swallowed := s.Update(func(tx *Tx) error {
+				_ = tt.put(tx)
+				return tx.PutNode(node("witness", lab.NodeUndeployed))
+			})
+			if fmt.Sprint(swallowed) != fmt.Sprint(err) {
+				t.Errorf("who makes nothing of the error is told %v", swallowed)
+			}
 			var ce *ConstraintError
 			if !errors.As(err, &ce) || ce.Constraint != tt.constraint {
 				t.Fatalf("got %v, want a refusal by %s", err, tt.constraint)

@@ -18,8 +18,17 @@ type Tx struct {
 	touched int
 	moved   int    // records that are in another state than before
 	sum     uint64 // what it adds to the sum over the records
+	refused error  // the first write that was
 	// How much history is kept.
 	keepJobs, keepEvents int
+}
+
+// whole notes a write that was refused: nothing of the transaction is kept
+// then, also where who writes makes nothing of the error.
+func (t *Tx) whole(err *error) {
+	if t.refused == nil {
+		t.refused = *err
+	}
 }
 
 // touch counts keys that are read or written.
@@ -96,7 +105,8 @@ func (t *Tx) nodes() *bucket { return t.bucket(bucketNodes) }
 func (t *Tx) links() *bucket { return t.bucket(bucketLinks) }
 
 // PutLab stores a lab, new or changed.
-func (t *Tx) PutLab(r Lab) error {
+func (t *Tx) PutLab(r Lab) (err error) {
+	defer t.whole(&err)
 	if err := checkKey("lab", r.Name); err != nil {
 		return err
 	}
@@ -113,7 +123,8 @@ func (t *Tx) Labs() ([]Lab, error) { return list[Lab](t.labs(), nil) }
 
 // DeleteLab removes a lab with its nodes and links. Jobs and events stay:
 // they are history.
-func (t *Tx) DeleteLab(name string) error {
+func (t *Tx) DeleteLab(name string) (err error) {
+	defer t.whole(&err)
 	pre := prefix(name)
 	for _, index := range []string{NodesByActual, NodesByDesired, LinksByActual} {
 		if err := drop(t.bucket(bucketIndex), prefix(index, name)); err != nil {
@@ -130,7 +141,8 @@ func (t *Tx) DeleteLab(name string) error {
 
 // PutNode stores a node. Its states must exist, its lab must be stored, and
 // its actual state must be one step from the stored one.
-func (t *Tx) PutNode(r Node) error {
+func (t *Tx) PutNode(r Node) (err error) {
+	defer t.whole(&err)
 	if err := t.checkNode(r); err != nil {
 		return err
 	}
@@ -190,7 +202,8 @@ func (t *Tx) Nodes(labName string) ([]Node, error) {
 }
 
 // DeleteNode removes a node that no link uses any more.
-func (t *Tx) DeleteNode(labName, name string) error {
+func (t *Tx) DeleteNode(labName, name string) (err error) {
+	defer t.whole(&err)
 	pre := key(labName, name+":")
 	if k, _ := t.bucket(bucketIfaces).Cursor().Seek(pre); bytes.HasPrefix(k, pre) {
 		return refuse("node", labName+"/"+name, ConstraintReference,
@@ -209,7 +222,8 @@ func (t *Tx) DeleteNode(labName, name string) error {
 // PutLink stores a link. Its states must exist, its nodes must be stored,
 // its actual state must be one step from the stored one, and no other link
 // may use its interfaces.
-func (t *Tx) PutLink(r Link) error {
+func (t *Tx) PutLink(r Link) (err error) {
+	defer t.whole(&err)
 	if err := t.checkLink(r); err != nil {
 		return err
 	}
@@ -290,7 +304,8 @@ func (t *Tx) Links(labName string) ([]Link, error) {
 }
 
 // DeleteLink removes a link.
-func (t *Tx) DeleteLink(labName string, a, b lab.Endpoint) error {
+func (t *Tx) DeleteLink(labName string, a, b lab.Endpoint) (err error) {
+	defer t.whole(&err)
 	k := linkKey(labName, a, b)
 	if t.links().Get(k) == nil {
 		return nil
