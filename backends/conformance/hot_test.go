@@ -42,24 +42,29 @@ func BenchmarkHot(b *testing.B) {
 			h.must(n.Connect(b.Context(), l))
 			h.watch(l)
 			h.first()
-			var join, cut, last []time.Duration
-			for range hotTurns {
-				began := h.now()
-				h.must(n.Disconnect(b.Context(), l))
-				cut = append(cut, h.now()-began)
-				h.silent()
-				last = append(last, max(0, time.Duration(h.latest.Load())-began))
-				h.arm()
-				began = h.now()
-				h.must(n.Connect(b.Context(), l))
-				join = append(join, h.first()-began)
-			}
-			h.report("connect", join)
-			h.report("disconnect", cut)
-			h.report("last-frame", last)
+			h.turns(n, l, hotTurns)
 			h.must(n.DeleteLink(context.Background(), l))
 		})
 	}
+}
+
+// turns cuts and joins a cable, and reports how long each takes.
+func (h *hot) turns(n backends.Network, l backends.Link, turns int) {
+	var join, cut, last []time.Duration
+	for range turns {
+		began := h.now()
+		h.must(n.Disconnect(h.Context(), l))
+		cut = append(cut, h.now()-began)
+		h.silent()
+		last = append(last, max(0, time.Duration(h.latest.Load())-began))
+		h.arm()
+		began = h.now()
+		h.must(n.Connect(h.Context(), l))
+		join = append(join, h.first()-began)
+	}
+	h.report("connect", join)
+	h.report("disconnect", cut)
+	h.report("last-frame", last)
 }
 
 // BenchmarkSwap moves the links of a lab from one network to another while
@@ -104,6 +109,8 @@ type hot struct {
 	*testing.B
 	a, z, panel *nstest.NS
 	out, in     int
+	frame       []byte // what is sent
+	pause       time.Duration
 	start       time.Time
 
 	mu   sync.Mutex
@@ -116,9 +123,17 @@ type hot struct {
 }
 
 func newHot(b *testing.B) *hot {
-	h := &hot{B: b, a: nstest.New(b), z: nstest.New(b), panel: nstest.New(b), start: time.Now(), arrived: make(chan time.Duration, 1)}
+	a, z := nstest.New(b), nstest.New(b)
+	frame := slices.Concat([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, hotType >> 8, hotType & 0xff}, make([]byte, 50))
+	return newHotWith(b, a, z, frame, hotType, hotPause)
+}
+
+// newHotWith has a frame sent from one place all the time, and looks for those
+// of a type that arrive at another.
+func newHotWith(b *testing.B, a, z *nstest.NS, frame []byte, arrives uint16, pause time.Duration) *hot {
+	h := &hot{B: b, a: a, z: z, panel: nstest.New(b), frame: frame, pause: pause, start: time.Now(), arrived: make(chan time.Duration, 1)}
 	h.must(h.a.Do(func() (err error) { h.out, err = packetSocket(0); return err }))
-	h.must(h.z.Do(func() (err error) { h.in, err = packetSocket(hotType); return err }))
+	h.must(h.z.Do(func() (err error) { h.in, err = packetSocket(arrives); return err }))
 	h.must(unix.SetsockoptTimeval(h.in, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 50_000}))
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -217,9 +232,8 @@ func (h *hot) silent() {
 }
 
 func (h *hot) send(ctx context.Context) {
-	frame := slices.Concat([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, hotType >> 8, hotType & 0xff}, make([]byte, 50))
 	to, at := "", &unix.SockaddrLinklayer{}
-	for ; ctx.Err() == nil; time.Sleep(hotPause) {
+	for ; ctx.Err() == nil; time.Sleep(h.pause) {
 		h.mu.Lock()
 		name := h.name
 		h.mu.Unlock()
@@ -233,7 +247,7 @@ func (h *hot) send(ctx context.Context) {
 			}
 			continue
 		}
-		err := unix.Sendto(h.out, frame, 0, at)
+		err := unix.Sendto(h.out, h.frame, 0, at)
 		if errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) {
 			at.Ifindex = 0 // a move may have made it anew
 		}

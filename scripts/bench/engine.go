@@ -37,16 +37,3 @@ func (b *bench) engine() error {
 	b.row("memory of an engine with 10000 simulated nodes and links", fmt.Sprintf("%.0f MB", m["Deploy/10000"]["MB"]), "", "", "")
 	return nil
 }
-
-// streams measures what it costs to watch machines that never stop talking,
-// against grep with the same patterns.
-func (b *bench) streams() error {
-	m, _, err := b.benchmarks("./engine", "^BenchmarkStreams$")
-	if err != nil {
-		return err
-	}
-	s := m["Streams"]
-	b.row("watch 50 serial lines of 1 MB/s each, all bytes there", fmt.Sprintf("%.1f ms a MB: %.0f%% of a processor, %.0f MB", s["cpu-ms/MB"], s["cpu-percent"], s["MB"]),
-		fmt.Sprintf("%.1f ms a MB, grep", s["grep-ms/MB"]), fmt.Sprintf("%.1f", s["cpu-ms/MB"]/s["grep-ms/MB"]), goal("50 MB/s", s["MB/s"] > 49))
-	return nil
-}

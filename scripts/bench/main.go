@@ -32,7 +32,7 @@ var numbers = []struct {
 	{"swap", "links that move to another network while frames cross them", (*bench).swaps},
 	{"ovs", "ports of a switch, against ovs-vsctl per port", (*bench).ports},
 	{"engine", "10,000 simulated nodes: what is stored a second, and what costs a lab at rest", (*bench).engine},
-	{"streams", "fifty serial lines that never stop, watched by a kind's patterns", (*bench).streams},
+	{"machines", "virtual machines: deploy against a shell's loop, hot cables, serial lines that never stop", (*bench).machines},
 	{"frames", "key to frame of the screen alone, by size of the lab", (*bench).frames},
 }
 
