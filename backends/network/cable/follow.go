@@ -2,20 +2,10 @@ package cable
 
 import (
 	"errors"
-	"net"
-
-	"golang.org/x/sys/unix"
 
 	"archetype/backends"
 	"archetype/backends/network/nsnet"
 )
-
-// A cable between two devices is dark at both ends when one of them has its
-// interface down. Here either end has a carrier of its own, from its far end;
-// so while a node has its interface down, the far end of the other's is held:
-// down, and marked as such, which tells it from one whose cable is cut. What
-// is held is found from what is there alone, so it does not matter who did it,
-// or how long ago.
 
 // wanted says which far ends should be up, and whether any is not as it should
 // be. Of a link that is cut, or not whole, it says nothing.
@@ -23,30 +13,11 @@ func (n *Network) wanted(v view) (want [2]bool, behind bool, err error) {
 	if !v.whole() || !v.wired || v.half[0].cut() || v.half[1].cut() {
 		return want, false, nil
 	}
-	for i, h := range v.half {
-		if want[1-i], err = n.awake(h); err != nil {
-			return want, false, err
-		}
+	want, behind, err = nsnet.Follow(n.here, [2]nsnet.Lead{{Port: v.half[0].Port, Far: v.half[0].far}, {Port: v.half[1].Port, Far: v.half[1].far}})
+	for _, h := range v.half {
+		behind = behind || err == nil && h.held && h.inTap
 	}
-	for i, h := range v.half {
-		behind = behind || h.up != want[i] || h.held && h.inTap
-	}
-	return want, behind, nil
-}
-
-// awake reports whether a node has its interface up. What is inside a machine
-// does not show at its tap.
-func (n *Network) awake(h half) (bool, error) {
-	if h.up { // then the carrier says so
-		return h.far.Attrs().RawFlags&unix.IFF_LOWER_UP != 0, nil
-	}
-	s, err := n.open(h.Port)
-	if err != nil {
-		return false, err
-	}
-	defer s.ns.Close()
-	have, err := s.ns.Find(s.name)
-	return have != nil && have.Attrs().Flags&net.FlagUp != 0, err
+	return want, behind, err
 }
 
 // follow has the far ends of a link, of which that view was had, be as wanted.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -17,8 +18,19 @@ import (
 	"archetype/backends/network/nsnet"
 )
 
-// use marks the far end of a node's interface.
-const use = "port"
+// use marks the far end of a node's interface, and useHeld one that is down
+// because the other node has its interface down.
+const (
+	use     = "port"
+	useHeld = "held"
+)
+
+// marked reports whether an interface is the far end of that end's, and whether
+// it is held.
+func marked(l netlink.Link, e end) (far, held bool) {
+	what, labName, id, ok := nsnet.ParseAlias(l.Attrs().Alias)
+	return ok && (what == use || what == useHeld) && labName == e.lab && id == e.end, what == useHeld
+}
 
 func endOf(p backends.Port) end { return end{p.Lab, p.End.String()} }
 
@@ -33,6 +45,7 @@ type side struct {
 	have netlink.Link // the node's interface; nil: not there
 	far  netlink.Link // its far end at the switch; nil: not there
 	had  nsnet.Settings
+	off  bool // its node has set it down
 }
 
 // open looks at an end. An interface that another network made and released
@@ -119,8 +132,12 @@ func (n *Network) attach(panel *nsnet.NS, s *side, plain bool) (far string, err 
 			return "", fmt.Errorf("turn checksum offload off: %w", err)
 		}
 	}
-	if err := s.ns.Change(name, nsnet.Alias("", s.Lab, s.End.String()), true); err != nil {
-		return "", err
+	if alias := nsnet.Alias("", s.Lab, s.End.String()); s.far == nil || s.have.Attrs().Alias != alias {
+		if err := s.ns.Change(name, alias, true); err != nil {
+			return "", err
+		}
+	} else { // since it was made, that is its node's own affair
+		s.off = s.have.Attrs().Flags&net.FlagUp == 0
 	}
 	return far, errors.Join(s.ns.Address(name, s.End), s.ns.RestoreAddresses(name, s.had), s.ns.RestoreRoutes(name, s.had))
 }
@@ -140,8 +157,7 @@ func (n *Network) farEnd(panel *nsnet.NS, have netlink.Link, p backends.Port) (n
 		return nil, err
 	}
 	a := l.Attrs()
-	if what, labName, id, ok := nsnet.ParseAlias(a.Alias); !ok || what != use || labName != p.Lab || id != p.End.String() ||
-		a.ParentIndex != have.Attrs().Index || a.Group != n.group(p.Lab) {
+	if ours, _ := marked(l, endOf(p)); !ours || a.ParentIndex != have.Attrs().Index || a.Group != n.group(p.Lab) {
 		return nil, nil
 	}
 	return l, nil
@@ -227,16 +243,36 @@ func carrier(panel *nsnet.NS, up bool, names ...string) error {
 			return fmt.Errorf("interface %s: %w", name, backends.ErrNotFound)
 		case l == nil:
 			continue
-		case up:
-			err = panel.LinkSetUp(l)
 		default:
-			err = panel.LinkSetDown(l)
+			err = set(panel, l, use, up)
 		}
 		if err != nil {
 			return fmt.Errorf("interface %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// hold takes the carrier from a far end for the other node's sake.
+func hold(panel *nsnet.NS, name string) error {
+	l, err := panel.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	return set(panel, l, useHeld, false)
+}
+
+// set marks a far end and sets it up or down. A tap has its provider's mark.
+func set(panel *nsnet.NS, l netlink.Link, mark string, up bool) error {
+	if what, labName, id, ok := nsnet.ParseAlias(l.Attrs().Alias); ok && (what == use || what == useHeld) && what != mark {
+		if err := panel.LinkSetAlias(l, nsnet.Alias(mark, labName, id)); err != nil {
+			return err
+		}
+	}
+	if up {
+		return panel.LinkSetUp(l)
+	}
+	return panel.LinkSetDown(l)
 }
 
 // unplug removes a far end that we made, and with it the node's interface. A
@@ -246,12 +282,10 @@ func unplug(panel *nsnet.NS, e end, name string) error {
 	if l == nil || err != nil {
 		return err
 	}
-	switch what, labName, id, ok := nsnet.ParseAlias(l.Attrs().Alias); {
-	case !ok || labName != e.lab || id != e.end:
-		return nil
-	case what == nsnet.UseTap:
+	if what, labName, id, ok := nsnet.ParseAlias(l.Attrs().Alias); ok && what == nsnet.UseTap && labName == e.lab && id == e.end {
 		return carrier(panel, false, name)
-	case what != use:
+	}
+	if ours, _ := marked(l, e); !ours {
 		return nil
 	}
 	return panel.Delete(name)

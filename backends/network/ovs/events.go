@@ -15,7 +15,12 @@ func (n *Network) observe(l backends.Link) *backends.LinkStatus {
 	st := backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Carrier: lab.CarrierOff}
 	s, panel := n.current(), n.panel()
 	if s != nil && panel != nil {
-		seen, err := n.state(s, panel, l)
+		f, err := n.find(s, panel, l)
+		if err != nil {
+			return nil
+		}
+		n.follow(s, panel, l, f)
+		seen, err := n.status(l, f)
 		select {
 		case <-s.lost:
 		default:
@@ -46,9 +51,11 @@ func (n *Network) Events(ctx context.Context) (<-chan backends.LinkStatus, error
 	ctx, cancel := context.WithCancel(ctx)
 	context.AfterFunc(n.ctx, cancel)
 	return n.watch.Tell(ctx, n.link.located, n.observe, func(ctx context.Context) ([]<-chan struct{}, error) {
-		news, err := nsnet.News(ctx, n.namespace(), false, func(dev *nsnet.Device) {
+		news, err := nsnet.News(ctx, n.namespace(), true, func(dev *nsnet.Device) {
 			if dev == nil {
 				n.watch.StirAll() // some news were lost
+			} else if use, labName, id, ok := nsnet.ParseAlias(dev.Alias); ok && use == "" { // a node's
+				n.watch.Stir(nsnet.End{Lab: labName, Name: id})
 			} else if e, ours := n.endAt(dev.Name); ours {
 				n.stirEnds(map[end]bool{e: true})
 			}

@@ -91,7 +91,7 @@ func (n *Network) handOver(panel *nsnet.NS, e end, name string) error {
 	if far == nil || err != nil || n.cfg.Panel == "" {
 		return err
 	}
-	if what, labName, id, ok := nsnet.ParseAlias(far.Attrs().Alias); !ok || what != use || labName != e.lab || id != e.end {
+	if ours, _ := marked(far, e); !ours {
 		return nil
 	}
 	theirs, err := nsnet.Open(n.cfg.Panel)

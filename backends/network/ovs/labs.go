@@ -31,7 +31,7 @@ func (n *Network) Labs(ctx context.Context) ([]string, error) {
 	}
 	for _, l := range links {
 		what, labName, _, ok := nsnet.ParseAlias(l.Attrs().Alias)
-		if ok && what == use && l.Attrs().Group == n.group(labName) {
+		if ok && (what == use || what == useHeld) && l.Attrs().Group == n.group(labName) {
 			found[labName] = true
 		}
 	}

@@ -39,65 +39,141 @@ func (n *Network) Tag(l backends.Link) int {
 	return tag
 }
 
-func (n *Network) state(s *session, panel *nsnet.NS, l backends.Link) (backends.LinkStatus, error) {
-	st := backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Carrier: lab.CarrierOff}
-	stopped := n.stopped()
-	var names []string
-	var trouble string
-	joined := false
+// found is what there is of a link.
+type found struct {
+	ports   [2]*portRow
+	far     [2]netlink.Link
+	held    [2]bool // down because of the other node's interface
+	tag     int     // that both have; 0: they differ
+	trouble string
+}
+
+// cut reports whether an end's cable is.
+func (f found) cut(i int) bool {
+	return f.far[i] != nil && f.far[i].Attrs().Flags&net.FlagUp == 0 && !f.held[i]
+}
+
+func (n *Network) find(s *session, panel *nsnet.NS, l backends.Link) (f found, err error) {
+	ends := [2]end{endOf(l.A), endOf(l.B)}
 	s.see(func(v *view) {
-		a, b := v.port(endOf(l.A)), v.port(endOf(l.B))
-		for _, p := range []*portRow{a, b} {
+		a, b := v.port(ends[0]), v.port(ends[1])
+		f.ports = [2]*portRow{a, b}
+		for _, p := range f.ports {
 			if p == nil {
 				continue
 			}
-			names = append(names, p.name)
 			if why := v.trouble(p); why != "" {
-				trouble = fmt.Sprintf("port %s: %s", p.name, why)
+				f.trouble = fmt.Sprintf("port %s: %s", p.name, why)
 			}
 		}
-		if joined = a != nil && b != nil && a.tag == b.tag && a.tag > 0 && v.bridgeOf(a) == v.bridgeOf(b); joined {
-			st.VLAN = a.tag
+		if a != nil && b != nil && a.tag == b.tag && a.tag > 0 && v.bridgeOf(a) == v.bridgeOf(b) {
+			f.tag = a.tag
 		}
 	})
-	there, down, carrier := 0, 0, 0
-	for _, name := range names {
-		far, err := panel.Find(name)
-		if err != nil {
-			return st, err
+	for i, p := range f.ports {
+		if p == nil {
+			continue
 		}
-		if far == nil {
+		if f.far[i], err = panel.Find(p.name); err != nil {
+			return f, err
+		}
+		if l := f.far[i]; l != nil && l.Attrs().Flags&net.FlagUp == 0 {
+			_, f.held[i] = marked(l, ends[i])
+		}
+	}
+	return f, nil
+}
+
+func (n *Network) state(s *session, panel *nsnet.NS, l backends.Link) (backends.LinkStatus, error) {
+	f, err := n.find(s, panel, l)
+	if err != nil {
+		return backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Carrier: lab.CarrierOff}, err
+	}
+	if _, behind, _ := n.wanted(panel, l, f); behind {
+		n.watch.Stir(nsnet.EndOf(l.A)) // its news were lost
+	}
+	return n.status(l, f)
+}
+
+func (n *Network) status(l backends.Link, f found) (backends.LinkStatus, error) {
+	st := backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Carrier: lab.CarrierOff, VLAN: f.tag}
+	stopped := n.stopped()
+	ports, there, down, without := 0, 0, 0, ""
+	for i, p := range []backends.Port{l.A, l.B} {
+		if f.ports[i] != nil {
+			ports++
+		}
+		if f.far[i] == nil {
 			continue
 		}
 		there++
-		switch {
-		case far.Attrs().Flags&net.FlagUp == 0:
+		switch other := []backends.Port{l.B, l.A}[i]; {
+		case f.cut(i):
 			down++
-		case far.Attrs().OperState == netlink.OperUp:
-			carrier++
+		case f.held[i] && without == "":
+			without = other.End.String()
+		case !f.held[i] && f.far[i].Attrs().OperState != netlink.OperUp:
+			without = p.End.String()
 		}
 	}
-	if len(names) == 0 {
+	if ports == 0 {
 		return st, backends.ErrNotFound
 	}
-	st.Cut = len(names) == 2 && down == 2 && trouble == "" && !stopped
+	st.Cut = there == 2 && down == 2 && f.trouble == "" && !stopped
 	switch {
 	case stopped:
 		st.Reason = "ovs-vswitchd does not run"
-	case len(names) < 2:
+	case ports < 2:
 		st.Reason = "a port is not on the switch"
 	case there < 2:
 		st.Reason = "an interface is missing"
 	case down > 0:
 		st.Reason = "cut"
-	case !joined:
+	case f.tag == 0:
 		st.Reason = "the ports have different VLAN tags"
-	case trouble != "":
-		st.Reason = trouble
-	case carrier < 2:
-		st.Connected, st.Reason = true, "an interface is set down in its node"
+	case f.trouble != "":
+		st.Reason = f.trouble
+	case without != "":
+		st.Connected, st.Reason = true, without+" is set down in its node"
 	default:
 		st.Connected, st.Carrier = true, lab.CarrierOn
 	}
 	return st, nil
+}
+
+// wanted says which far ends should be up, and whether one is not as it should
+// be. Of a link that is cut, or not whole, or has a machine at an end, it says
+// nothing: a tap is marked by its provider.
+func (n *Network) wanted(panel *nsnet.NS, l backends.Link, f found) (want [2]bool, behind bool, err error) {
+	if f.tag == 0 || f.far[0] == nil || f.far[1] == nil || f.cut(0) || f.cut(1) || l.A.Attachment.Tap != "" || l.B.Attachment.Tap != "" {
+		return want, false, nil
+	}
+	return nsnet.Follow(panel, [2]nsnet.Lead{{Port: l.A, Far: f.far[0]}, {Port: l.B, Far: f.far[1]}})
+}
+
+// follow has the far ends of a link be as wanted. Where it fails, what made it
+// fail is news of its own.
+func (n *Network) follow(s *session, panel *nsnet.NS, l backends.Link, f found) {
+	if _, behind, err := n.wanted(panel, l, f); !behind || err != nil {
+		return
+	}
+	defer n.locks.Lock(l.A, l.B)() // whoever is at work on it may do so as well
+	f, err := n.find(s, panel, l)
+	if err != nil || !n.watch.Knows(l) {
+		return
+	}
+	want, behind, err := n.wanted(panel, l, f)
+	if !behind || err != nil {
+		return
+	}
+	for i, far := range f.far {
+		if !want[i] {
+			_ = set(panel, far, useHeld, false)
+		}
+	}
+	for i, far := range f.far {
+		if want[i] {
+			_ = set(panel, far, use, true)
+		}
+	}
 }

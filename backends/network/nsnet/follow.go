@@ -1,0 +1,55 @@
+package nsnet
+
+import (
+	"net"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"archetype/backends"
+)
+
+// A cable between two devices is dark at both ends when one of them has its
+// interface down. Here either end has a carrier of its own, from its far end;
+// so while a node has its interface down, the far end of the other's is held:
+// down, and marked as such, which tells it from one whose cable is cut. What
+// is held is found from what is there alone, so it does not matter who did it,
+// or how long ago.
+
+// Lead is a far end of a link that is whole and not cut.
+type Lead struct {
+	backends.Port
+	Far netlink.Link
+}
+
+// Up reports whether a far end is; one that is not is held.
+func (l Lead) Up() bool { return l.Far.Attrs().Flags&net.FlagUp != 0 }
+
+// awake reports whether the node has its interface up. What is inside a
+// machine does not show at its tap.
+func (l Lead) awake(machine *NS) (bool, error) {
+	if l.Up() { // then the carrier says so
+		return l.Far.Attrs().RawFlags&unix.IFF_LOWER_UP != 0, nil
+	}
+	ns, name, err := Place(machine, l.Port)
+	if err != nil {
+		return false, err
+	}
+	defer ns.Close()
+	have, err := ns.Find(name)
+	return have != nil && have.Attrs().Flags&net.FlagUp != 0, err
+}
+
+// Follow says which far ends should be up, and whether one is not as it should
+// be. Machine is where taps are.
+func Follow(machine *NS, leads [2]Lead) (want [2]bool, behind bool, err error) {
+	for i, l := range leads {
+		if want[1-i], err = l.awake(machine); err != nil {
+			return want, false, err
+		}
+	}
+	for i, l := range leads {
+		behind = behind || l.Up() != want[i]
+	}
+	return want, behind, nil
+}
