@@ -1,8 +1,12 @@
 package ui_test
 
 import (
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"archetype/internal/uitest"
 )
@@ -29,21 +33,46 @@ func TestHandOver(t *testing.T) {
 	}
 
 	// The engine is killed: the second starts one, which takes over the store.
-	end := func(words string) {
+	// The holder, which starts it, is kept from that until the screen has
+	// told; so nothing depends on who is quicker.
+	send := func(words string, sig syscall.Signal) {
 		t.Helper()
-		pid := second.Home.PID(words)
-		if pid == 0 || syscall.Kill(pid, syscall.SIGKILL) != nil {
+		if pid := second.Home.PID(words); pid == 0 || syscall.Kill(pid, sig) != nil {
 			t.Fatalf("%s does not run", words)
 		}
 	}
-	end("engine --serve")
-	second.Sees("no engine").SeesNot("no engine").Sees("2/2 running", "0/1 links up").SeesNot("1 topology")
+	send("archetype holder", syscall.SIGSTOP)
+	defer func() {
+		if pid := second.Home.PID("archetype holder"); pid != 0 {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+		}
+	}()
+	send("engine --serve", syscall.SIGKILL)
+	second.Sees("no engine")
+	send("archetype holder", syscall.SIGCONT)
+	second.SeesNot("no engine").Sees("2/2 running", "0/1 links up").SeesNot("1 topology")
 	second.Presses("c").Sees("1/1 links up").SeesNot("1 topology")
 
 	// With the holder its nodes end; they are made again, for the second and
 	// for who comes then.
-	end("archetype holder")
-	second.Sees("no engine").SeesNot("no engine").Sees("2/2 running", "1/1 links up").SeesNot("1 topology")
+	var lock *os.File
+	for _, place := range []string{"state/rootless", "state"} { // as root, and as an ordinary user
+		if f, err := os.OpenFile(filepath.Join(first.Home.Dir, place, "run", "holder.lock"), os.O_RDWR, 0); err == nil {
+			lock = f
+			break
+		}
+	}
+	if lock == nil {
+		t.Fatal("the holder has no lock")
+	}
+	defer func() { _ = lock.Close() }()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	send("archetype holder", syscall.SIGKILL)
+	second.Sees("no engine")
+	_ = lock.Close()
+	second.SeesNot("no engine").Sees("2/2 running", "1/1 links up").SeesNot("1 topology")
 	third := uitest.Open(t, uitest.Setup{Home: first.Home, File: file, Size: "80x24"})
 	third.Sees("2/2 running")
 	second.Types(":stop a").Presses("Enter").Sees("1/2 running")
