@@ -169,7 +169,10 @@ func TestSettings(t *testing.T) {
 	u.Presses("j", "Enter").Sees("typing narrows").Types("ask").Presses("Enter").Sees("drift in chosen: it is left alone, and you are asked")
 	u.Presses("j").Sees("auto follows").Presses("Enter").Sees("typing narrows").Types("light").Presses("Enter").Sees("theme light")
 	u.Presses("j", "j").Presses("Enter").Sees("Write it as ctrl+]").Presses("C-u").Types("ctrl+g").Presses("Enter").Sees("console key ctrl+g")
-	u.Presses("Escape").Sees("1 topology", "1/1 links up").Presses("q").Sees("left with 0")
+	// It asks about what drifts, as it was told to: left alone, or set right.
+	u.Presses("Escape").Sees("1 topology", "1/1 links up").Presses("e").Sees("run in a").Types("ip link delete eth1").Presses("Enter").Sees("any other key closes").Presses("x")
+	u.Sees("0/1 links up", "F set right", "V leave", "Y always set right", "came apart").Presses("V").SeesNot("F set right").Presses("3", "Enter").Sees("so: F sets it right").Presses("x").SeesNot("any other key closes").Presses("F").Sees("1/1 links up")
+	u.Presses("q").Sees("left with 0")
 	text, err := os.ReadFile(filepath.Join(u.Home.Dir, "config", "settings.yaml"))
 	if err != nil {
 		t.Fatal(err)
