@@ -2,8 +2,9 @@
 // the node's, its far end is in the panel, where a joint has frames go from
 // far end to far end. A node's own interface is made once and stays whatever
 // becomes of its link, so what the node itself has put on it (addresses, VLANs,
-// a VRF) stays too; and its carrier comes and goes with the far end, while the
-// node's system decides alone whether it is set up or down.
+// a VRF) stays too; and its carrier comes and goes with the far end, which is up
+// while the cable is in and the other node has its own interface up. The node's
+// system decides alone whether it is set up or down.
 package cable
 
 import (
