@@ -38,7 +38,7 @@ func (b *bench) streams() error {
 		return err
 	}
 	s := m["Streams"]
-	b.row("watch 50 serial lines of 1 MB/s each, all bytes there", fmt.Sprintf("%.1f ms a MB: %.0f%% of a processor, %.0f MB", s["cpu-ms/MB"], s["cpu-percent"], s["MB"]),
-		fmt.Sprintf("%.1f ms a MB, grep", s["grep-ms/MB"]), fmt.Sprintf("%.1f", s["cpu-ms/MB"]/s["grep-ms/MB"]), goal("50 MB/s", s["MB/s"] > 49))
+	b.row("watch 50 serial lines of 1 MB/s each, all bytes there", fmt.Sprintf("%.1f ms a MB: %.0f%% of a processor at %.0f MB/s, %.0f MB, %.0f ms behind at the end", s["cpu-ms/MB"], s["cpu-percent"], s["MB/s"], s["MB"], s["lag-ms"]),
+		fmt.Sprintf("%.1f ms a MB, grep", s["grep-ms/MB"]), fmt.Sprintf("%.1f", s["cpu-ms/MB"]/s["grep-ms/MB"]), "")
 	return nil
 }
