@@ -31,8 +31,9 @@ import (
 // NS is an open network namespace with a netlink socket inside it.
 type NS struct {
 	*netlink.Handle
-	ns   netns.NsHandle
-	path string
+	ns    netns.NsHandle
+	path  string
+	exits exits
 }
 
 // Open opens the namespace at path. Where there is none any more, the error
@@ -115,21 +116,14 @@ func Again(f func() error) error {
 	return err
 }
 
-// Delete removes the interface of that name; one that is gone is no error.
-func (n *NS) Delete(name string) error {
-	l, err := n.Find(name)
-	if l == nil || err != nil {
-		return err
-	}
-	if err := n.LinkDel(l); err != nil && !errors.Is(err, syscall.ENODEV) {
-		return err
-	}
-	return nil
+// DeleteGroup removes all interfaces of a group, and what a program that ended
+// was about to remove.
+func (n *NS) DeleteGroup(group uint32) error {
+	return errors.Join(n.deleteGroup(group), n.deleteGroup(leaving))
 }
 
-// DeleteGroup removes all interfaces of a group. One message, and one wait of
-// the kernel's, does it.
-func (n *NS) DeleteGroup(group uint32) error {
+// deleteGroup does it with one message, and one wait of the kernel's.
+func (n *NS) deleteGroup(group uint32) error {
 	return n.Do(func() error {
 		req := nl.NewNetlinkRequest(unix.RTM_DELLINK, unix.NLM_F_ACK)
 		req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
