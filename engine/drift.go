@@ -126,6 +126,12 @@ func (c *controller) linkWhole(l *link, st backends.LinkStatus) {
 	l.made, l.carrier, l.vlan, l.net = true, st.Carrier, st.VLAN, l.network(c)
 	l.impair.unsure = l.spec.Impaired()
 	l.forgiveDrift()
+	if l.actual == lab.LinkError { // what was tried meanwhile has failed
+		c.moveLink(l, lab.LinkPending)
+	}
+	if l.actual == lab.LinkPending {
+		c.moveLink(l, lab.LinkCreating)
+	}
 	c.moveLink(l, lab.LinkUp)
 	c.event(api.Event{Link: l.name(), Text: l.name() + " is whole again"})
 }
