@@ -128,6 +128,14 @@ func (m *Model) command(words []string) tea.Cmd {
 			return m.useNetwork(m.labName, names[0])
 		}
 	}
+	if len(names) > 0 && strings.Contains(names[0], ":") && m.lab() != nil { // ends of a cable
+		switch verb {
+		case "connect":
+			return m.newCable(names)
+		case "disconnect":
+			return m.setCable(names, lab.WishDown)
+		}
+	}
 	if m.screen == screenMain && m.focus != paneTopology && m.focus != paneNodes {
 		m.focus = paneNodes
 	}

@@ -136,6 +136,7 @@ func TestSeveralLabs(t *testing.T) {
 	u.Types(":deploy "+pair(t, "two")).Presses("Enter").Sees("two  2/2 running").Presses("Escape").Sees("2 labs on this machine", "one  ", "two  ")
 	u.Presses("/").Types("tw").Presses("Enter").SeesNot("one  ").Presses("Escape").Sees("one  ")
 	u.Types(":lab one").Presses("Enter").Sees("one  2/2 running")
+	u.Types(":disconnect a:eth1 b:eth1").Presses("Enter").Sees("0/1 links up").Types(":connect b:eth1 a:eth1").Presses("Enter").Sees("1/1 links up")
 	u.Types(":deploy /none").Presses("Enter").Sees("/none")
 }
 

@@ -115,7 +115,10 @@ func (m *Model) cablePrompt() tea.Cmd {
 	return nil
 }
 
-func (m *Model) newCable(words []string) tea.Cmd {
+func (m *Model) newCable(words []string) tea.Cmd { return m.setCable(words, lab.WishUp) }
+
+// setCable connects two interfaces or, where they are connected, cuts the cable.
+func (m *Model) setCable(words []string, wish lab.LinkWish) tea.Cmd {
 	if len(words) != 2 {
 		m.say(false, "a cable has two ends: write them as r1:eth3 r2:eth3")
 		return nil
@@ -127,8 +130,12 @@ func (m *Model) newCable(words []string) tea.Cmd {
 		return nil
 	}
 	name := m.labName
-	return m.ask("connect "+words[0]+" -- "+words[1], func(ctx context.Context, e api.Engine) resultMsg {
-		j, err := e.SetLink(ctx, api.LinkRequest{Lab: name, A: a, B: b, Wish: lab.WishUp})
+	what := "connect "
+	if wish == lab.WishDown {
+		what = "cut "
+	}
+	return m.ask(what+words[0]+" -- "+words[1], func(ctx context.Context, e api.Engine) resultMsg {
+		j, err := e.SetLink(ctx, api.LinkRequest{Lab: name, A: a, B: b, Wish: wish})
 		return resultMsg{err: err, job: j}
 	})
 }
