@@ -68,16 +68,16 @@ func contract(w *world, file, network string) {
 	}
 	w.decode(text, &raw)
 	keys := func(m map[string]any) string { return strings.Join(slices.Sorted(maps.Keys(m)), " ") }
-	if got := keys(raw.Lab); got != "file name network provider state" {
+	if got := keys(raw.Lab); got != "file name network policy provider state" {
 		w.Errorf("a lab has %s", got)
 	}
 	for _, n := range raw.Nodes {
-		if got := keys(n); got != "actual desired error identifier kind name pid progress progress_line progress_text provider" {
+		if got := keys(n); got != "actual desired error identifier kind name pid progress progress_line progress_text provider tries" {
 			w.Errorf("a node has %s", got)
 		}
 	}
 	for _, k := range raw.Links {
-		if got := keys(k); got != "a actual b carrier desired error vlan" {
+		if got := keys(k); got != "a actual b carrier desired error tries vlan" {
 			w.Errorf("a link has %s", got)
 		}
 	}
@@ -108,7 +108,7 @@ func contract(w *world, file, network string) {
 	}
 	var all []map[string]any
 	w.decode(w.ok("inspect", "--json"), &all)
-	if len(all) != 1 || keys(all[0]) != "file name network provider state" {
+	if len(all) != 1 || keys(all[0]) != "file name network policy provider state" {
 		w.Errorf("inspect --json has %v", all)
 	}
 }
