@@ -10,7 +10,7 @@ SOURCES    = $(shell find . -name '*.go' -not -path './bin/*') $(wildcard vendor
 LINT      := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 TESTFLAGS ?= -race
 
-.PHONY: help run build test conformance bench lint format fuzz sim faults picture clean
+.PHONY: help run build test conformance bench lint format fuzz sim faults torture picture clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,10 @@ sim: ## the engine against a simulated world: 1,000 seeds of 1,000 steps (SIM_SE
 faults: ## kill the real program at every place around every effect, pair by pair, and write docs/faults.md (FAULTS_PAIR=netns-veth for one)
 	@scripts/test-setup
 	FAULTS=all E2E_TELL=1 $(GO) test ./e2e -count=1 -run 'TestKilledAtEveryPlace/$(FAULTS_PAIR)' -v -timeout 120m
+
+torture: ## kill the real program at random for a time on each pair (TORTURE=1m, FAULTS_SEED)
+	@scripts/test-setup
+	TORTURE=$${TORTURE:-1m} E2E_TELL=1 $(GO) test ./e2e -count=1 -run TestKilledAtRandom -v -timeout 60m
 
 picture: $(BIN) ## render the workbench, from the program itself, to docs/workbench.svg
 	$(GO) run ./scripts/picture $(BIN) $(LAB) docs/workbench.svg

@@ -251,10 +251,11 @@ vm:
 		}
 		pids := libvirttest.Emulators("guest=" + n.Identifier + ",")
 		running := slices.Contains(strings.Fields(virsh("list", "--name")), n.Identifier)
-		if !running || len(pids) != 1 {
-			return running != (len(pids) == 0), -1
+		if running != (len(pids) == 1) || len(pids) > 1 {
+			t.Logf("%s: libvirt says that it runs: %t, its emulators are %v", n.Identifier, running, pids)
+			return !running, 0
 		}
-		return true, n.PID // libvirt's are counted in namespaces of its own
+		return running, n.PID // libvirt's are counted in namespaces of its own
 	}
 	p.more = func() []string {
 		var out []string

@@ -193,7 +193,7 @@ func (p *pair) mustAgree(t *testing.T, lab string) {
 		bad = p.agrees(p.w.inspect(lab))
 		return len(bad) == 0
 	}) {
-		t.Errorf("inspect and the machine differ:\n%s", strings.Join(bad, "\n"))
+		t.Errorf("inspect and the machine differ:\n%s\n%s\n%s", strings.Join(bad, "\n"), p.w.run("inspect", lab), strings.Join(p.portrait(), "\n"))
 	}
 }
 

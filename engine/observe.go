@@ -217,6 +217,10 @@ func (c *controller) observeGone(n *node) {
 func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 	n.there()
 	c.observeHealth(n, st.Health)
+	if st.Identifier != "" && n.identifier != st.Identifier {
+		n.identifier = st.Identifier
+		n.news()
+	}
 	if n.mgmt4 != st.ManagementIPv4 || n.mgmt6 != st.ManagementIPv6 || n.screen != st.Screen {
 		n.mgmt4, n.mgmt6, n.screen = st.ManagementIPv4, st.ManagementIPv6, st.Screen
 		n.news()
@@ -226,9 +230,6 @@ func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 		n.pid, n.boot, n.fresh = st.PID, st.Boot, false
 		if again {
 			c.restarted(n)
-		}
-		if st.Identifier != "" {
-			n.identifier = st.Identifier
 		}
 		n.news()
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -170,6 +171,7 @@ func (p *persister) keep(todo []batch, err error) {
 		p.log.Error("the disk refuses writes", "err", err)
 		p.failed(err)
 	}
+	err = errors.New(reason(fmt.Errorf("the wish is not saved, which is tried again by itself: %w", err)))
 	for i, b := range todo {
 		b.tell(err)
 		todo[i].answer = nil
