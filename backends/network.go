@@ -28,7 +28,8 @@ type Network interface {
 	Disconnect(ctx context.Context, l Link) error
 	// DeleteLink removes the link and its interfaces, but for those that are
 	// to be kept; DeletePort one provisioned interface. Ends that are gone
-	// already are no error.
+	// already, also those whose attachment is Gone, are no error: what there is
+	// of the link beside them goes all the same.
 	DeleteLink(ctx context.Context, l Link) error
 	DeletePort(ctx context.Context, p Port) error
 

@@ -210,6 +210,10 @@ type Attachment struct {
 	Tap       string // name of the tap on the host
 }
 
+// Gone says that there is no such place, or no more: the node that had it has
+// gone, and its interface with it.
+func (a Attachment) Gone() bool { return a.Netns == "" && a.Tap == "" }
+
 // Size is that of a terminal, in cells.
 type Size struct {
 	Cols int `json:"cols"`

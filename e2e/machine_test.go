@@ -102,6 +102,16 @@ func inSandbox(t *testing.T) {
 	}
 }
 
+// stays reports whether a file is to stay when all labs have gone: what was
+// learned of kinds, what was said, and the store's own backups.
+func stays(path string) bool {
+	switch filepath.Base(path) {
+	case "boot-times.json", "engine.log", "holder.log":
+		return true
+	}
+	return strings.Contains(path, ".backup-auto-")
+}
+
 // lookAround lists what ip link, ps, mount, ip netns and lsns show, and the
 // files of the user.
 func lookAround(w *world) map[string][]string {
@@ -144,8 +154,7 @@ func lookAround(w *world) map[string][]string {
 		if err != nil {
 			return err
 		}
-		// What was learned of kinds is to stay, and so are the store's backups.
-		if filepath.Base(p) != "boot-times.json" && !strings.Contains(p, ".backup-auto-") {
+		if !stays(p) {
 			out["files"] = append(out["files"], p)
 		}
 		return nil

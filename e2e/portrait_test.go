@@ -41,11 +41,7 @@ func (p *pair) portrait() []string {
 		}
 	}
 	_ = filepath.WalkDir(p.w.home, func(path string, _ fs.DirEntry, err error) error {
-		switch filepath.Base(path) { // what was learned and what was said are to stay
-		case "boot-times.json", "engine.log", "holder.log":
-			return nil
-		}
-		if err == nil {
+		if err == nil && !stays(path) {
 			out = append(out, "file "+blur(path))
 		}
 		return nil

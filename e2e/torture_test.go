@@ -18,7 +18,7 @@ import (
 func TestKilledAtRandom(t *testing.T) {
 	span, err := time.ParseDuration(os.Getenv("TORTURE"))
 	if err != nil {
-		t.Skip("TORTURE=1m would kill for a minute on each pair: make torture")
+		t.Skip("runs only in make torture (TORTURE=1m kills for a minute on each pair)")
 	}
 	seed := rand.Uint64()
 	if s := os.Getenv("FAULTS_SEED"); s != "" {

@@ -213,7 +213,7 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 			}
 			return network.Provision(ctx, port)
 		}
-	default: // doDelete: of ends whose node is gone, nothing is left
+	default: // doDelete, also where an end's node is gone: of the link itself there may be something left
 		a.Keep, b.Keep = l.claimed(l.a, l.spec.A.Endpoint), l.claimed(l.b, l.spec.B.Endpoint)
 		ef.kept = [2]bool{a.Keep, b.Keep}
 		return func(ctx context.Context) error {
@@ -224,16 +224,8 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 					return err // it may be there, and cannot be asked
 				}
 			}
-			switch {
-			case errA == nil && errB == nil, b.Outside != nil:
-				return network.DeleteLink(ctx, backends.Link{Lab: c.m.info.Name, A: a, B: b})
-			case errA == nil && !a.Keep:
-				return network.DeletePort(ctx, a)
-			case errB == nil && !b.Keep:
-				return network.DeletePort(ctx, b)
-			default:
-				return nil
-			}
+			a.Keep, b.Keep = a.Keep && errA == nil, b.Keep && errB == nil
+			return network.DeleteLink(ctx, backends.Link{Lab: c.m.info.Name, A: a, B: b})
 		}
 	}
 }

@@ -266,6 +266,14 @@ func remove(b *bench) {
 	b.must(b.network.DeletePort(b.Context(), l.A)) // and one end at a time
 	b.must(b.network.DeletePort(b.Context(), l.B))
 	b.absent(l)
+	if b.env.Machine != nil {
+		return // a machine's tap goes with the machine
+	}
+	b.connect(l)
+	half := l
+	half.A.Attachment = backends.Attachment{} // as when the node of one end is gone
+	b.must(b.network.DeleteLink(b.Context(), half))
+	b.absent(l)
 }
 
 func transfer(b *bench) {

@@ -204,10 +204,6 @@ func (n *over) DeleteLink(ctx context.Context, l backends.Link) error {
 	l = settled(l)
 	n.o.forget(l)
 	out := l.B.Outside
-	remove := n.Network.DeleteLink
-	if l.A.Attachment == (backends.Attachment{}) { // the node has gone, and its interface with it
-		remove = func(ctx context.Context, l backends.Link) error { return n.DeletePort(ctx, l.B) }
-	}
 	if direct(out.Type) {
 		return linkError(l, n.o.deleteDirect(l))
 	}
@@ -217,10 +213,10 @@ func (n *over) DeleteLink(ctx context.Context, l backends.Link) error {
 			t = backends.Tunnel{Lab: l.Lab, Near: l.A.End.String(), Far: l.B.End.String()}
 		}
 		l.B.Attachment = n.o.cfg.Tunnels.Attachment(t)
-		return linkError(l, errors.Join(remove(ctx, l), n.o.cfg.Tunnels.Delete(ctx, t)))
+		return linkError(l, errors.Join(n.Network.DeleteLink(ctx, l), n.o.cfg.Tunnels.Delete(ctx, t)))
 	}
 	if err := n.o.mine(l); err != nil {
-		if l.A.Attachment == (backends.Attachment{}) {
+		if l.A.Attachment.Gone() {
 			return nil
 		}
 		return n.DeletePort(ctx, l.A) // what stands at the far end is not ours
@@ -230,7 +226,7 @@ func (n *over) DeleteLink(ctx context.Context, l backends.Link) error {
 		first = n.o.cfg.Switch.DelPort(ctx, out.Bridge, out.Interface)
 	}
 	l.B.Attachment = backends.Attachment{Netns: n.o.cfg.Host, Interface: out.Interface}
-	return linkError(l, errors.Join(first, remove(ctx, l)))
+	return linkError(l, errors.Join(first, n.Network.DeleteLink(ctx, l)))
 }
 
 // Tag implements backends.Tagger.

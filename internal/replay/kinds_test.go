@@ -78,7 +78,7 @@ func TestKinds(t *testing.T) {
 //	go test ./internal/replay -run TestOwn -kind NAME -dialogue /path/FILE [-vendors /path/FOLDER]
 func TestOwn(t *testing.T) {
 	if *dialogue == "" {
-		t.Skip("no -dialogue given")
+		t.Skip("runs only in a run by hand, with -dialogue")
 	}
 	all, diags, err := vendors.Load(*folder)
 	if err != nil || len(diags) > 0 {

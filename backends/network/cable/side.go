@@ -225,6 +225,9 @@ func (n *Network) remove(p backends.Port) error {
 	if far != nil {
 		return n.panel.Delete(n.farName(p))
 	}
+	if p.Attachment.Gone() {
+		return nil
+	}
 	s, err := n.open(p)
 	if errors.Is(err, backends.ErrNotFound) {
 		return nil
