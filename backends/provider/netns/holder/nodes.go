@@ -239,10 +239,17 @@ func RemoveFiles(ref backends.NodeRef, folder string) error {
 	_ = os.Remove(log)
 	_ = os.Remove(log + oldLog)
 	lab := filepath.Dir(folder)
-	if os.Remove(filepath.Dir(log)) == nil && os.Remove(lab) == nil { // with its last node
-		_ = os.Remove(filepath.Dir(lab)) // with the last lab
+	if empty(filepath.Dir(log)) && empty(lab) { // with its last node
+		empty(filepath.Dir(lab)) // with the last lab
 	}
 	return err
+}
+
+// empty removes a folder with nothing in it, and reports whether it is gone,
+// which it may have been before.
+func empty(folder string) bool {
+	err := os.Remove(folder)
+	return err == nil || errors.Is(err, os.ErrNotExist)
 }
 
 func (s *server) remove(ref backends.NodeRef) error {
