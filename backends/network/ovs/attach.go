@@ -262,12 +262,16 @@ func hold(panel *nsnet.NS, name string) error {
 	return set(panel, l, useHeld, false)
 }
 
-// set marks a far end and sets it up or down. A tap has its provider's mark.
+// set marks a far end and sets it up or down, at once: a mark without what it
+// says would stay. A tap has its provider's mark.
 func set(panel *nsnet.NS, l netlink.Link, mark string, up bool) error {
 	if what, labName, id, ok := nsnet.ParseAlias(l.Attrs().Alias); ok && (what == use || what == useHeld) && what != mark {
-		if err := panel.LinkSetAlias(l, nsnet.Alias(mark, labName, id)); err != nil {
+		b, err := panel.Batch()
+		if err != nil {
 			return err
 		}
+		errs, err := b.Send(nsnet.StateRequest(l.Attrs().Index, up, nsnet.Alias(mark, labName, id)))
+		return errors.Join(append(errs, err, b.Close())...)
 	}
 	if up {
 		return panel.LinkSetUp(l)
