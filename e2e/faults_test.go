@@ -130,15 +130,15 @@ func killEverywhere(t *testing.T, seed uint64) {
 			return
 		}
 	}
-	if f.random == nil {
-		f.p.daemonsGo()
-	}
 	data, err := json.Marshal(f.counts)
 	if err == nil {
 		err = os.WriteFile(os.Getenv("E2E_COUNTS"), data, 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	if f.random == nil {
+		f.p.daemonsGo()
 	}
 }
 

@@ -48,7 +48,7 @@ func (p *pair) in(t *testing.T) *pair {
 func (p *pair) standing(nodes int) (file string, portrait []string) {
 	p.w.Helper()
 	file = p.w.file("f.clab.yml", p.lab(faultLab, nodes))
-	p.w.ok("deploy", file, "--network", p.network)
+	p.w.ok("deploy", file, "--network", p.network, "--provider", p.provider)
 	p.whole()
 	return file, p.steady()
 }
@@ -273,7 +273,7 @@ func (p *pair) daemonsGo() {
 	file := w.file("f.clab.yml", p.lab(faultLab, p.size))
 	w.run("destroy", faultLab, "--yes")
 	deploy := func(begun func() bool) *background {
-		b := w.begin("deploy", file, "--network", p.network)
+		b := w.begin("deploy", file, "--network", p.network, "--provider", p.provider)
 		w.await("a deploy that is under way", func() bool { return begun() || ended(b) })
 		return b
 	}

@@ -172,6 +172,9 @@ func (e *Engine) Kill() {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
+	// Numbers come back soon where few are in use, and Docker would take whoever
+	// has that of its containerd for it.
+	_ = os.Remove(filepath.Join(e.Dir, "exec", "containerd", "containerd.pid"))
 }
 
 // Close ends the engine and removes all of it.
