@@ -58,7 +58,7 @@ func BenchmarkHotMachine(b *testing.B) {
 	question := slices.Concat([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, mac, []byte{8, 6, 0, 1, 8, 0, 6, 4, 0, 1}, mac, asks, make([]byte, 6), answers, make([]byte, 18))
 	for _, name := range []string{"veth", "linuxbridge", "ovs"} {
 		b.Run(name, func(b *testing.B) {
-			const here = "/proc/self/ns/net" // where the tap is
+			here := nstest.Here(b) // where the tap is
 			peer := nstest.New(b)
 			h := newHotWith(b, peer, peer, question, 0x0806, machinePause)
 			var n backends.Network

@@ -24,7 +24,7 @@ func TestMachineOnAllNetworks(t *testing.T) {
 	d := libvirttest.Start(t)
 	kind := libvirttest.Build(t, d.Dir, "echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore\nfor n in 0 1 2; do ip addr add 10.7.$n.1/24 dev eth$n; ip link set eth$n up; done", nil).Kind(t, "machine", "")
 	p := d.Provider()
-	const here = "/proc/self/ns/net" // where the taps are
+	here := nstest.Here(t) // where the taps are
 	ref := backends.NodeRef{Lab: "moves", Node: "vm"}
 	must := func(err error) {
 		t.Helper()

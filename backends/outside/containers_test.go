@@ -3,7 +3,6 @@ package outside_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -27,7 +26,7 @@ func TestMain(m *testing.M) { os.Exit(dockertest.Main(m)) }
 // the management network's bridge is found without being named.
 func TestContainers(t *testing.T) {
 	p := dockertest.New(t)
-	host := nstest.Enter(t, fmt.Sprintf("/proc/%d/ns/net", os.Getpid())) // the container engine's
+	host := nstest.Enter(t, nstest.Here(t)) // the container engine's
 	panel := nstest.New(t)
 	tunnels, err := vxlan.New(host.Path, panel.Path)
 	if err != nil {

@@ -303,6 +303,18 @@ func Enter(t testing.TB, path string) *NS {
 	return &NS{NS: ns, Path: path, t: t}
 }
 
+// Here is a path of the namespace of the test itself. The one in /proc/self is
+// that of the process's first thread, which may be elsewhere at any moment.
+func Here(t testing.TB) string {
+	t.Helper()
+	f, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd())
+}
+
 // Until waits until f holds.
 func Until(t *testing.T, what string, f func() bool) {
 	t.Helper()

@@ -35,9 +35,16 @@ func Discard(f func() error) error {
 }
 
 // InNetwork runs f on a thread inside a network namespace, given by its
-// descriptor, and comes back.
+// descriptor, and comes back. Nor is that the process's first thread.
 func InNetwork(ns int, f func() error) error {
 	runtime.LockOSThread()
+	if unix.Gettid() == os.Getpid() {
+		other := make(chan error, 1)
+		go func() { other <- InNetwork(ns, f) }()
+		err := <-other // until here no other goroutine gets this thread
+		runtime.UnlockOSThread()
+		return err
+	}
 	home, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		runtime.UnlockOSThread()
