@@ -7,12 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
-	"syscall"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/events"
@@ -195,8 +193,7 @@ func (p *Provider) fail(what string, err error) error {
 	case errors.Is(err, backends.ErrNotFound), errors.Is(err, backends.ErrConflict), errors.Is(err, backends.ErrUnavailable):
 	case client.IsErrConnectionFailed(err):
 		p.Forget()
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		err = fmt.Errorf("%s ended before it had answered: %w", p.Name(), err)
+		err = fmt.Errorf("%s does not answer: %w", p.Name(), err)
 	case cerrdefs.IsNotFound(err):
 		return &wrapped{what, err, backends.ErrNotFound}
 	case cerrdefs.IsConflict(err):
