@@ -43,9 +43,12 @@ type job struct {
 
 // newJob makes a job and puts it on the list.
 func (c *controller) newJob(v lab.JobVerb, target string) *job {
-	now := c.e.now()
-	j := &job{Job: api.Job{ID: c.e.nextJob(), Lab: c.m.info.Name, Verb: v, Target: target,
-		State: lab.JobPending, Created: now},
+	return c.list(api.Job{ID: c.e.nextJob(), Lab: c.m.info.Name, Verb: v, Target: target, State: lab.JobPending, Created: c.e.now()})
+}
+
+// list puts a job on the list that waits for nothing yet.
+func (c *controller) list(what api.Job) *job {
+	j := &job{Job: what,
 		waitNodes: map[*node]lab.NodeWish{}, waitLinks: map[*link]lab.LinkWish{},
 		waitGone: map[string]bool{}, waitImpair: map[*link]impaired{}, patience: stalled, moved: true}
 	c.jobs = append(c.jobs, j)

@@ -31,13 +31,13 @@ const (
 func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus, heard bool) {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
-	wait := resubscribe
+	wait, silence := resubscribe, silence{backend: p.Name()}
 	for {
 		if events == nil {
 			var err error
 			if events, err = p.Events(e.ctx); err != nil {
 				events = nil
-				e.silent(p.Name(), err)
+				silence.note(e, err)
 				if !pause(e.ctx, wait) {
 					return
 				}
@@ -46,7 +46,7 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus, 
 			}
 			wait = resubscribe
 			heard = e.look(p, heard)
-			e.silent(p.Name(), nil)
+			silence.note(e, nil)
 		}
 		var st backends.NodeStatus
 		var open bool

@@ -13,12 +13,13 @@ import (
 // followLinks keeps subscribed to a network's events. Without a name they are
 // about links of any network.
 func (e *Engine) followLinks(network string, events <-chan backends.LinkStatus, subscribe func(context.Context) (<-chan backends.LinkStatus, error)) {
+	silence := silence{backend: network}
 	for {
 		var err error
 		if events == nil {
 			events, err = subscribe(e.ctx)
 			if network != "" {
-				e.silent(network, err)
+				silence.note(e, err)
 			}
 		}
 		if err == nil {

@@ -14,12 +14,9 @@ func (c *controller) resume(jobs []store.Job) {
 		if r.State.Ended() || r.Lab != c.m.info.Name {
 			continue
 		}
-		j := &job{Job: api.Job{ID: r.ID, Lab: r.Lab, Verb: r.Verb, Target: r.Target, Owner: r.Owner, State: r.State,
-			Created: r.Created}, waitNodes: map[*node]lab.NodeWish{}, waitLinks: map[*link]lab.LinkWish{},
-			waitGone: map[string]bool{}, waitImpair: map[*link]impaired{}, patience: stalled, moved: true}
-		c.jobs = append(c.jobs, j)
+		j := c.list(api.Job{ID: r.ID, Lab: r.Lab, Verb: r.Verb, Target: r.Target, Owner: r.Owner, State: r.State, Created: r.Created})
 		if r.Verb.AtNextStart() == lab.JobBuried {
-			c.bury(j)
+			c.endJob(j, lab.JobFailed, "the engine that ran it ended before it did; what it has done by then stays done")
 			continue
 		}
 		switch r.Verb {
@@ -39,14 +36,6 @@ func (c *controller) resume(jobs []store.Job) {
 		c.begin(j)
 	}
 }
-
-// bury ends a job that an earlier engine did not end and that cannot be taken
-// up.
-func (c *controller) bury(j *job) {
-	c.endJob(j, lab.JobFailed, buried)
-}
-
-const buried = "the engine that ran it ended before it did; what it has done by then stays done"
 
 // endOrphans ends jobs of labs that are not there any more: their engine ended
 // between the two.

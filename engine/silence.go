@@ -7,19 +7,32 @@ import (
 	"archetype/engine/api"
 )
 
-// silent tells the labs that something is made by a backend that it cannot be
-// asked (err), so that what is shown of it may be old, or that it can again.
-func (e *Engine) silent(backend string, err error) {
-	why := ""
+// silence is who knows that a backend cannot be asked: each lab is told once,
+// however often it is tried.
+type silence struct {
+	backend string
+	told    map[*controller]bool
+}
+
+// note tells the labs that the backend cannot be asked (err), so that what is
+// shown of what it makes may be old, or that it can again.
+func (s *silence) note(e *Engine, err error) {
+	if err == nil && s.told == nil || e.ctx.Err() != nil {
+		return
+	}
+	why, told := "", map[*controller]bool(nil)
 	if err != nil {
-		if e.ctx.Err() != nil {
-			return
-		}
-		why = reason(err)
+		why, told = reason(err), map[*controller]bool{}
 	}
 	for _, c := range e.all() {
-		c.post(func(c *controller) { c.noteSilence(backend, why) })
+		if s.told[c] == (err == nil) {
+			c.post(func(c *controller) { c.noteSilence(s.backend, why) })
+		}
+		if err != nil {
+			told[c] = true // of those that are there now
+		}
 	}
+	s.told = told
 }
 
 func (c *controller) noteSilence(backend, why string) {
