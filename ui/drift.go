@@ -48,6 +48,9 @@ func (m *Model) drifts() []drifted {
 
 // asked are those that the user is asked about.
 func (m *Model) asked() []drifted {
+	if l := m.lab(); l == nil || l.Policy != lab.PolicyAsk {
+		return nil // as most often, and this is looked at for each frame
+	}
 	return slices.DeleteFunc(m.drifts(), func(d drifted) bool { return !d.Asks(m.lab().Policy) })
 }
 

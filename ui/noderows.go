@@ -152,11 +152,13 @@ func (m *Model) nodeLine(n *api.Node, w, nameW int) string {
 
 // nodeMore explains a node that is not simply running.
 func (m *Model) nodeMore(n *api.Node) string {
-	switch {
-	case n.About(time.Now()) != "":
-		return m.paint(themes.Bad, clean(n.About(time.Now())))
-	case n.Actual == lab.NodeStarting && n.Left(time.Now()) != "":
-		return m.paint(themes.Dim, clean(n.Left(time.Now())+"  "+n.ProgressText))
+	now := time.Now()
+	if text := n.About(now); text != "" {
+		return m.paint(themes.Bad, clean(text))
+	}
+	switch left := n.Left(now); {
+	case left != "":
+		return m.paint(themes.Dim, clean(left+"  "+n.ProgressText))
 	case n.Actual != lab.NodeRunning && n.ProgressText != "":
 		return m.paint(themes.Dim, clean(n.ProgressText))
 	}
@@ -175,8 +177,11 @@ func (m *Model) nodeRows(w, h int, focused bool) []string {
 	}
 	more := 0
 	for _, n := range nodes {
-		if m.nodeMore(n) != "" {
-			more++
+		if m.nodeMore(n) == "" {
+			continue
+		}
+		if more++; len(nodes)+more > h { // there is no room for all
+			break
 		}
 	}
 	all := len(nodes)+more <= h
