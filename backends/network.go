@@ -27,7 +27,8 @@ type Network interface {
 	// carrier nor reaches anybody.
 	Disconnect(ctx context.Context, l Link) error
 	// DeleteLink removes the link and its interfaces, but for those that are
-	// to be kept; DeletePort one provisioned interface. Ends that are gone
+	// to be kept; DeletePort one provisioned interface, for who makes a link of
+	// it with something that is no network's (package outside). Ends that are gone
 	// already, also those whose attachment is Gone, are no error: what there is
 	// of the link beside them goes all the same.
 	DeleteLink(ctx context.Context, l Link) error

@@ -139,7 +139,7 @@ func Serve(s *settings.Settings, version string) error {
 
 func defaults(s *settings.Settings) engine.Defaults {
 	return engine.Defaults{Provider: s.Provider, Network: s.Network, BootTimeout: s.BootTimeout, Policy: s.Drift,
-		Retry: engine.Retry(s.Retry)}
+		Retry: s.Retry, LookEvery: s.LookEvery}
 }
 
 // guard ends an engine that nobody needs.

@@ -131,7 +131,7 @@ func (c *controller) cleaned(err error) {
 		c.cleaning = false
 		c.cleanTries++
 		c.cleanError = reason(err)
-		c.cleanAt = c.e.now().Add(c.e.defaults().Retry.after(c.cleanTries, c.m.info.Name, c.e.now()))
+		c.cleanAt = c.e.now().Add(c.pauseAfter(c.cleanTries, c.m.info.Name, c.e.now()))
 		c.event(api.Event{Level: api.LevelError, Text: fmt.Sprintf("clean-up: %s; next try in %s", c.cleanError,
 			c.cleanAt.Sub(c.e.now()).Round(time.Second))})
 		return

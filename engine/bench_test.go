@@ -28,6 +28,7 @@ type bench struct {
 	dir  string
 	snap *api.Snapshot
 	upd  <-chan *api.Update
+	look time.Duration // between two looks at everything
 }
 
 func newBench(t *testing.T) *bench {
@@ -53,7 +54,7 @@ func (b *bench) start() {
 	reg.AddNetwork(simNetwork{b.w, "veth"})
 	reg.AddNetwork(simNetwork{b.w, "linuxbridge"})
 	e, err := engine.New(b.Context(), engine.Options{Store: st, Backends: reg, Vendors: kinds,
-		Defaults: engine.Defaults{Provider: "netns", Network: "veth", BootTimeout: time.Minute}})
+		Defaults: engine.Defaults{Provider: "netns", Network: "veth", BootTimeout: time.Minute, LookEvery: b.look}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -9,10 +9,7 @@ import (
 	"archetype/vendors"
 )
 
-const (
-	defaultBootTimeout = 5 * time.Minute
-	probeInterval      = time.Second
-)
+const probeInterval = time.Second
 
 // bootReport is what a boot watch tells the controller.
 type bootReport struct {

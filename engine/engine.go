@@ -49,11 +49,14 @@ type Options struct {
 // Defaults serve labs and kinds that say nothing themselves.
 type Defaults struct {
 	Provider, Network string
-	// BootTimeout is how long a node may take to boot; 0 means five minutes.
+	// BootTimeout is how long a node may take to boot; 0 means the default.
 	BootTimeout time.Duration
 	// Policy is what is done about drift in labs that say nothing of it.
 	Policy lab.Policy
-	Retry  Retry
+	Retry  lab.Retry // nothing set: the default
+	// LookEvery is how much time is between two looks at everything, the safety
+	// net under the backends' events; 0 means the default.
+	LookEvery time.Duration
 }
 
 // Engine is what runs labs. It implements api.Engine.
@@ -179,12 +182,17 @@ func (e *Engine) reloadVendors() []lab.Diagnostic {
 func (e *Engine) defaults() Defaults {
 	d := *e.chosen.Load()
 	if d.BootTimeout <= 0 {
-		d.BootTimeout = defaultBootTimeout
+		d.BootTimeout = lab.DefaultBootTimeout
 	}
 	if d.Policy == "" {
 		d.Policy = lab.PolicyEnforce
 	}
-	d.Retry = d.Retry.filled()
+	if d.Retry == (lab.Retry{}) {
+		d.Retry = lab.DefaultRetry()
+	}
+	if d.LookEvery <= 0 {
+		d.LookEvery = lab.DefaultLookEvery
+	}
 	return d
 }
 

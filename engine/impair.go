@@ -58,7 +58,7 @@ func (c *controller) impairEnded(l *link, want impaired, err error) {
 		i.refused, i.unsure = &want, false
 	} else {
 		i.tries++
-		i.again = c.e.now().Add(c.e.defaults().Retry.after(i.tries, l.id, c.e.now()))
+		i.again = c.e.now().Add(c.pauseAfter(i.tries, l.id, c.e.now()))
 	}
 	c.setLinkError(l, "impairment: "+l.reason(err))
 	c.event(api.Event{Level: api.LevelError, Link: l.name(), Text: fmt.Sprintf("%s: %s", l.name(), l.err)})

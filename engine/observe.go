@@ -16,9 +16,6 @@ import (
 )
 
 const (
-	// lookInterval is the safety net under the events: everything is looked
-	// at again this often.
-	lookInterval = time.Minute
 	// resubscribe is the pause after a lost stream of events, resubscribeMax
 	// after many.
 	resubscribe    = time.Second
@@ -29,7 +26,7 @@ const (
 // whenever the stream was lost, and at an interval. heard: what it has is
 // known already.
 func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus, heard bool) {
-	tick := time.NewTicker(lookInterval)
+	tick := time.NewTimer(e.defaults().LookEvery)
 	defer tick.Stop()
 	wait, silence := resubscribe, silence{backend: p.Name()}
 	for {
@@ -59,6 +56,7 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus, 
 				if !heard || !e.Idle() {
 					heard = e.look(p, heard)
 				}
+				tick.Reset(e.defaults().LookEvery)
 				continue
 			case <-e.ctx.Done():
 				return

@@ -48,9 +48,10 @@ func (e *Engine) startFollowing(network string, subscribe func(context.Context) 
 
 // lookAtLinks is the safety net under the networks' events.
 func (e *Engine) lookAtLinks() {
-	tick := time.NewTicker(lookInterval + time.Second) // not at the same moments as the look at nodes
+	const apart = time.Second // not at the same moments as the look at nodes
+	tick := time.NewTimer(e.defaults().LookEvery + apart)
 	defer tick.Stop()
-	for {
+	for ; ; tick.Reset(e.defaults().LookEvery) {
 		select {
 		case <-tick.C:
 		case <-e.ctx.Done():

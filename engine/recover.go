@@ -38,9 +38,7 @@ func (e *Engine) loadSaved() (*saved, error) {
 			if s.links[l.Name], err = tx.Links(l.Name); err != nil {
 				return err
 			}
-			if err := e.logSaved(tx, l.Name); err != nil {
-				return err
-			}
+			e.logSaved(s, l.Name)
 		}
 		if s.jobs, err = tx.Jobs(api.KeepJobs); err != nil {
 			return err
@@ -67,21 +65,22 @@ func (e *Engine) loadSaved() (*saved, error) {
 
 // logSaved notes what a lab was and was to be when its engine ended, for whoever
 // wants to know later what the next one began with.
-func (e *Engine) logSaved(tx *store.Tx, name string) error {
-	wished, err := store.NodesWished(name, lab.WishRunning).Explain(tx)
-	if err != nil {
-		return err
+func (e *Engine) logSaved(s *saved, name string) {
+	var wished, ran, up int
+	for _, n := range s.nodes[name] {
+		if n.Desired == lab.WishRunning {
+			wished++
+		}
+		if n.Actual == lab.NodeRunning {
+			ran++
+		}
 	}
-	running, err := store.NodesIn(name, lab.NodeRunning).Explain(tx)
-	if err != nil {
-		return err
+	for _, l := range s.links[name] {
+		if l.Actual == lab.LinkUp {
+			up++
+		}
 	}
-	up, err := store.LinksIn(name, lab.LinkUp).Explain(tx)
-	if err != nil {
-		return err
-	}
-	e.log.Info("a lab is taken up", "lab", name, "nodes to run", wished.Answers, "nodes that ran", running.Answers, "links that were up", up.Answers)
-	return nil
+	e.log.Info("a lab is taken up", "lab", name, "nodes to run", wished, "nodes that ran", ran, "links that were up", up)
 }
 
 // showSaved puts the past into the snapshot and counts on from it.

@@ -7,47 +7,15 @@ import (
 	"time"
 )
 
-// Retry says when something that failed or drifted is tried again: the first
-// time after First, each time after twice as long, with jitter, at most after
-// Cap. After Tries in a row it rests for Rest, and begins anew. What has been
-// well for Healthy has its tries forgotten.
-type Retry struct {
-	First, Cap    time.Duration
-	Tries         int
-	Rest, Healthy time.Duration
-}
-
-// DefaultRetry serves who says nothing else.
-func DefaultRetry() Retry {
-	return Retry{First: time.Second, Cap: time.Minute, Tries: 10, Rest: 5 * time.Minute, Healthy: time.Minute}
-}
-
-// filled is r with the defaults for what it leaves out.
-func (r Retry) filled() Retry {
-	d := DefaultRetry()
-	fill := func(v *time.Duration, otherwise time.Duration) {
-		if *v <= 0 {
-			*v = otherwise
-		}
-	}
-	fill(&r.First, d.First)
-	fill(&r.Cap, d.Cap)
-	fill(&r.Rest, d.Rest)
-	fill(&r.Healthy, d.Healthy)
-	if r.Tries <= 0 {
-		r.Tries = d.Tries
-	}
-	return r
-}
-
 // jitter is by how much of itself a pause is longer or shorter, at most: what
 // failed together is not tried together again and again.
 const jitter = 0.2
 
-// after is how long to wait after the n-th failure in a row of what has that
-// name. The same failure at the same moment has the same answer, so that a
+// pauseAfter is how long to wait after the n-th failure in a row of what has
+// that name. The same failure at the same moment has the same answer, so that a
 // simulation takes the same course twice.
-func (r Retry) after(n int, name string, now time.Time) time.Duration {
+func (c *controller) pauseAfter(n int, name string, now time.Time) time.Duration {
+	r := c.e.defaults().Retry
 	if n > 0 && n%r.Tries == 0 {
 		return r.Rest
 	}
@@ -68,14 +36,14 @@ func (r Retry) after(n int, name string, now time.Time) time.Duration {
 func (c *controller) nextTry(n *node) {
 	now := c.e.now()
 	n.retries++
-	n.retryAt = now.Add(c.e.defaults().Retry.after(n.retries, c.m.info.Name+"/"+n.spec.Name, now))
+	n.retryAt = now.Add(c.pauseAfter(n.retries, c.m.info.Name+"/"+n.spec.Name, now))
 }
 
 // nextLinkTry does the same for a link.
 func (c *controller) nextLinkTry(l *link) {
 	now := c.e.now()
 	l.retries++
-	l.retryAt = now.Add(c.e.defaults().Retry.after(l.retries, c.m.info.Name+"/"+l.id, now))
+	l.retryAt = now.Add(c.pauseAfter(l.retries, c.m.info.Name+"/"+l.id, now))
 }
 
 // whenAgain says in words when the next try is, and which it will be.

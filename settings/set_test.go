@@ -20,7 +20,7 @@ func TestSetKeepsTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, value := range map[string]string{"theme": "light", "network": "linuxbridge", "ovs.mode": "dedicated",
-		"docker.host": "unix:///x y", "console_key": "ctrl+]", "boot_timeout": "2m0s", "drift": "ask", "retry.tries": "3", "retry.rest": "10m"} {
+		"docker.host": "unix:///x y", "console_key": "ctrl+]", "boot_timeout": "2m0s", "drift": "ask", "retry.tries": "3", "retry.rest": "10m", "look_every": "15s"} {
 		if err := s.Set(key, value); err != nil {
 			t.Fatalf("%s: %v", key, err)
 		}
@@ -32,6 +32,7 @@ func TestSetKeepsTheRest(t *testing.T) {
 	want := settings.Defaults()
 	want.Theme, want.Network, want.BootTimeout, want.Docker.Host = "light", "linuxbridge", 2*time.Minute, "unix:///x y"
 	want.Drift, want.Retry.Tries, want.Retry.Rest = lab.PolicyAsk, 3, 10*time.Minute
+	want.LookEvery = 15 * time.Second
 	want.OVS.Mode, want.OVS.Bridge = "dedicated", "lab0"
 	if again.Choices != want || s.Choices != want {
 		t.Errorf("got %+v and %+v\nwant %+v", again.Choices, s.Choices, want)

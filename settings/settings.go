@@ -48,7 +48,8 @@ type Choices struct {
 	ConsoleKey  string        `yaml:"console_key"`  // leaves a console
 	BootTimeout time.Duration `yaml:"boot_timeout"` // for kinds that name none
 	Drift       lab.Policy    `yaml:"drift"`        // enforce, report or ask, for labs that say nothing of it
-	Retry       Retry         `yaml:"retry"`
+	Retry       lab.Retry     `yaml:"retry"`
+	LookEvery   time.Duration `yaml:"look_every"` // between two looks at everything, the safety net under events
 	Keep        Keep          `yaml:"keep"`
 	OVS         OVS           `yaml:"ovs"`
 	Docker      Endpoint      `yaml:"docker"`
@@ -63,15 +64,6 @@ type Engine struct {
 	// Who does not own the socket's folder uses the engine there, and starts none.
 	Socket string `yaml:"socket"`
 	Group  string `yaml:"group"` // whose members may use it, besides its own user and root
-}
-
-// Retry says when what failed or drifted is tried again.
-type Retry struct {
-	First   time.Duration `yaml:"first"`   // after the first failure; twice as long after each that follows
-	Cap     time.Duration `yaml:"cap"`     // the longest pause between two tries
-	Tries   int           `yaml:"tries"`   // in a row, before it rests
-	Rest    time.Duration `yaml:"rest"`    // the cool-down; then it begins anew
-	Healthy time.Duration `yaml:"healthy"` // well for so long, earlier failures are forgotten
 }
 
 // Keep is how much history is kept.
@@ -95,7 +87,8 @@ func (c *Choices) check() error {
 		is   time.Duration
 		from time.Duration
 	}{{"boot_timeout", c.BootTimeout, time.Second}, {"retry.first", r.First, 100 * time.Millisecond}, {"retry.cap", r.Cap, r.First},
-		{"retry.rest", r.Rest, time.Second}, {"retry.healthy", r.Healthy, time.Second}, {"keep.backup_every", c.Keep.BackupEvery, time.Second}} {
+		{"retry.rest", r.Rest, time.Second}, {"retry.healthy", r.Healthy, time.Second}, {"look_every", c.LookEvery, time.Second},
+		{"keep.backup_every", c.Keep.BackupEvery, time.Second}} {
 		if d.is < d.from || d.is > 24*time.Hour {
 			return fmt.Errorf("%s cannot be %s: it is from %s to 24h", d.key, d.is, d.from)
 		}
@@ -134,10 +127,10 @@ type Endpoint struct {
 // Defaults are the choices of a user who has made none.
 func Defaults() Choices {
 	return Choices{Provider: "netns", Network: "linuxbridge", Theme: "auto", Glyphs: "auto",
-		ConsoleKey: "ctrl+]", BootTimeout: 5 * time.Minute, Drift: lab.PolicyEnforce,
-		Retry: Retry{First: time.Second, Cap: time.Minute, Tries: 10, Rest: 5 * time.Minute, Healthy: time.Minute},
-		Keep:  Keep{Jobs: 500, Events: 5000, Backups: 5, BackupEvery: 10 * time.Minute},
-		OVS:   OVS{Mode: "shared", Bridge: "arch0", Socket: "/var/run/openvswitch/db.sock"}}
+		ConsoleKey: "ctrl+]", BootTimeout: lab.DefaultBootTimeout, Drift: lab.PolicyEnforce,
+		Retry: lab.DefaultRetry(), LookEvery: lab.DefaultLookEvery,
+		Keep: Keep{Jobs: 500, Events: 5000, Backups: 5, BackupEvery: 10 * time.Minute},
+		OVS:  OVS{Mode: "shared", Bridge: "arch0", Socket: "/var/run/openvswitch/db.sock"}}
 }
 
 // Load finds the folders and reads the user's choices. An error in the file

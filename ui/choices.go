@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -52,30 +53,32 @@ func (m *Model) settingRows() []setting {
 	if l := m.snapLab(m.settings.lab); l != nil {
 		out = append(out, m.labRowsOf(l)...)
 	}
-	return append(append(out, m.screenSettings(c)...), m.retrySettings(c.Retry)...)
+	return append(append(out, m.screenSettings(c)...), m.retrySettings(c)...)
 }
 
 // retrySettings say when what failed is tried again.
-func (m *Model) retrySettings(r settings.Retry) []setting {
+func (m *Model) retrySettings(c settings.Choices) []setting {
+	r := c.Retry
 	duration := func(key string, is time.Duration, about string) setting {
-		name := "retry " + key
+		name := strings.NewReplacer(".", " ", "_", " ").Replace(key)
 		return setting{name: name, value: func(*Model) string { return is.String() }, about: about + " It counts from the next deploy.",
 			set: func(m *Model, v string) tea.Cmd {
 				if _, err := time.ParseDuration(v); err != nil {
 					m.say(false, name+": "+v+" is no time, such as 90s or 5m")
 					return nil
 				}
-				return m.saver("retry."+key, name+" %s from the next deploy")(m, v)
+				return m.saver(key, name+" %s from the next deploy")(m, v)
 			}}
 	}
-	first := duration("first", r.First, "After how long what failed or drifted is tried again; each time after twice as long.")
+	first := duration("retry.first", r.First, "After how long what failed or drifted is tried again; each time after twice as long.")
 	first.head = "tries"
 	return []setting{first,
-		duration("cap", r.Cap, "The longest pause between two tries."),
+		duration("retry.cap", r.Cap, "The longest pause between two tries."),
 		{name: "retry tries", value: func(*Model) string { return strconv.Itoa(r.Tries) }, about: "How many tries in a row there are before a rest. It counts from the next deploy.",
 			set: m.saver("retry.tries", "retry tries %s from the next deploy")},
-		duration("rest", r.Rest, "How long it rests then, before the tries begin anew."),
-		duration("healthy", r.Healthy, "After how long of being well earlier failures are forgotten."),
+		duration("retry.rest", r.Rest, "How long it rests then, before the tries begin anew."),
+		duration("retry.healthy", r.Healthy, "After how long of being well earlier failures are forgotten."),
+		duration("look_every", c.LookEvery, "How much time is between two looks at everything, for what no backend has told of."),
 	}
 }
 
