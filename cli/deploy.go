@@ -48,6 +48,9 @@ func (a *app) deploy() *cobra.Command {
 			f := &follower{app: a, show: a.shower(asJSON)}
 			return f.run(ctx, func(e api.Engine) (*api.Job, error) {
 				d, err := e.Deploy(ctx, req)
+				if bad := (*api.Error)(nil); asJSON && errors.As(err, &bad) {
+					_ = a.json(map[string]any{"type": "result", "ok": false, "error": bad.Message, "diagnostics": bad.Diagnostics})
+				}
 				if err != nil {
 					return nil, err
 				}

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -63,7 +65,12 @@ func (a *app) network() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f := &follower{app: a, show: a.shower(false)}
 			return f.run(cmd.Context(), func(e api.Engine) (*api.Job, error) {
-				return e.SetNetwork(cmd.Context(), api.NetworkRequest{Lab: args[0], Network: args[1]})
+				asked := time.Now()
+				j, err := e.SetNetwork(cmd.Context(), api.NetworkRequest{Lab: args[0], Network: args[1]})
+				if err == nil && j.Created.Before(asked) {
+					fmt.Fprintf(a.out, "lab %s is being moved to %s since %s: this follows it\n", args[0], args[1], clock(j.Created))
+				}
+				return j, err
 			})
 		},
 	}

@@ -302,12 +302,12 @@ func covered(line string) string {
 	return line
 }
 
-// showDiagnostics prints each with its line of the file and a mark below the
-// place.
+// showDiagnostics prints the first ones, each with its line of the file and a
+// mark below the place.
 func showDiagnostics(w io.Writer, ds []api.Diagnostic) {
 	w = plain.NewWriter(w)
 	files := map[string][]string{}
-	for _, d := range ds {
+	for _, d := range lab.Few(ds) {
 		fmt.Fprintln(w, d.String())
 		if d.File == "" || d.Line < 1 {
 			continue

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -104,6 +105,20 @@ func TestJSONOfWhatNeedsNoLab(t *testing.T) {
 		w.decode(w.ok("check", w.file("ring.clab.yml", ring("ring", 3)), "--json"), &check)
 		if !check.OK || check.Lab != "ring" || check.Nodes != 3 || check.Links != 3 || len(check.Diagnostics) != 0 {
 			w.Errorf("check of a good file: %+v", check)
+		}
+		var nodes strings.Builder
+		for i := range 12 {
+			fmt.Fprintf(&nodes, "    n%d: {kind: none}\n", i)
+		}
+		flood := w.file("flood.clab.yml", "name: flood\ntopology:\n  nodes:\n"+nodes.String())
+		for _, verb := range []string{"check", "deploy"} {
+			said := w.code(2, verb, flood)
+			if n := strings.Count(said.String(), "unknown kind"); n != 10 || !strings.Contains(said.String(), "error: and 2 more errors (") {
+				w.Errorf("of 12 nodes of no kind, %s tells\n%s", verb, said)
+			}
+			if all := w.code(2, verb, flood, "--json"); strings.Count(all.out, "unknown kind") != 12 {
+				w.Errorf("of 12 nodes of no kind, %s --json tells\n%s", verb, all.out)
+			}
 		}
 		r := w.code(2, "check", w.file("bad.clab.yml", "name: bad\ntopology:\n  nodes:\n    a: {knd: linux}\n"), "--json")
 		w.decode(r.out, &check)

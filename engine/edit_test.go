@@ -187,10 +187,16 @@ func TestSwapMovesAllLinksOrNone(t *testing.T) {
 	b.w.set(func() { clear(b.w.fail) })
 	hold := make(chan struct{})
 	b.w.set(func() { b.w.hold["linuxbridge connect b:eth2|c:eth1"] = hold })
-	if _, err = swap("linuxbridge"); err != nil {
+	if j, err = swap("linuxbridge"); err != nil {
 		t.Fatal(err)
 	}
 	b.until("the swap half-way", func(*api.Snapshot) bool { return b.w.count("linuxbridge connect b:eth2|c:eth1") > 0 })
+	if again, err := swap("linuxbridge"); err != nil || again.ID != j.ID || !again.Created.Equal(j.Created) {
+		t.Errorf("asked again on the way: %+v, %v; the job under way is %s", again, err, j.ID)
+	}
+	if _, err := swap("veth"); api.CodeOf(err) != api.CodeConflict || !strings.Contains(err.Error(), j.ID) {
+		t.Errorf("asked to go elsewhere on the way: %v", err)
+	}
 	b.stop()
 	b.w.set(func() { clear(b.w.hold) })
 	b.start()

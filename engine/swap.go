@@ -40,7 +40,32 @@ func (e *Engine) SetNetwork(ctx context.Context, req api.NetworkRequest) (*api.J
 	if err := e.usableNetwork(ctx, req.Network); err != nil {
 		return nil, err
 	}
+	c, err := e.controller(req.Lab)
+	if err != nil {
+		return nil, err
+	}
+	var under *api.Job
+	if err := c.call(ctx, func(c *controller) error {
+		if j := c.swapJob(); j != nil && j.waitSwap == req.Network {
+			same := j.Job
+			under = &same
+		}
+		return nil
+	}); err != nil || under != nil {
+		return under, err
+	}
 	return e.ask(ctx, req.Lab, func(c *controller) (*job, error) { return c.setNetwork(req.Network) })
+}
+
+// swapJob is the job that moves the lab's links at the moment, nil where there
+// is none.
+func (c *controller) swapJob() *job {
+	for _, j := range c.jobs {
+		if j.waitSwap != "" && !j.State.Ended() {
+			return j
+		}
+	}
+	return nil
 }
 
 func (c *controller) setNetwork(to string) (*job, error) {
@@ -54,10 +79,8 @@ func (c *controller) setNetwork(to string) (*job, error) {
 			return nil, api.Errorf(api.CodeUnavailable, "links cannot be moved from %s to %s while they are in use", from, to)
 		}
 	}
-	for _, j := range c.jobs {
-		if j.waitSwap != "" && !j.State.Ended() {
-			return nil, api.Errorf(api.CodeConflict, "lab %s is being moved to network %s already", c.m.info.Name, j.waitSwap)
-		}
+	if j := c.swapJob(); j != nil {
+		return nil, api.Errorf(api.CodeConflict, "lab %s is being moved to network %s: wait for it, or cancel it with archetype jobs cancel %s", c.m.info.Name, j.waitSwap, j.ID)
 	}
 	j := c.newJob(lab.JobSwap, from+" to "+to)
 	j.waitSwap = to

@@ -45,6 +45,40 @@ func (d Diagnostic) String() string {
 	return b.String()
 }
 
+// shownErrors and shownWarnings are how much a person is shown of one file.
+const shownErrors, shownWarnings = 10, 25
+
+// Few are the first of many diagnostics, for a person to read, with how many
+// more errors and warnings there are at the end.
+func Few(ds []Diagnostic) []Diagnostic {
+	var out []Diagnostic
+	errs, warns := 0, 0
+	for _, d := range ds {
+		n, limit := &warns, shownWarnings
+		if d.Severity == SeverityError {
+			n, limit = &errs, shownErrors
+		}
+		if *n++; *n <= limit {
+			out = append(out, d)
+		}
+	}
+	if n := warns - shownWarnings; n > 0 {
+		out = append(out, furtherOnes(SeverityWarning, n))
+	}
+	if n := errs - shownErrors; n > 0 {
+		out = append(out, furtherOnes(SeverityError, n))
+	}
+	return out
+}
+
+func furtherOnes(s Severity, n int) Diagnostic {
+	what := string(s)
+	if n > 1 {
+		what += "s"
+	}
+	return Diagnostic{Severity: s, Message: fmt.Sprintf("and %d more %s", n, what), Hint: "archetype check --json lists all"}
+}
+
 // FileError says that a file cannot be used, and everything that is wrong
 // with it. It may hold warnings beside the errors.
 type FileError struct{ Diagnostics []Diagnostic }

@@ -8,8 +8,9 @@ import (
 	"archetype/lab"
 )
 
-// maxErrors and maxWarnings bound what is said of one file.
-const maxErrors, maxWarnings = 200, 200
+// maxErrors and maxWarnings bound what is said of one file: one error for each
+// node of the largest. Who shows them to a person shows few.
+const maxErrors, maxWarnings = maxNodes, 200
 
 // repeated is a warning and how often it applied.
 type repeated struct {
@@ -111,11 +112,11 @@ func (r *reader) settle() {
 		}
 		return cmp.Compare(a.Message, b.Message)
 	})
-	if n := r.fails - maxErrors; n > 0 {
-		r.diagnose(lab.SeverityError, 1, 1, "", fmt.Sprintf("and %d more errors", n))
+	if r.fails > maxErrors {
+		r.diagnose(lab.SeverityError, 1, 1, "", fmt.Sprintf("there are more errors than these %d", maxErrors))
 	}
-	if n := r.warns - maxWarnings; n > 0 {
-		r.diagnose(lab.SeverityWarning, 1, 1, "", fmt.Sprintf("and %d more warnings", n))
+	if r.warns > maxWarnings {
+		r.diagnose(lab.SeverityWarning, 1, 1, "", fmt.Sprintf("there are more warnings than these %d", maxWarnings))
 	}
 }
 

@@ -121,7 +121,7 @@ func (r *reader) unknownKind(kind single, what string) {
 	names := r.opt.Kinds.Names()
 	hint := didYouMean(lab.Closest(name, names))
 	if hint == "" {
-		hint = "known kinds: " + strings.Join(names, ", ")
+		hint = "archetype vendors lists the kinds"
 	}
 	r.errorAt(kind.at.line, kind.at.column, hint, "%s: unknown kind %q", what, name)
 }

@@ -169,6 +169,14 @@ func bomb() string {
 }
 
 func TestEveryProblemIsSaid(t *testing.T) {
+	var many strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&many, "    n%d: {kind: none}\n", i)
+	}
+	var all *lab.FileError
+	if _, _, err := Parse("t.yml", []byte("name: l\ntopology:\n  nodes:\n"+many.String()), Options{Kinds: kinds(t)}); !errors.As(err, &all) || len(all.Diagnostics) != 300 {
+		t.Errorf("of 300 nodes of no kind it is said: %v", err)
+	}
 	_, _, err := Parse("t.yml", []byte("name: l\ntopology:\n  nodes:\n    a: {kind: linx}\n    b_: {kind: linux}\n  links:\n    - endpoints: [\"a:eth1\", \"c:eth1\"]\n"), Options{Kinds: kinds(t)})
 	var fe *lab.FileError
 	if !errors.As(err, &fe) || len(fe.Diagnostics) != 2 {

@@ -44,8 +44,8 @@ func (m *Model) result(r resultMsg) {
 	if r.err != nil {
 		var e *api.Error
 		if errors.As(r.err, &e) && len(e.Diagnostics) > 0 {
-			text := []string{fmt.Sprintf("%s: %s", r.what, plural(len(e.Diagnostics), "thing")+" to mend"), ""}
-			for _, d := range e.Diagnostics {
+			text := []string{r.what + ": " + e.Message, ""}
+			for _, d := range lab.Few(e.Diagnostics) {
 				text = append(text, clean(d.String()))
 			}
 			m.push(&message{title: "topology file", text: text, bad: true})

@@ -42,7 +42,8 @@ type Engine interface {
 	// Impair makes a link worse than a cable, or as good as one again.
 	Impair(ctx context.Context, req ImpairRequest) (*Job, error)
 	// SetNetwork moves all links of a lab to another network, one at a time,
-	// while its nodes run. If one cannot be moved, all go back.
+	// while its nodes run. If one cannot be moved, all go back. Asked again on
+	// the way, it returns the job that is under way.
 	SetNetwork(ctx context.Context, req NetworkRequest) (*Job, error)
 	// SetPolicy says what is done about drift in a lab, and SetDrift has what
 	// has drifted set right, or left as it is.

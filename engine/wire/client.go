@@ -121,7 +121,7 @@ func (c *Client) request(ctx context.Context, path string, req any) (*http.Respo
 }
 
 func readError(resp *http.Response) error {
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20)) // every error of a large file
 	var e api.Error
 	if err == nil && json.Unmarshal(b, &e) == nil && e.Message != "" {
 		return &e
