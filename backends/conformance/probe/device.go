@@ -108,7 +108,7 @@ func (d *device) do(req Request) (Reply, error) {
 	case OpTransfer:
 		n, err := transfer(req.To, req.Bytes)
 		return Reply{Bytes: n}, err
-	case OpCarrier, OpGone:
+	case OpCarrier, OpSettled, OpGone:
 		return Reply{}, await(req)
 	case OpForeign:
 		return Reply{}, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: req.Iface}})
@@ -232,6 +232,8 @@ func await(req Request) error {
 		case err != nil:
 			return err
 		case req.Op == OpCarrier && req.State != nil && carrier(l) == *req.State:
+			return nil
+		case req.Op == OpSettled && carrier(l) == (l.Attrs().RawFlags&unix.IFF_RUNNING != 0):
 			return nil
 		default:
 			last = fmt.Sprintf("it exists, carrier %v", carrier(l))

@@ -45,6 +45,7 @@ const (
 	OpSend       = "send"       // frames; one that is refused does not keep back the next
 	OpSeen       = "seen"       // frames with Token, waiting for Count of them
 	OpCarrier    = "carrier"    // wait until Iface has the carrier State
+	OpSettled    = "settled"    // wait until the system has taken note of Iface's carrier, or that it has none
 	OpGone       = "gone"       // wait until Iface does not exist
 	OpSet        = "set"        // Iface up or down by State
 	OpAddress    = "address"    // add Text to Iface
