@@ -19,19 +19,24 @@ const told = `{"Action":"run","Package":"archetype/backends/conformance","Test":
 {"Action":"skip","Package":"archetype/backends/conformance","Test":"TestConformance/netns/veth/a-b"}
 {"Action":"run","Package":"archetype/backends/conformance","Test":"TestConformance/netns/veth/begun"}
 {"Action":"pass","Package":"archetype/backends/conformance","Test":"TestConformance/netns/veth","Elapsed":1.26}
+{"Action":"run","Package":"archetype/backends/conformance","Test":"TestConformance/libvirt"}
+{"Action":"output","Package":"archetype/backends/conformance","Test":"TestConformance/libvirt","Output":"    z.go:2: no libvirt: why not\n"}
+{"Action":"skip","Package":"archetype/backends/conformance","Test":"TestConformance/libvirt"}
 `
 
-const want = `| case | netns × veth | docker × veth |
-| --- | --- | --- |
-| connect | pass | – [1] |
-| a b | – [2] | – [1] |
-| begun | FAIL | – [1] |
+const want = `| case | netns × veth | docker × veth | libvirt × veth |
+| --- | --- | --- | --- |
+| connect | pass | – [1] | – [2] |
+| a b | – [3] | – [1] | – [2] |
+| begun | FAIL | – [1] | – [2] |
 
-2 pairs, 3 cases each: 1 passed, 1 failed, 4 skipped.
+3 pairs, 3 cases each: 1 passed, 1 failed, 7 skipped.
 
-[1] no Docker here
+[1] not run: no Docker here
 
-[2] not possible on this kernel: why
+[2] not run: no libvirt: why not
+
+[3] not possible on this kernel: why
 `
 
 func TestTheTableOfPairs(t *testing.T) {
@@ -39,7 +44,7 @@ func TestTheTableOfPairs(t *testing.T) {
 	if got := m.markdown(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got := m.times(); got != "netns × veth 1.3 s, docker × veth 0.1 s" {
+	if got := m.times(); got != "netns × veth 1.3 s, docker × veth 0.1 s, libvirt × veth 0.0 s" {
 		t.Error(got)
 	}
 }

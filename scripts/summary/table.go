@@ -24,22 +24,35 @@ type matrix struct {
 	cells map[string]map[string]outcome // pair, case
 }
 
-var place = regexp.MustCompile(`^\S*/backends/conformance TestConformance/([^/]+)/([^/]+)(?:/([^/]+))?$`)
+var place = regexp.MustCompile(`^\S*/backends/conformance TestConformance/([^/]+)(?:/([^/]+))?(?:/([^/]+))?$`)
+
+const most = 1 << 20 // tests
 
 // conformance picks the suite's tests out of all.
 func conformance(tests map[string]*result) matrix {
 	m := matrix{map[string]outcome{}, map[string]map[string]outcome{}}
+	networks, missing := map[string]int{}, map[string]outcome{}
 	for name, r := range tests {
 		p := place.FindStringSubmatch(name)
 		if p == nil {
 			continue
 		}
 		o := outcome{order: r.order, action: r.action, why: reason(r), elapsed: r.elapsed}
+		if p[2] == "" {
+			// A provider whose nodes go from network to network: where it is
+			// missing it comes to none of them.
+			if o.order *= most; o.action == "skip" {
+				missing[p[1]] = o
+			}
+			continue
+		}
+		if at, ok := networks[p[2]]; p[3] == "" && (!ok || r.order < at) {
+			networks[p[2]] = r.order
+		}
 		pair := p[1] + " × " + p[2]
 		if p[3] == "" {
 			// Pairs that run one after the other begin late; their place is that
 			// of the test around them.
-			const most = 1 << 20 // tests
 			o.order *= most
 			if around := tests[strings.TrimSuffix(name, "/"+p[2])]; around != nil {
 				o.order = around.order*most + r.order
@@ -52,8 +65,17 @@ func conformance(tests map[string]*result) matrix {
 		}
 		m.cells[pair][p[3]] = o
 	}
+	for provider, o := range missing {
+		for n, at := range networks {
+			pair := provider + " × " + n
+			m.pairs[pair] = outcome{order: o.order + at, action: o.action, why: o.why}
+		}
+	}
 	return m
 }
+
+// impossible begins the reason of what nobody can have.
+const impossible = "not possible "
 
 var from = regexp.MustCompile(`^\S+\.go:\d+: `)
 
@@ -104,7 +126,9 @@ func (m matrix) markdown() string {
 		for _, pair := range pairs {
 			o, ran := m.cells[pair][name]
 			if !ran {
-				o = m.pairs[pair]
+				if o = m.pairs[pair]; !strings.HasPrefix(o.why, impossible) {
+					o.why = "not run: " + o.why
+				}
 			}
 			cell := "FAIL"
 			switch o.action {
