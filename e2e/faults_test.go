@@ -233,8 +233,14 @@ func (l *inspectJSON) rests() bool {
 	return !slices.ContainsFunc(l.Nodes, func(n nodeJSON) bool {
 		return n.Desired == "running" && n.Actual != "running" || n.Desired == "stopped" && n.Actual != "stopped" && n.Actual != "undeployed"
 	}) && !slices.ContainsFunc(l.Links, func(k linkJSON) bool {
-		return k.Desired != k.Actual && l.node(endOf(k.A)).Actual == "running" && l.node(endOf(k.B)).Actual == "running"
+		return k.Desired != k.Actual && l.runs(endOf(k.A)) && l.runs(endOf(k.B))
 	})
+}
+
+// runs reports whether a node does; a place outside always does.
+func (l *inspectJSON) runs(node string) bool {
+	n := l.node(node)
+	return n.Name == "" || n.Actual == "running"
 }
 
 func endOf(end string) string {

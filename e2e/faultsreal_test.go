@@ -286,7 +286,7 @@ func (p *pair) daemonsGo() {
 	}
 	if e := p.servers.docker; e != nil {
 		b := deploy(func() bool {
-			return slices.ContainsFunc(p.more(), func(s string) bool { return strings.HasPrefix(s, "container [") })
+			return slices.ContainsFunc(p.daemons(), func(s string) bool { return strings.HasPrefix(s, "container [") })
 		})
 		e.Kill()
 		reapOrphans() // else Docker takes what is left of its containerd for one that runs

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"archetype/backends/provider/docker/dockertest"
 	"archetype/backends/provider/dockerapi/enginetest"
 	"archetype/backends/provider/libvirt/libvirttest"
+	"archetype/backends/provider/podman/podmantest"
 	"archetype/internal/guest"
 	"archetype/internal/ownmachine"
 )
@@ -30,13 +32,14 @@ type pair struct {
 	furnish           func(t *testing.T, p *pair)
 	missing           func() string
 
-	w       *world
-	node    string                                               // what a node of the lab is, in YAML
-	head    string                                               // what stands before the topology
-	runs    func(lab string, n nodeJSON) (running bool, pid int) // as the provider itself says
-	more    func() []string                                      // of the portrait
-	tags    func(l *inspectJSON) []string                        // of what does not agree
-	servers servers
+	w        *world
+	node     string                                               // what a node of the lab is, in YAML
+	head     string                                               // what stands before the topology
+	runs     func(lab string, n nodeJSON) (running bool, pid int) // as the provider itself says
+	more     []func() []string                                    // of the portrait
+	tags     func(l *inspectJSON) []string                        // of what does not agree
+	servers  servers
+	settings string // the user's
 }
 
 // servers are those that a pair needs and a test may take away.
@@ -54,21 +57,32 @@ func thePairs() []*pair {
 	return []*pair{
 		{provider: "netns", network: "veth", other: "linuxbridge", size: 3, furnish: embedded, missing: nothing},
 		{provider: "netns", network: "linuxbridge", other: "veth", size: 3, furnish: embedded, missing: nothing},
-		{provider: "docker", network: "ovs", other: "linuxbridge", size: 2, furnish: dockerWithSwitch, missing: func() string {
-			if _, err := exec.LookPath("ovs-vswitchd"); err != nil {
-				return err.Error()
-			}
-			return dockertest.Kind.Missing()
+		{provider: "docker", network: "ovs", other: "linuxbridge", size: 2, furnish: withSwitch(ofContainers(dockertest.Kind)), missing: func() string {
+			return cmp.Or(lacks("ovs-vswitchd"), dockertest.Kind.Missing())
 		}},
 		{provider: "libvirt", network: "linuxbridge", other: "veth", size: 2, furnish: machinesAtRest, missing: func() string {
-			for _, program := range []string{"libvirtd", "virsh", "qemu-img", guest.QEMU} {
-				if _, err := exec.LookPath(program); err != nil {
-					return err.Error()
-				}
-			}
-			return ""
+			return lacks("libvirtd", "virsh", "qemu-img", guest.QEMU)
 		}},
 	}
+}
+
+// morePairs are those on which the program is only killed at random.
+func morePairs() []*pair {
+	return []*pair{
+		{provider: "netns", network: "ovs", other: "veth", furnish: withSwitch(embedded), missing: func() string { return lacks("ovs-vswitchd") }},
+		{provider: "docker", network: "veth", other: "linuxbridge", furnish: ofContainers(dockertest.Kind), missing: dockertest.Kind.Missing},
+		{provider: "podman", network: "linuxbridge", other: "veth", furnish: ofContainers(podmantest.Kind), missing: podmantest.Kind.Missing},
+	}
+}
+
+// lacks says which of the programs is not installed.
+func lacks(programs ...string) string {
+	for _, program := range programs {
+		if _, err := exec.LookPath(program); err != nil {
+			return err.Error()
+		}
+	}
+	return ""
 }
 
 // here makes the process a machine of the pair's own, and its world.
@@ -96,58 +110,83 @@ func first(pids []int) int {
 
 func embedded(t *testing.T, p *pair) { p.w = newWorld(t, asRoot) }
 
-func dockerWithSwitch(t *testing.T, p *pair) {
-	dockertest.Alone()
-	e := enginetest.Own(t, dockertest.Kind)
-	s := ovstest.Here(t)
-	p.servers = servers{docker: e, ovs: s}
-	p.w = newWorld(t, asRoot)
-	p.w.env = append(p.w.env, "DOCKER_HOST="+e.Host)
-	p.w.write(filepath.Join(p.w.home, "config", "settings.yaml"), fmt.Sprintf("ovs: {socket: %s}\n", s.Socket))
-	p.head = "mgmt: {network: lab-mgmt, ipv4-subnet: 172.31.222.0/24}\n"
-	p.node = fmt.Sprintf(`{image: "%s", cmd: "sh -c 'trap exit TERM; while :; do sleep 1000 & wait; done'"}`, enginetest.Image)
-	cli, err := e.Connect()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cli.Close() })
-	p.runs = func(_ string, n nodeJSON) (bool, int) {
-		res, err := cli.ContainerInspect(t.Context(), n.Identifier, client.ContainerInspectOptions{})
-		if err != nil || !res.Container.State.Running {
-			return false, 0
-		}
-		return true, res.Container.State.Pid
-	}
-	p.more = func() []string {
-		var out []string
-		list, err := cli.ContainerList(t.Context(), client.ContainerListOptions{All: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range list.Items {
-			out = append(out, fmt.Sprintf("container %s %s", c.Names, c.State))
-		}
-		nets, err := cli.NetworkList(t.Context(), client.NetworkListOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, n := range nets.Items {
-			out = append(out, "container network "+n.Name)
-		}
-		for _, port := range portsOf(t, s) {
-			tagged := "without tag"
-			if port.tag != 0 {
-				tagged = "tagged"
+// setting adds a line to the user's settings.
+func (p *pair) setting(line string) {
+	p.settings += line + "\n"
+	p.w.write(filepath.Join(p.w.home, "config", "settings.yaml"), p.settings)
+}
+
+// withSwitch has an Open vSwitch beside whatever runs the nodes.
+func withSwitch(furnish func(*testing.T, *pair)) func(*testing.T, *pair) {
+	return func(t *testing.T, p *pair) {
+		s := ovstest.Here(t)
+		furnish(t, p)
+		p.servers.ovs = s
+		p.setting(fmt.Sprintf("ovs: {socket: %s}", s.Socket))
+		p.more = append(p.more, func() []string {
+			var out []string
+			for _, port := range portsOf(t, s) {
+				tagged := "without tag"
+				if port.tag != 0 {
+					tagged = "tagged"
+				}
+				out = append(out, fmt.Sprintf("port of %s, link %q, %s", port.end, port.link, tagged))
 			}
-			out = append(out, fmt.Sprintf("port of %s, link %q, %s", port.end, port.link, tagged))
+			return out
+		})
+		p.tags = func(l *inspectJSON) []string {
+			if l.Lab.Network != "ovs" {
+				return nil
+			}
+			return tagsOf(l, portsOf(t, s))
 		}
-		return out
 	}
-	p.tags = func(l *inspectJSON) []string {
-		if l.Lab.Network != "ovs" {
-			return nil
+}
+
+// ofContainers has an engine of containers, which runs the nodes.
+func ofContainers(kind enginetest.Kind) func(*testing.T, *pair) {
+	return func(t *testing.T, p *pair) {
+		dockertest.Alone()
+		e := enginetest.Own(t, kind)
+		p.servers.docker = e
+		p.w = newWorld(t, asRoot)
+		p.setting(fmt.Sprintf("%s: {host: '%s'}", kind.Name, e.Host))
+		p.head = "mgmt: {network: lab-mgmt, ipv4-subnet: 172.31.222.0/24}\n"
+		p.node = fmt.Sprintf(`{provider: %s, image: "%s", cmd: "sh -c 'trap exit TERM; while :; do sleep 1000 & wait; done'"}`, kind.Name, enginetest.Image)
+		cli, err := e.Connect()
+		if err != nil {
+			t.Fatal(err)
 		}
-		return tagsOf(l, portsOf(t, s))
+		t.Cleanup(func() { _ = cli.Close() })
+		inits := p.runs
+		p.runs = func(lab string, n nodeJSON) (bool, int) {
+			if n.Provider != kind.Name {
+				return inits(lab, n)
+			}
+			res, err := cli.ContainerInspect(t.Context(), n.Identifier, client.ContainerInspectOptions{})
+			if err != nil || !res.Container.State.Running {
+				return false, 0
+			}
+			return true, res.Container.State.Pid
+		}
+		p.more = append(p.more, func() []string {
+			var out []string
+			list, err := cli.ContainerList(t.Context(), client.ContainerListOptions{All: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range list.Items {
+				out = append(out, fmt.Sprintf("container %s %s", c.Names, c.State))
+			}
+			nets, err := cli.NetworkList(t.Context(), client.NetworkListOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range nets.Items {
+				out = append(out, "container network "+n.Name)
+			}
+			return out
+		})
 	}
 }
 
@@ -201,8 +240,8 @@ func tagsOf(l *inspectJSON, ports []ovsPort) []string {
 		}
 	}
 	for _, k := range l.Links {
-		if k.Actual != "up" {
-			continue
+		if k.Actual != "up" || k.VLAN == 0 && l.node(endOf(k.B)).Name == "" {
+			continue // what leaves the lab may do so past the switch
 		}
 		want := []string{k.A, k.B}
 		got := holders[k.VLAN]
@@ -234,7 +273,7 @@ vm:
 	if out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", disk, "1M").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	p.w.write(filepath.Join(p.w.home, "config", "settings.yaml"), fmt.Sprintf("libvirt: {uri: 'qemu:///system?socket=%s'}\n", d.Socket))
+	p.setting(fmt.Sprintf("libvirt: {uri: 'qemu:///system?socket=%s'}", d.Socket))
 	p.node = fmt.Sprintf("{kind: blank, image: %s}", disk)
 	virsh := func(words ...string) string {
 		t.Helper()
@@ -257,7 +296,7 @@ vm:
 		}
 		return running, n.PID // libvirt's are counted in namespaces of its own
 	}
-	p.more = func() []string {
+	p.more = append(p.more, func() []string {
 		var out []string
 		for line := range strings.Lines(virsh("list", "--all")) {
 			f := strings.Fields(line)
@@ -269,7 +308,7 @@ vm:
 			out = append(out, "emulator")
 		}
 		return out
-	}
+	})
 }
 
 // lab is the file of a ring of that many nodes.

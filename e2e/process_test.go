@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // process is one that belongs to the world.
@@ -69,13 +70,18 @@ func readProcess(pid int) (process, bool) {
 		environment: string(environ)}, true
 }
 
+// find returns those that are so. A child that has not become another program
+// yet still bears its parent's words and is not counted.
 func (w *world) find(what string, is func(process) bool) []process {
 	var out []process
+	bears := map[int]bool{}
 	for _, p := range w.processes() {
 		if is(p) {
 			out = append(out, p)
+			bears[p.pid] = true
 		}
 	}
+	out = slices.DeleteFunc(out, func(p process) bool { return bears[p.parent] })
 	if len(out) > 1 && what != "" {
 		w.Errorf("%s runs %d times: %v", what, len(out), out)
 	}
@@ -116,16 +122,19 @@ func (w *world) kill(pid int) {
 	w.await("the killed process to end", func() bool { return !w.has(pid) })
 }
 
-// strike kills a process of this world, and none that has got its number
-// since: the handle is to the very process that is looked at.
-func (w *world) strike(pid int) {
+// strike kills a process of this world.
+func (w *world) strike(pid int) { w.signal(pid, syscall.SIGKILL) }
+
+// signal sends a signal to a process of this world, and to none that has got
+// its number since: the handle is to the very process that is looked at.
+func (w *world) signal(pid int, s syscall.Signal) {
 	p, err := os.FindProcess(pid)
 	if err != nil {
 		return
 	}
 	defer func() { _ = p.Release() }()
 	if w.has(pid) {
-		_ = p.Kill()
+		_ = p.Signal(s)
 	}
 }
 

@@ -150,7 +150,7 @@ func (c *controller) decideRunning(n *node) *effect {
 		c.moveNode(n, lab.NodePending)
 		return c.decideCreate(n)
 	case lab.NodePending:
-		if !n.exists || n.stale {
+		if !n.exists || n.stale || !n.awaitsWhatComes() {
 			return c.decideCreate(n)
 		}
 		if !n.interfacesReady() || c.holds(n, lab.StageCreateLinks) || !c.mayMove(n) {
@@ -162,6 +162,9 @@ func (c *controller) decideRunning(n *node) *effect {
 		if !n.inited {
 			if !c.mayMove(n) {
 				return nil
+			}
+			if !n.awaitsWhatComes() {
+				return &effect{verb: doCreate, node: n}
 			}
 			return &effect{verb: doStart, node: n}
 		}

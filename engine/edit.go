@@ -199,6 +199,15 @@ func (c *controller) freeEnds(top *lab.Topology, spec lab.Link) error {
 // that its interface must outlive this one.
 func (l *link) claimed(n *node, end lab.Endpoint) bool {
 	return slices.ContainsFunc(n.links, func(x *link) bool {
-		return x != l && !x.remove && x.uses(end)
+		return x != l && !x.remove && x.uses(end) && sameEnd(l.end(end), x.end(end))
 	})
+}
+
+// sameEnd reports whether an interface that was made as one end says can serve
+// as another: what that one says of itself, if anything, must be so already.
+func sameEnd(is, wanted lab.End) bool {
+	if wanted.MAC == "" && len(wanted.IPv4)+len(wanted.IPv6) == 0 {
+		return true
+	}
+	return is.MAC == wanted.MAC && slices.Equal(is.IPv4, wanted.IPv4) && slices.Equal(is.IPv6, wanted.IPv6)
 }

@@ -102,6 +102,7 @@ func (c *controller) prepareNode(ef *effect) func(context.Context) error {
 		}
 		_, n.image = p.(backends.ImageManager)
 		n.stale = false // what changes from here on makes it stale again
+		n.given = cfg.Interfaces
 		return func(ctx context.Context) error { return p.Create(ctx, cfg) }
 	case doStart:
 		ef.boot = n.boot
@@ -289,16 +290,6 @@ func (c *controller) nodeConfig(n *node) backends.NodeConfig {
 	cfg := backends.NodeConfig{Ref: c.ref(n), Node: n.spec, Kind: n.kind,
 		Hosts: c.m.hosts, Config: n.config, Labels: c.labels(n), Prefix: c.m.topology.Prefix,
 		Management: c.m.topology.Management, File: c.m.topology.File}
-	for _, l := range n.links {
-		if l.remove {
-			continue
-		}
-		for _, end := range l.spec.Ends() {
-			if end.Node == n.spec.Name {
-				cfg.Interfaces = append(cfg.Interfaces, end.Interface)
-				cfg.Ends = append(cfg.Ends, end)
-			}
-		}
-	}
+	cfg.Interfaces, cfg.Ends = n.interfaces(), n.ends()
 	return cfg
 }

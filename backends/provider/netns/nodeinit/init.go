@@ -141,7 +141,8 @@ func (n *node) interfaces() error {
 		br = &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: n.cfg.Bridge}}
 		off := false
 		br.MulticastSnooping = &off
-		if err := netlink.LinkAdd(br); err != nil {
+		// One that ended as it booted may have left it.
+		if err := netlink.LinkAdd(br); err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("bridge %s: %w", n.cfg.Bridge, err)
 		}
 		if err := netlink.LinkSetUp(br); err != nil {

@@ -1,0 +1,100 @@
+package engine_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"archetype/backends"
+	"archetype/engine/api"
+	"archetype/lab"
+)
+
+// held has the engine come to a call, and stay there until it is let go.
+func (b *bench) held(call string, begin func()) (letGo func()) {
+	b.Helper()
+	hold := make(chan struct{})
+	b.w.set(func() { b.w.hold[call] = hold })
+	before := b.w.count(call)
+	begin()
+	b.until(call+" to be held", func(*api.Snapshot) bool { return b.w.count(call) > before })
+	return func() {
+		b.w.set(func() { delete(b.w.hold, call) })
+		close(hold)
+	}
+}
+
+func (b *bench) config(ref backends.NodeRef) (cfg backends.NodeConfig) {
+	b.w.set(func() { cfg = b.w.nodes[ref].cfg })
+	return cfg
+}
+
+// A node's init waits for the interfaces that it was made with: it must not
+// be started with one that was taken away since.
+func TestLinkIsRemovedBeforeItsNodeStarts(t *testing.T) {
+	for _, over := range []string{"one engine", "a crash"} {
+		t.Run(over, func(t *testing.T) {
+			b := newBench(t)
+			letGo := b.held("create r2", func() { b.deploy(pair) })
+			b.until("r1 to be made", func(*api.Snapshot) bool { return b.w.count("create r1") > 0 })
+			_, err := b.e.Edit(b.Context(), api.EditRequest{Lab: "pair", RemoveLinks: [][2]lab.Endpoint{{end("r1:eth1"), end("r2:eth1")}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if over == "a crash" {
+				b.stop()
+			}
+			letGo()
+			if over == "a crash" {
+				b.start()
+			}
+			b.until("all to run without a link", func(s *api.Snapshot) bool {
+				return len(s.Labs) == 1 && s.Labs[0].State == lab.StateRunning && len(s.Labs[0].Links) == 0
+			})
+			for _, node := range []string{"r1", "r2"} {
+				if got := b.config(backends.NodeRef{Lab: "pair", Node: node}).Interfaces; len(got) > 0 {
+					t.Errorf("%s waits for %v", node, got)
+				}
+			}
+		})
+	}
+}
+
+// An interface that gets another peer stays, with its addresses, unless the
+// file has others for it: then it is made anew, also where what it had is not
+// known any more.
+func TestInterfaceWithOtherAddressesIsMadeAnew(t *testing.T) {
+	addressed := func(text, address string) string {
+		return strings.Replace(text, `"r1:eth1",`, `{node: r1, interface: eth1, ipv4: `+address+`},`, 1)
+	}
+	for name, c := range map[string]struct {
+		to    string
+		crash bool
+		stays bool
+	}{
+		"none":                {replugged, false, true},
+		"the same":            {addressed(replugged, "10.0.0.1/24"), false, true},
+		"others":              {addressed(replugged, "10.0.9.1/24"), false, false},
+		"others over a crash": {addressed(replugged, "10.0.9.1/24"), true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			from := addressed(star, "10.0.0.1/24")
+			b.completed(b.deploy(from).Job)
+			if c.crash {
+				letGo := b.held("delete "+pairLink, func() { b.deploy(c.to) })
+				b.stop()
+				letGo()
+				hold := b.held("connect r1:eth1|r3:eth1", b.start)
+				defer hold()
+			} else {
+				defer b.held("connect r1:eth1|r3:eth1", func() { b.deploy(c.to) })()
+			}
+			var stays bool
+			b.w.set(func() { stays = b.w.ports["pair/r1:eth1"] })
+			if stays != c.stays {
+				t.Errorf("the interface stays: %t; calls %q", stays, b.w.calls[slices.Index(b.w.calls, "delete "+pairLink):])
+			}
+		})
+	}
+}
