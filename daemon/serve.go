@@ -129,7 +129,7 @@ func Serve(s *settings.Settings, version string) error {
 	var backups sync.WaitGroup
 	backups.Go(func() { backUp(ctx, e, st, s.Keep, log) })
 	defer func() { cancel(); backups.Wait() }()
-	return wire.Serve(ctx, l, e, wire.Options{Version: version, Group: group, OnClients: func(n int) {
+	return wire.Serve(ctx, l, e, wire.Options{Version: version, Group: group, Log: log, OnClients: func(n int) {
 		g.clients.Store(int64(n))
 		if n == 0 {
 			g.later(linger)

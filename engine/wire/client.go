@@ -3,6 +3,7 @@ package wire
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"sync"
 	"syscall"
+	"time"
 
 	"archetype/backends"
 	"archetype/engine/api"
@@ -25,6 +27,7 @@ type Client struct {
 	presence net.Conn // tells the engine that somebody is there
 	hello    hello
 	done     chan struct{}
+	dropped  chan error // why the engine has cut a stream
 }
 
 var (
@@ -35,7 +38,7 @@ var (
 // Dial connects to the engine's socket. It fails with the error of the dial
 // when nobody serves there.
 func Dial(ctx context.Context, path string) (*Client, error) {
-	c := &Client{path: path, done: make(chan struct{})}
+	c := &Client{path: path, done: make(chan struct{}), dropped: make(chan error, 16)}
 	c.http = &http.Client{Transport: &http.Transport{
 		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return unixsock.Dial(ctx, path) },
 		DisableCompression: true,
@@ -62,9 +65,31 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	go func() {
 		defer close(c.done)
 		defer cancel()
-		_, _ = io.Copy(io.Discard, r)
+		for {
+			sort, data, err := readFrame(r)
+			if err != nil {
+				return
+			}
+			if sort == frameFailed {
+				select {
+				case c.dropped <- failed(data):
+				default: // as many wait to be told already
+				}
+			}
+		}
 	}()
 	return c, nil
+}
+
+// cut is why a stream ended in its middle: the engine says so, or is gone.
+func (c *Client) cut(err error) error {
+	select {
+	case why := <-c.dropped:
+		return why
+	case <-c.done:
+	case <-time.After(time.Second):
+	}
+	return lost(err)
 }
 
 // Done is closed when the engine has ended or Close was called.
@@ -261,12 +286,12 @@ func (c *Client) Logs(ctx context.Context, lab, node string, opt backends.LogOpt
 		cancel()
 		return nil, err
 	}
-	return &logStream{resp.Body, c.done, cancel}, nil
+	return &logStream{resp.Body, c, cancel}, nil
 }
 
 type logStream struct {
 	io.ReadCloser
-	done   <-chan struct{} // closed with the client
+	of     *Client
 	cancel func()
 }
 
@@ -275,11 +300,11 @@ func (l *logStream) Read(p []byte) (int, error) {
 	n, err := l.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		select {
-		case <-l.done:
+		case <-l.of.done:
 			err = lost(err)
 		default:
 			if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
-				err = lost(err)
+				err = l.of.cut(err)
 			}
 		}
 	}
@@ -323,13 +348,11 @@ func (c *Client) stream(ctx context.Context, path string, req nodeRequest) (net.
 	if err != nil {
 		return give(err)
 	}
-	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: engine\r\nConnection: Upgrade\r\nUpgrade: archetype-frames\r\n%s: %s\r\nContent-Length: %d\r\n\r\n%s", path, headerOwner, ownName(), len(b), b); err != nil {
-		return give(lost(err))
-	}
+	_, unsent := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: engine\r\nConnection: Upgrade\r\nUpgrade: archetype-frames\r\n%s: %s\r\nContent-Length: %d\r\n\r\n%s", path, headerOwner, ownName(), len(b), b)
 	r := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil) //nolint:bodyclose // the connection goes on as frames
-	if err != nil {
-		return give(lost(err))
+	if err != nil {                        // who is refused may read why though nothing could be sent
+		return give(lost(cmp.Or(unsent, err)))
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		return give(readError(resp))
@@ -366,7 +389,7 @@ func (c *Client) Exec(ctx context.Context, lab, node string, req backends.ExecRe
 			return res, ctx.Err()
 		}
 		if err != nil {
-			return res, lost(err)
+			return res, c.cut(err)
 		}
 		switch sort {
 		case frameOut:
@@ -399,10 +422,11 @@ func (c *Client) Console(ctx context.Context, lab, node string, size backends.Si
 	if err != nil {
 		return nil, err
 	}
-	return &console{conn: conn, r: r, w: &framer{w: conn}}, nil
+	return &console{of: c, conn: conn, r: r, w: &framer{w: conn}}, nil
 }
 
 type console struct {
+	of   *Client
 	conn net.Conn
 	w    *framer
 	mu   sync.Mutex // of reading
@@ -419,7 +443,7 @@ func (c *console) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		if err != nil {
-			return 0, lost(err)
+			return 0, c.of.cut(err)
 		}
 		switch sort {
 		case frameOut:

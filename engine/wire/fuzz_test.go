@@ -49,7 +49,7 @@ func FuzzFrames(f *testing.F) {
 }
 
 // fuzzed is a real engine over a simulated machine.
-func fuzzed(f *testing.F) (*engine.Engine, string) {
+func fuzzed(f testing.TB) (*engine.Engine, string) {
 	dir := f.TempDir()
 	file := filepath.Join(dir, "l.clab.yml")
 	text := "name: l\ntopology:\n  nodes: {a: {kind: linux}, b: {kind: linux}}\n  links: [{endpoints: [\"a:eth1\", \"b:eth1\"]}]\n"
@@ -87,7 +87,7 @@ func fuzzed(f *testing.F) (*engine.Engine, string) {
 // lead out of the folder of labs.
 func FuzzRequest(f *testing.F) {
 	e, file := fuzzed(f)
-	h := (&server{e: e}).handler()
+	h := newServer(e, Options{}).handler()
 	// Not those that go on, nor the backup, which writes where it is told to.
 	paths := []string{pathSnapshot, pathPlan, pathDeploy, pathDestroy, pathNodes, pathLink, pathEdit, pathStrays, pathConfig, pathImpair,
 		pathNetwork, pathCancel, pathStats, pathBackends, pathLogs}
@@ -133,7 +133,7 @@ func FuzzRequest(f *testing.F) {
 
 // A request is read no further than its bound.
 func TestRequestIsBounded(t *testing.T) {
-	h := (&server{e: &engine.Engine{}}).handler()
+	h := newServer(&engine.Engine{}, Options{}).handler()
 	w := httptest.NewRecorder()
 	r := &counted{Reader: strings.NewReader(`{"file":"` + strings.Repeat("x", 2*maxRequest) + `"}`)}
 	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, pathPlan, r))

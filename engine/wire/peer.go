@@ -5,25 +5,29 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/user"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"archetype/internal/unixsock"
 )
 
 // owned accepts connections of the engine's own user, of root and of the
-// members of a group only.
+// members of a group only, and of each no more than there is room for.
 type owned struct {
 	net.Listener
-	group uint32 // 0: none
+	*server
 }
 
 // peerConn is a connection of somebody who may connect.
 type peerConn struct {
 	net.Conn
-	peer unixsock.Peer
+	peer    unixsock.Peer
+	door    *door
+	holding *holding // of its user
+	tooSlow func(*peerConn)
+	left    sync.Once
 }
 
 func (o *owned) Accept() (net.Conn, error) {
@@ -32,10 +36,19 @@ func (o *owned) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if p, ok := o.allowed(c); ok {
-			return &peerConn{c, p}, nil
+		p, ok := o.allowed(c)
+		if !ok {
+			_ = c.Close()
+			continue
 		}
-		_ = c.Close()
+		h, full, first := o.door.enter(p.UID)
+		if full == nil {
+			return &peerConn{Conn: c, peer: p, door: o.door, holding: h, tooSlow: o.drop}, nil
+		}
+		if first {
+			o.log.Warn("a connection is refused", "why", full.Message)
+		}
+		o.door.refuse(c, full)
 	}
 }
 
@@ -50,7 +63,7 @@ func (o *owned) allowed(c net.Conn) (unixsock.Peer, bool) {
 	}
 	// Inside a user namespace the owner reads as 0; a root of the machine
 	// that is not mapped reads as the overflow ID, and does without.
-	return p, p.UID == uint32(os.Geteuid()) || p.UID == 0 || o.group != 0 && slices.Contains(p.Groups, o.group)
+	return p, own(p.UID) || o.opt.Group != 0 && slices.Contains(p.Groups, o.opt.Group)
 }
 
 // printable is a text without what would be no part of a line.
@@ -69,13 +82,9 @@ func owner(r *http.Request) string {
 	const most = 100
 	who := printable(r.Header.Get(headerOwner))
 	if c, ok := r.Context().Value(connKey{}).(*peerConn); ok && c.peer.UID != uint32(os.Geteuid()) {
-		name := "user " + strconv.Itoa(int(c.peer.UID))
-		if u, err := user.LookupId(strconv.Itoa(int(c.peer.UID))); err == nil {
-			name = u.Username
-		}
 		_, verb, _ := strings.Cut(who, ", ")
 		verb, _, _ = strings.Cut(verb, ", ")
-		who = fmt.Sprintf("%s, %s, process %d", name, verb[:min(len(verb), most/2)], c.peer.PID)
+		who = fmt.Sprintf("%s, %s, process %d", nameOf(c.peer.UID), verb[:min(len(verb), most/2)], c.peer.PID)
 	}
 	return strings.ToValidUTF8(who[:min(len(who), most)], "")
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -21,8 +22,11 @@ type Options struct {
 	Version string
 	// Group, where not 0, is that of a group whose members are answered, too.
 	Group uint32
+	Log   *slog.Logger // nil: nobody is told of clients that are refused or cut off
 	// OnClients is told how many clients are connected, at every change.
 	OnClients func(n int)
+
+	limits *limits // nil: those that suit this process
 }
 
 func asError(err error) (*api.Error, bool) {
@@ -32,17 +36,33 @@ func asError(err error) (*api.Error, bool) {
 }
 
 type server struct {
-	e   api.Engine
-	opt Options
+	e    api.Engine
+	opt  Options
+	log  *slog.Logger
+	door *door
 
 	mu      sync.Mutex
 	clients map[net.Conn]bool
+	present map[*peerConn]*framer
+}
+
+func newServer(e api.Engine, opt Options) *server {
+	s := &server{e: e, opt: opt, log: opt.Log, clients: map[net.Conn]bool{}, present: map[*peerConn]*framer{}}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if opt.limits == nil {
+		l := limitsOf(openFiles())
+		opt.limits = &l
+	}
+	s.door = newDoor(*opt.limits)
+	return s
 }
 
 // Serve answers on l until ctx ends. Only the user that runs the engine, root
 // and the members of the group are answered.
 func Serve(ctx context.Context, l net.Listener, e api.Engine, opt Options) error {
-	s := &server{e: e, opt: opt, clients: map[net.Conn]bool{}}
+	s := newServer(e, opt)
 	srv := &http.Server{
 		Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return ctx },
@@ -50,7 +70,7 @@ func Serve(ctx context.Context, l net.Listener, e api.Engine, opt Options) error
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 	}
 	defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
-	if err := srv.Serve(&owned{l, opt.Group}); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
+	if err := srv.Serve(&owned{l, s}); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
 		return err
 	}
 	return nil
@@ -60,29 +80,29 @@ func Serve(ctx context.Context, l net.Listener, e api.Engine, opt Options) error
 func (s *server) handler() http.Handler {
 	e := s.e
 	mux := http.NewServeMux()
-	handle(mux, pathSnapshot, func(ctx context.Context, _ struct{}) (*api.Snapshot, error) { return e.Snapshot(ctx) })
-	handle(mux, pathPlan, e.Plan)
-	handle(mux, pathDeploy, e.Deploy)
-	handle(mux, pathDestroy, func(ctx context.Context, r nameRequest) (*api.Job, error) { return e.Destroy(ctx, r.Name) })
-	handle(mux, pathNodes, e.SetNodes)
-	handle(mux, pathLink, e.SetLink)
-	handle(mux, pathEdit, e.Edit)
+	handle(s, mux, pathSnapshot, func(ctx context.Context, _ struct{}) (*api.Snapshot, error) { return e.Snapshot(ctx) })
+	handle(s, mux, pathPlan, e.Plan)
+	handle(s, mux, pathDeploy, e.Deploy)
+	handle(s, mux, pathDestroy, func(ctx context.Context, r nameRequest) (*api.Job, error) { return e.Destroy(ctx, r.Name) })
+	handle(s, mux, pathNodes, e.SetNodes)
+	handle(s, mux, pathLink, e.SetLink)
+	handle(s, mux, pathEdit, e.Edit)
 	if care, ok := e.(api.Caretaker); ok {
-		handle(mux, pathBackup, care.Backup)
-		handle(mux, pathStrays, care.Strays)
-		handle(mux, pathConfig, care.Config)
+		handle(s, mux, pathBackup, care.Backup)
+		handle(s, mux, pathStrays, care.Strays)
+		handle(s, mux, pathConfig, care.Config)
 	}
-	handle(mux, pathImpair, e.Impair)
-	handle(mux, pathNetwork, e.SetNetwork)
-	handle(mux, pathCancel, func(ctx context.Context, r nameRequest) (struct{}, error) {
+	handle(s, mux, pathImpair, e.Impair)
+	handle(s, mux, pathNetwork, e.SetNetwork)
+	handle(s, mux, pathCancel, func(ctx context.Context, r nameRequest) (struct{}, error) {
 		return struct{}{}, e.CancelJob(ctx, r.Name)
 	})
-	handle(mux, pathStats, func(ctx context.Context, r nameRequest) ([]api.NodeStats, error) { return e.Stats(ctx, r.Name) })
-	handle(mux, pathBackends, func(ctx context.Context, _ struct{}) ([]api.BackendInfo, error) { return e.Backends(ctx) })
-	handle(mux, pathPolicy, func(ctx context.Context, r api.PolicyRequest) (struct{}, error) {
+	handle(s, mux, pathStats, func(ctx context.Context, r nameRequest) ([]api.NodeStats, error) { return e.Stats(ctx, r.Name) })
+	handle(s, mux, pathBackends, func(ctx context.Context, _ struct{}) ([]api.BackendInfo, error) { return e.Backends(ctx) })
+	handle(s, mux, pathPolicy, func(ctx context.Context, r api.PolicyRequest) (struct{}, error) {
 		return struct{}{}, e.SetPolicy(ctx, r)
 	})
-	handle(mux, pathDrift, e.SetDrift)
+	handle(s, mux, pathDrift, e.SetDrift)
 	mux.HandleFunc(pathPresence, s.presence)
 	mux.HandleFunc(pathWatch, s.watch)
 	mux.HandleFunc(pathLogs, s.logs)
@@ -123,11 +143,16 @@ func fail(w http.ResponseWriter, err error) {
 	_ = json.NewEncoder(w).Encode(e)
 }
 
-func handle[Req, Resp any](mux *http.ServeMux, path string, f func(context.Context, Req) (Resp, error)) {
+func handle[Req, Resp any](s *server, mux *http.ServeMux, path string, f func(context.Context, Req) (Resp, error)) {
 	mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		done, err := s.door.call(r)
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		defer done()
 		var req Req
-		if err := json.NewDecoder(r.Body).Decode(&req); err != nil && !errors.Is(err, io.EOF) {
-			fail(w, api.Errorf(api.CodeUsage, "the request is not understood: %v", err))
+		if !s.read(w, r, &req) {
 			return
 		}
 		resp, err := f(api.WithOwner(r.Context(), owner(r)), req)
@@ -158,17 +183,26 @@ func (s *server) watch(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func decodeNode(w http.ResponseWriter, r *http.Request) (req nodeRequest, ok bool) {
-	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
-		fail(w, api.Errorf(api.CodeUsage, "the request is not understood: %v", err))
-		return req, false
+// read takes in what is asked for, which has to arrive in time; nothing at all
+// asks for nothing in particular.
+func (s *server) read(w http.ResponseWriter, r *http.Request, req any) bool {
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Now().Add(s.door.body))
+	err := json.NewDecoder(r.Body).Decode(req)
+	if err == nil || errors.Is(err, io.EOF) {
+		_, err = io.Copy(io.Discard, r.Body)
 	}
-	return req, true
+	if err != nil {
+		fail(w, api.Errorf(api.CodeUsage, "the request is not understood: %v", err))
+		return false // and what is still to come is not waited for either
+	}
+	_ = c.SetReadDeadline(time.Time{})
+	return true
 }
 
 func (s *server) logs(w http.ResponseWriter, r *http.Request) {
-	req, ok := decodeNode(w, r)
-	if !ok {
+	var req nodeRequest
+	if !s.read(w, r, &req) {
 		return
 	}
 	log, err := s.e.Logs(r.Context(), req.Lab, req.Node, req.Log)
@@ -208,7 +242,8 @@ func (s *server) hijack(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, err
 	return c, rw, errors.Join(err, rw.Flush())
 }
 
-// presence says who answers, and lasts as long as the client does.
+// presence says who answers, and later why another of the process's connections
+// was cut; it lasts as long as the client does.
 func (s *server) presence(w http.ResponseWriter, _ *http.Request) {
 	c, rw, err := s.hijack(w)
 	if err != nil {
@@ -216,14 +251,21 @@ func (s *server) presence(w http.ResponseWriter, _ *http.Request) {
 	}
 	defer func() { _ = c.Close(); s.client(c, false) }()
 	out := &framer{w: c}
-	if out.value(frameHello, hello{Version: s.opt.Version, PID: os.Getpid()}) == nil {
-		_, _ = io.Copy(io.Discard, rw)
+	if out.value(frameHello, hello{Version: s.opt.Version, PID: os.Getpid()}) != nil {
+		return
 	}
+	if p, ok := c.(*peerConn); ok {
+		s.mu.Lock()
+		s.present[p] = out
+		s.mu.Unlock()
+		defer func() { s.mu.Lock(); delete(s.present, p); s.mu.Unlock() }()
+	}
+	_, _ = io.Copy(io.Discard, rw)
 }
 
 func (s *server) exec(w http.ResponseWriter, r *http.Request) {
-	req, ok := decodeNode(w, r)
-	if !ok {
+	var req nodeRequest
+	if !s.read(w, r, &req) {
 		return
 	}
 	c, rw, err := s.hijack(w)
@@ -268,8 +310,8 @@ func (s *server) exec(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) console(w http.ResponseWriter, r *http.Request) {
-	req, ok := decodeNode(w, r)
-	if !ok {
+	var req nodeRequest
+	if !s.read(w, r, &req) {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))

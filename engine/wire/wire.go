@@ -21,7 +21,7 @@ import (
 
 // Paths of the requests. A request's body and its answer are JSON.
 const (
-	pathPresence = "/v1/presence" // frames: the engine says hello, then nothing
+	pathPresence = "/v1/presence" // frames: the engine says hello, then why it cut another connection
 	pathSnapshot = "/v1/snapshot"
 	pathWatch    = "/v1/watch" // one update a line
 	pathPlan     = "/v1/plan"
