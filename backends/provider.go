@@ -136,6 +136,8 @@ type NodeConfig struct {
 	Ref  NodeRef
 	Node lab.Node
 	Kind *vendors.Kind
+	// Index is the node's place in the topology, from 0.
+	Index int
 	// Interfaces that the node will have, in the order of the topology: for
 	// providers and kinds that must know before boot.
 	Interfaces []string

@@ -164,3 +164,15 @@ var stageConstructs = []construct{{"wait-for", served, ""}, {"exec", served, ""}
 var waitConstructs = []construct{{"node", served, ""}, {"stage", served, ""}}
 
 var stageExecConstructs = []construct{{"command", served, ""}, {"target", served, ""}, {"phase", served, ""}}
+
+// templateFunctions are the names of what a template can call beside Go's
+// own, with a word on each. The table in the docs comes from it.
+var templateFunctions = []construct{
+	{"add", served, "`add 1 2`"}, {"subtract", served, "`subtract 3 1`"}, {"mul", served, "`mul 2 3`"},
+	{"div", served, "`div 3 2` is 1.5"}, {"idiv", served, "`idiv 7 3` is 2"}, {"rem", served, "`rem 7 3` is 1"},
+	{"seq", served, "`seq 3`, `seq 2 5`, `seq 1 9 2`"}, {"slice", served, "`slice 1 \"a\"` is a list of its arguments"},
+	{"ToJSON", served, ""}, {"ToJSONPretty", served, "`ToJSONPretty value prefix indent`"},
+	{"strings.Split", served, "`strings.Split \",\" \"a,b\"`"}, {"strings.ReplaceAll", served, "`strings.ReplaceAll \"a\" \"b\" text`"},
+	{"conv.Join", served, "`conv.Join list \",\"`"}, {"conv.ToInt", served, ""},
+	{"net.CIDRHost", served, "`net.CIDRHost 2 \"10.0.0.0/24\"` is 10.0.0.2"},
+}

@@ -90,6 +90,11 @@ func (r *reader) node(name string, f field, base *sections) (lab.Node, levels, b
 	if n.Provider == "" {
 		n.Provider = get[string](ls, "runtime")
 	}
+	if t, ok := ls.single("type"); ok && r.opt.Kinds != nil {
+		if types := r.opt.Kinds.Types(kindName); len(types) > 0 && !slices.Contains(types, strings.ToLower(n.Type)) {
+			r.errorAt(t.at.line, t.at.column, didYouMean(lab.Closest(strings.ToLower(n.Type), types)), "%s: type %q: kind %s has %s", what, n.Type, kindName, strings.Join(types, ", "))
+		}
+	}
 	n.StartupDelay = get[time.Duration](ls, "startup-delay")
 	n.EnforceConfig, n.SuppressConfig = get[bool](ls, "enforce-startup-config"), get[bool](ls, "suppress-startup-config")
 	replace := func(s string) string { return r.magic(s, name, base.lab) }

@@ -132,6 +132,9 @@ func TestPartsOfTheMachine(t *testing.T) {
 
 func TestKindsThatAreElsewhere(t *testing.T) {
 	_, _, err := Parse("t.yml", []byte("name: l\ntopology:\n  kinds: {k8s-kind: {image: x}}\n  nodes:\n    a: {kind: k8s-kind}\n"), Options{Kinds: kinds(t)})
+	if _, _, err := Parse("t.yml", []byte("name: l\ntopology:\n  nodes:\n    a: {kind: cisco_iol, type: l3}\n    b: {kind: cisco_iol, type: L2}\n"), Options{Kinds: kinds(t)}); err == nil || err.Error() != `t.yml:4:32: error: node "a": type "l3": kind cisco_iol has iol, l2 (did you mean "l2"?)` {
+		t.Errorf("a type that the kind has not: %v", err)
+	}
 	if err == nil || !strings.Contains(err.Error(), `t.yml:5:15: error: node "a": containerlab's kind "k8s-kind" is not served: a Kubernetes cluster`) {
 		t.Errorf("said %v", err)
 	}

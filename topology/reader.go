@@ -34,6 +34,8 @@ type Kinds interface {
 	// License returns where in a node of the kind its licence goes (empty: it
 	// takes none), and a command that tells the device of it once it is ready.
 	License(kind string) (path, tell string)
+	// Types returns what the type of a node of the kind may be; none: anything.
+	Types(kind string) []string
 	// Elsewhere returns why a kind of containerlab's is not known here.
 	Elsewhere(kind string) (why string, ok bool)
 }

@@ -16,15 +16,15 @@ import (
 	ttree "text/template/parse"
 	"time"
 	"unicode/utf8"
+
+	"archetype/internal/gotemplate"
 )
 
 // Limits on what a template may do. A lab of thousands of nodes stays far
 // below them.
 const (
-	maxSteps         = 2_000_000 // places passed in the text, loops counted each time
-	maxWork          = 64 << 20  // bytes and elements that functions made
-	maxTemplateDepth = 100       // templates within templates, and blocks within blocks
-	maxRenderTime    = 20 * time.Second
+	maxSteps = 2_000_000 // places passed in the text, loops counted each time
+	maxWork  = 64 << 20  // bytes and elements that functions made
 )
 
 // rendered is what became of a template, and the way back to its files.
@@ -58,13 +58,13 @@ func (r *reader) render(text string) string {
 	if r.fails > 0 {
 		return ""
 	}
-	work := &work{left: maxWork}
+	work := &gotemplate.Work{Left: maxWork}
 	base := filepath.Base(r.abs)
-	if line, column := tooDeep(text); line > 0 {
-		r.errorIn(r.file, line, column, "", "blocks of a template nested deeper than %d", maxTemplateDepth)
+	if line, column := gotemplate.TooDeep(text); line > 0 {
+		r.errorIn(r.file, line, column, "", "blocks of a template nested deeper than %d", gotemplate.MaxDepth)
 		return ""
 	}
-	t, err := template.New(base).Funcs(work.functions()).Parse(text)
+	t, err := template.New(base).Funcs(work.Functions()).Parse(text)
 	if err != nil {
 		r.templateError(out, map[string]int{base: 0}, err)
 		return ""
@@ -80,8 +80,8 @@ func (r *reader) render(text string) string {
 		name := filepath.Base(path)
 		index[name] = len(out.files)
 		out.files = append(out.files, templateFile{name: filepath.Join(filepath.Dir(r.file), "clab_templates", name), text: string(data), lines: lineOffsets(string(data))})
-		if line, column := tooDeep(string(data)); line > 0 {
-			r.errorIn(out.files[index[name]].name, line, column, "", "blocks of a template nested deeper than %d", maxTemplateDepth)
+		if line, column := gotemplate.TooDeep(string(data)); line > 0 {
+			r.errorIn(out.files[index[name]].name, line, column, "", "blocks of a template nested deeper than %d", gotemplate.MaxDepth)
 			return ""
 		}
 		if _, err := t.New(name).Parse(string(data)); err != nil {
@@ -95,8 +95,8 @@ func (r *reader) render(text string) string {
 			w.instrument(sub.Root, index[sub.ParseName])
 		}
 	}
-	work.until = time.Now().Add(maxRenderTime)
-	w.until = work.until
+	work.Until = time.Now().Add(gotemplate.MaxTime)
+	w.until = work.Until
 	if err := t.Execute(w, vars); err != nil {
 		r.templateError(out, index, err)
 		return ""
@@ -209,21 +209,19 @@ func (w *tracer) instrument(list *ttree.ListNode, file int) {
 	list.Nodes = nodes
 }
 
-var errRunaway = errors.New("the template runs away")
-
 func (w *tracer) Write(p []byte) (int, error) {
 	if !bytes.HasPrefix(p, w.mark) {
 		if w.buf.Len()+len(p) > maxFile {
-			return 0, fmt.Errorf("%w: it becomes more than %d bytes", errRunaway, maxFile)
+			return 0, fmt.Errorf("%w: it becomes more than %d bytes", gotemplate.ErrRunaway, maxFile)
 		}
 		return w.buf.Write(p)
 	}
 	w.steps++
 	if w.steps > maxSteps {
-		return 0, fmt.Errorf("%w: it takes more than %d steps", errRunaway, maxSteps)
+		return 0, fmt.Errorf("%w: it takes more than %d steps", gotemplate.ErrRunaway, maxSteps)
 	}
 	if w.steps%1024 == 0 && time.Now().After(w.until) {
-		return 0, fmt.Errorf("%w: it takes more than %v", errRunaway, maxRenderTime)
+		return 0, fmt.Errorf("%w: it takes more than %v", gotemplate.ErrRunaway, gotemplate.MaxTime)
 	}
 	kind := p[len(w.mark)]
 	file, offset, _ := strings.Cut(string(p[len(w.mark)+1:]), ":")
@@ -231,8 +229,8 @@ func (w *tracer) Write(p []byte) (int, error) {
 	in, _ := strconv.Atoi(offset)
 	switch kind {
 	case markEnter:
-		if w.depth++; w.depth > maxTemplateDepth {
-			return 0, fmt.Errorf("%w: templates call each other deeper than %d", errRunaway, maxTemplateDepth)
+		if w.depth++; w.depth > gotemplate.MaxDepth {
+			return 0, fmt.Errorf("%w: templates call each other deeper than %d", gotemplate.ErrRunaway, gotemplate.MaxDepth)
 		}
 	case markLeave:
 		w.depth--
@@ -254,7 +252,7 @@ var executing = regexp.MustCompile(`^executing "[^"]*" (at <.*?>: )?`)
 func (r *reader) templateError(out *rendered, index map[string]int, err error) {
 	m := templateAt.FindStringSubmatch(err.Error())
 	var hint string
-	if errors.Is(err, errRunaway) {
+	if errors.Is(err, gotemplate.ErrRunaway) {
 		hint = "look for a loop or a template that calls itself"
 	}
 	if m == nil {
@@ -278,40 +276,4 @@ func (r *reader) templateError(out *rendered, index map[string]int, err error) {
 		name = out.files[i].name
 	}
 	r.errorIn(name, line, column, hint, "the template fails: %s", message)
-}
-
-var (
-	templateAction = regexp.MustCompile(`(?s)\{\{.*?\}\}`)
-	templateBlock  = regexp.MustCompile(`^\{\{-?\s*(if|range|with|define|block|end)\b`)
-)
-
-// tooDeep finds what would make a recursive reader run out of stack: blocks
-// or brackets nested without bound. Its answer is a place, or nothing.
-func tooDeep(text string) (line, column int) {
-	depth := 0
-	for _, at := range templateAction.FindAllStringIndex(text, -1) {
-		action := text[at[0]:at[1]]
-		if m := templateBlock.FindStringSubmatch(action); m != nil {
-			if m[1] == "end" {
-				depth = max(depth-1, 0)
-			} else {
-				depth++
-			}
-		}
-		brackets, deepest := 0, 0
-		for i := range len(action) {
-			switch action[i] {
-			case '(':
-				brackets++
-			case ')':
-				brackets = max(brackets-1, 0)
-			}
-			deepest = max(deepest, brackets)
-		}
-		if depth > maxTemplateDepth || deepest > maxTemplateDepth {
-			line := strings.Count(text[:at[0]], "\n") + 1
-			return line, at[0] - strings.LastIndexByte(text[:at[0]], '\n')
-		}
-	}
-	return 0, 0
 }

@@ -19,7 +19,11 @@ type Kind struct {
 
 	Console      Console           `yaml:"console,omitempty" json:"console,omitzero"`
 	Interfaces   Interfaces        `yaml:"interfaces,omitempty" json:"interfaces,omitzero"`
-	Env          map[string]string `yaml:"env,omitempty" json:"env,omitempty"`
+	Types        []string          `yaml:"types,omitempty" json:"types,omitempty"` // what a node's type may be; none: anything
+	Env          map[string]string `yaml:"env,omitempty" json:"env,omitempty"`     // templates, as Files are
+	Files        []File            `yaml:"files,omitempty" json:"files,omitempty"`
+	Devices      []string          `yaml:"devices,omitempty" json:"devices,omitempty"`   // of the machine's; those that it lacks are left out
+	ShmSize      int64             `yaml:"shm_size,omitempty" json:"shm_size,omitempty"` // bytes
 	Capabilities []string          `yaml:"capabilities,omitempty" json:"capabilities,omitempty"`
 	Privileged   bool              `yaml:"privileged,omitempty" json:"privileged,omitempty"`
 	Mounts       []Mount           `yaml:"mounts,omitempty" json:"mounts,omitempty"`
@@ -158,6 +162,12 @@ type StartupConfig struct {
 	Path string `yaml:"path,omitempty" json:"path,omitempty"` // in the node
 	// Default is used when the topology gives none.
 	Default string `yaml:"default,omitempty" json:"default,omitempty"`
+	// Template says that the text, whoever gives it, is a template as that of a
+	// File is.
+	Template bool `yaml:"template,omitempty" json:"template,omitempty"`
+	// Partial says that a configuration whose file has .partial in its name is
+	// put into the default one, which calls it .PartialCfg.
+	Partial bool `yaml:"partial,omitempty" json:"partial,omitempty"`
 }
 
 // License says where a node's licence goes.

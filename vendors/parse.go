@@ -175,6 +175,7 @@ func (p *checker) kind(k *Kind) {
 			p.at(fmt.Sprintf("$.mounts[%d]", i), "mount without a source")
 		}
 	}
+	p.files(k)
 	p.readiness("$.readiness", k.Readiness)
 	if k.Readiness.Probe == "dialogue" || k.Embedded.Readiness.Probe == "dialogue" {
 		p.at("$.readiness.probe", "only a virtual machine has a dialogue: put it under vm")
@@ -193,6 +194,32 @@ func (p *checker) kind(k *Kind) {
 	p.extract("$.config_extract", k.ConfigExtract)
 	p.vm(k.VM)
 	p.embedded(k.Embedded)
+}
+
+// files are tried with a node of which nothing is known.
+func (p *checker) files(k *Kind) {
+	try := func(path, text string) {
+		if _, err := (&Vars{}).Render("template", text); err != nil {
+			p.at(path, "%v", err)
+		}
+	}
+	for i, f := range k.Files {
+		at := fmt.Sprintf("$.files[%d]", i)
+		p.absolute(at+".path", "file", f.Path)
+		try(at+".path", f.Path)
+		try(at+".text", f.Text)
+	}
+	for name, value := range k.Env {
+		try("$.env."+name, value)
+	}
+	if s := k.StartupConfig; s.Template {
+		try("$.startup_config.default", s.Default)
+	} else if s.Partial {
+		p.at("$.startup_config.partial", "a partial configuration needs a default that is a template")
+	}
+	if len(k.Files) > 0 && !slices.Contains(k.Providers, "docker") && !slices.Contains(k.Providers, "podman") {
+		p.at("$.files", "only docker and podman place files")
+	}
 }
 
 func (p *checker) extract(at string, c ConfigExtract) {
@@ -325,4 +352,4 @@ var fieldNames = []string{"name", "aliases", "description", "vendor", "source", 
 	"percent", "message", "interface_wait", "platform_detection_race", "interface_wait_env_var",
 	"interface_wait_script", "interface_wait_script_text", "startup_config", "path", "default", "config_extract",
 	"clean", "vendor_options", "file", "embedded", "bridge", "needs", "package", "processes", "when", "ready",
-	"restart", "groups", "folders", "files", "names", "match", "kernel", "accepts", "each", "separator", "outside"}
+	"restart", "groups", "folders", "files", "keep", "types", "template", "partial", "devices", "shm_size", "names", "match", "kernel", "accepts", "each", "separator", "outside"}

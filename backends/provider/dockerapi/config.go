@@ -20,6 +20,7 @@ import (
 	"archetype/backends"
 	"archetype/backends/provider/gate"
 	"archetype/lab"
+	"archetype/vendors"
 )
 
 // readOnly are the parts of /proc that a node may not write. An engine by
@@ -30,15 +31,19 @@ var readOnly = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigg
 
 // request is the container that a node is to be. The image says what it runs
 // where the topology and the kind don't.
-func (p *Provider) request(c backends.NodeConfig, image *container.Config, management string) (client.ContainerCreateOptions, error) {
+func (p *Provider) request(c backends.NodeConfig, image *container.Config, management string, m made) (client.ContainerCreateOptions, error) {
 	spec, k, dc := c.Node, c.Kind, c.Node.Container
 	var none client.ContainerCreateOptions
 	argv, err := commandLine(c, image)
 	if err != nil {
 		return none, err
 	}
+	env, err := environment(c, &m.Vars)
+	if err != nil {
+		return none, err
+	}
 	cfg := &container.Config{
-		Hostname: or(dc.Hostname, c.Ref.Node), Image: imageName(c), User: spec.User, Env: p.environment(c),
+		Hostname: or(dc.Hostname, c.Ref.Node), Image: imageName(c), User: spec.User, Env: env,
 		Entrypoint: []string{gate.Folder + "/" + gate.Program}, Cmd: argv, Labels: p.labels(c, management),
 		// A shell as the only process goes on while it has a terminal.
 		Tty: true, OpenStdin: true,
@@ -61,8 +66,17 @@ func (p *Provider) request(c backends.NodeConfig, image *container.Config, manag
 	if host.Binds, err = p.binds(c); err != nil {
 		return none, err
 	}
+	host.Binds = append(host.Binds, m.mounts()...)
 	if host.RestartPolicy, err = restartPolicy(dc.RestartPolicy); err != nil {
 		return none, err
+	}
+	if host.ShmSize == 0 {
+		host.ShmSize = k.ShmSize
+	}
+	for _, d := range k.Devices {
+		if _, err := os.Stat(d); err == nil && !slices.Contains(dc.Devices, d) {
+			host.Devices = append(host.Devices, device(d))
+		}
 	}
 	for _, d := range dc.Devices {
 		host.Devices = append(host.Devices, device(d))
@@ -217,9 +231,14 @@ func commandLine(c backends.NodeConfig, image *container.Config) ([]string, erro
 	return argv, nil
 }
 
-func (p *Provider) environment(c backends.NodeConfig) []string {
+func environment(c backends.NodeConfig, vars *vendors.Vars) ([]string, error) {
 	env := map[string]string{}
-	maps.Copy(env, c.Kind.Env)
+	for name, value := range c.Kind.Env {
+		var err error
+		if env[name], err = vars.Render("env "+name, value); err != nil {
+			return nil, err
+		}
+	}
 	for _, o := range c.Kind.Options {
 		if o.Env != "" && o.Default != "" {
 			env[o.Env] = o.Default
@@ -236,7 +255,7 @@ func (p *Provider) environment(c backends.NodeConfig) []string {
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		out = append(out, name+"="+env[name])
 	}
-	return out
+	return out, nil
 }
 
 // sysctls are the kind's and the node's, after what every lab needs: engines

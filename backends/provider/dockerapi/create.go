@@ -39,7 +39,11 @@ func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) e
 	if err != nil {
 		return err
 	}
-	req, err := p.request(c, image.config, management)
+	m, err := p.made(n, c, management)
+	if err != nil {
+		return err
+	}
+	req, err := p.request(c, image.config, management, m)
 	if err != nil {
 		return err
 	}
@@ -57,8 +61,11 @@ func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) e
 	}
 	before := n.known()
 	k := kept{Container: req.Name, ID: before.ID, Labels: c.Labels, Interfaces: interfaces(c), Management: management,
-		Console: c.Kind.Console, Config: configHash(c)}
+		Console: c.Kind.Console, Config: configHash(c), Index: m.Vars.Index + 1, Made: m}
 	files, err := p.placeFiles(c, before.Config != k.Config)
+	if err == nil {
+		err = p.place(n, c, m, before.Config != k.Config)
+	}
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func (p *Provider) Exec(ctx context.Context, ref backends.NodeRef, req backends.
 			}
 		}()
 	}
-	var out, errOut bounded
+	var out, errOut limited
 	stdout, stderr := req.Stdout, req.Stderr
 	if stdout == nil {
 		stdout = &out
@@ -87,9 +87,9 @@ func (p *Provider) Exec(ctx context.Context, ref backends.NodeRef, req backends.
 	return res, nil
 }
 
-type bounded struct{ bytes.Buffer }
+type limited struct{ bytes.Buffer }
 
-func (b *bounded) Write(p []byte) (int, error) {
+func (b *limited) Write(p []byte) (int, error) {
 	if room := maxOutput - b.Len(); room > 0 {
 		b.Buffer.Write(p[:min(room, len(p))])
 	}

@@ -37,7 +37,7 @@ func (p *Provider) placeFiles(c backends.NodeConfig, changed bool) (map[string]s
 	if config == "" {
 		config = k.StartupConfig.Default
 	}
-	if k.StartupConfig.Path != "" && config != "" && !c.Node.SuppressConfig {
+	if k.StartupConfig.Path != "" && !k.StartupConfig.Template && config != "" && !c.Node.SuppressConfig {
 		files[k.StartupConfig.Path] = config
 	}
 	for target, text := range files {

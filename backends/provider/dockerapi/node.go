@@ -48,6 +48,8 @@ type kept struct {
 	Management string             `json:"management,omitempty"` // name of the network
 	Console    vendors.Console    `json:"console"`
 	Config     string             `json:"config,omitempty"` // hash of the startup configuration that was placed
+	Index      int                `json:"index,omitempty"`  // in the lab, from 1
+	Made       made               `json:"made,omitzero"`
 }
 
 func (p *Provider) folder(ref backends.NodeRef) string {
@@ -158,6 +160,11 @@ func (p *Provider) serve(n *node) error {
 				return err
 			}
 		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := p.fill(ctx, n); err != nil {
+			return n.refuse(err)
+		}
 		return n.open(pid, gone)
 	})
 	return err
@@ -267,6 +274,19 @@ func (n *node) open(pid int, gone <-chan struct{}) error {
 		}
 	}()
 	_, err = n.place.Await(want, stop)
+	return err
+}
+
+// refuse has a start of ours fail for what keeps the gate closed.
+func (n *node) refuse(err error) error {
+	n.state.Lock()
+	defer n.state.Unlock()
+	if n.starting != nil {
+		select {
+		case n.starting <- err:
+		default: // this start has been answered
+		}
+	}
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -256,6 +257,21 @@ func (b *bench) said(ref backends.NodeRef, opt backends.LogOptions, line string)
 	}
 	st, _ := b.status(ref)
 	b.Fatalf("%s never said %q; it is %+v and said\n%s", ref, line, st, all.String())
+}
+
+// allSaid is what a node has said since its last start.
+func (b *bench) allSaid(ref backends.NodeRef) string {
+	b.Helper()
+	r, err := b.Logs(b.Context(), ref, backends.LogOptions{Boot: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer r.Close()
+	all, err := io.ReadAll(r)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return string(all)
 }
 
 // named is the engine's own name for a node.

@@ -135,13 +135,8 @@ func ceosCountsItsPorts(b *bench) {
 	counted := func() {
 		b.Helper()
 		b.said(x.Ref, backends.LogOptions{Boot: true}, "ports: 2")
-		r, err := b.Logs(b.Context(), x.Ref, backends.LogOptions{Boot: true})
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer r.Close()
-		if all, err := io.ReadAll(r); err != nil || string(all) != "interfaces: 2 of 2\nports: 2\n" {
-			b.Errorf("it said %q, %v", all, err)
+		if all := b.allSaid(x.Ref); all != "interfaces: 2 of 2\nports: 2\n" {
+			b.Errorf("it said %q", all)
 		}
 	}
 	b.start(x.Ref)

@@ -1,4 +1,6 @@
-package topology
+// Package gotemplate renders Go templates with the functions that containerlab's
+// have, within bounds that no template of a user's can leave.
+package gotemplate
 
 import (
 	"encoding/json"
@@ -14,22 +16,22 @@ import (
 	"time"
 )
 
-// work bounds what the functions of a template may make in all, so that no
+// Work bounds what the functions of a template may make in all, so that no
 // template grows without end.
-type work struct {
-	left  int
-	until time.Time
+type Work struct {
+	Left  int // roughly the bytes that may still be made
+	Until time.Time
 }
 
 // spend takes n off what is left.
-func (w *work) spend(n int) error {
-	if n < 0 || n > w.left {
-		w.left = 0
-		return fmt.Errorf("%w: its functions make too much", errRunaway)
+func (w *Work) spend(n int) error {
+	if n < 0 || n > w.Left {
+		w.Left = 0
+		return fmt.Errorf("%w: its functions make too much", ErrRunaway)
 	}
-	w.left -= n
-	if !w.until.IsZero() && time.Now().After(w.until) {
-		return fmt.Errorf("%w: it takes more than %v", errRunaway, maxRenderTime)
+	w.Left -= n
+	if !w.Until.IsZero() && time.Now().After(w.Until) {
+		return fmt.Errorf("%w: it takes more than %v", ErrRunaway, MaxTime)
 	}
 	return nil
 }
@@ -70,29 +72,17 @@ func weight(v any, limit int) int {
 	return 8
 }
 
-func (w *work) weigh(v ...any) (int, error) {
+func (w *Work) weigh(v ...any) (int, error) {
 	n := 0
 	for _, x := range v {
-		n += weight(x, w.left)
+		n += weight(x, w.Left)
 	}
 	return n, w.spend(n)
 }
 
-// templateFunctions are the names of what a template can call beside Go's
-// own, with a word on each. The table in the docs comes from it.
-var templateFunctions = []construct{
-	{"add", served, "`add 1 2`"}, {"subtract", served, "`subtract 3 1`"}, {"mul", served, "`mul 2 3`"},
-	{"div", served, "`div 3 2` is 1.5"}, {"idiv", served, "`idiv 7 3` is 2"}, {"rem", served, "`rem 7 3` is 1"},
-	{"seq", served, "`seq 3`, `seq 2 5`, `seq 1 9 2`"}, {"slice", served, "`slice 1 \"a\"` is a list of its arguments"},
-	{"ToJSON", served, ""}, {"ToJSONPretty", served, "`ToJSONPretty value prefix indent`"},
-	{"strings.Split", served, "`strings.Split \",\" \"a,b\"`"}, {"strings.ReplaceAll", served, "`strings.ReplaceAll \"a\" \"b\" text`"},
-	{"conv.Join", served, "`conv.Join list \",\"`"}, {"conv.ToInt", served, ""},
-	{"net.CIDRHost", served, "`net.CIDRHost 2 \"10.0.0.0/24\"` is 10.0.0.2"},
-}
-
-// functions are those that containerlab's templates have, and Go's own that
+// Functions are those that containerlab's templates have, and Go's own that
 // write text, within bounds.
-func (w *work) functions() template.FuncMap {
+func (w *Work) Functions() template.FuncMap {
 	return template.FuncMap{
 		"add":      w.arithmetic(func(a, b float64) float64 { return a + b }, (*big.Int).Add),
 		"subtract": w.arithmetic(func(a, b float64) float64 { return a - b }, (*big.Int).Sub),
@@ -125,7 +115,7 @@ func (w *work) functions() template.FuncMap {
 	}
 }
 
-func (w *work) print(show func(...any) string, a []any) (string, error) {
+func (w *Work) print(show func(...any) string, a []any) (string, error) {
 	if _, err := w.weigh(a...); err != nil {
 		return "", err
 	}
@@ -134,10 +124,10 @@ func (w *work) print(show func(...any) string, a []any) (string, error) {
 }
 
 // printf refuses beforehand what would make more than is left.
-func (w *work) printf(format string, a ...any) (string, error) {
+func (w *Work) printf(format string, a ...any) (string, error) {
 	largest, verbs, width, widest := 0, 0, 0, 0
 	for _, x := range a {
-		largest = max(largest, weight(x, w.left))
+		largest = max(largest, weight(x, w.Left))
 	}
 	for i := range len(format) {
 		switch c := format[i]; {
@@ -162,12 +152,12 @@ func (w *work) printf(format string, a ...any) (string, error) {
 	return fmt.Sprintf(format, a...), nil
 }
 
-func (w *work) json(v any, prefix, indent string) (string, error) {
+func (w *Work) json(v any, prefix, indent string) (string, error) {
 	n, err := w.weigh(v)
 	if err != nil {
 		return "", err
 	}
-	if err := w.spend(n * (6 + len(prefix) + maxDepth*len(indent))); err != nil {
+	if err := w.spend(n * (6 + len(prefix) + MaxDepth*len(indent))); err != nil {
 		return "", err
 	}
 	var b []byte
@@ -181,7 +171,7 @@ func (w *work) json(v any, prefix, indent string) (string, error) {
 
 // seq counts from a first number, 1 by default, to a last one, in steps; the
 // step's sign follows from the two.
-func (w *work) seq(args ...any) ([]int, error) {
+func (w *Work) seq(args ...any) ([]int, error) {
 	first, last, step := 1, 0, 1
 	n := make([]int, len(args))
 	for i, a := range args {
@@ -206,8 +196,8 @@ func (w *work) seq(args ...any) ([]int, error) {
 	step = max(step, -step)
 	span := new(big.Int).Sub(big.NewInt(int64(last)), big.NewInt(int64(first)))
 	count := new(big.Int).Div(new(big.Int).Abs(span), big.NewInt(int64(step)))
-	if !count.IsInt64() || count.Int64() > maxSteps {
-		return nil, fmt.Errorf("%w: seq of more than %d numbers", errRunaway, maxSteps)
+	if !count.IsInt64() || count.Int64() > maxSeq {
+		return nil, fmt.Errorf("%w: seq of more than %d numbers", ErrRunaway, maxSeq)
 	}
 	if last < first {
 		step = -step
@@ -219,7 +209,7 @@ func (w *work) seq(args ...any) ([]int, error) {
 	return out, w.spend(8 * len(out))
 }
 
-func (w *work) arithmetic(real func(a, b float64) float64, whole func(z, a, b *big.Int) *big.Int) func(a, b any) (any, error) {
+func (w *Work) arithmetic(real func(a, b float64) float64, whole func(z, a, b *big.Int) *big.Int) func(a, b any) (any, error) {
 	return func(a, b any) (any, error) {
 		if err := w.spend(1); err != nil {
 			return nil, err
@@ -238,7 +228,7 @@ func (w *work) arithmetic(real func(a, b float64) float64, whole func(z, a, b *b
 	}
 }
 
-func (w *work) integers(f func(a, b int) int) func(a, b any) (int, error) {
+func (w *Work) integers(f func(a, b int) int) func(a, b any) (int, error) {
 	return func(a, b any) (int, error) {
 		x, err := integer(a)
 		if err != nil {
@@ -316,7 +306,7 @@ func integer(v any) (int, error) {
 	return int(f), err
 }
 
-type stringFunctions struct{ w *work }
+type stringFunctions struct{ w *Work }
 
 // Split cuts a text at each separator.
 func (f stringFunctions) Split(separator string, s any) ([]string, error) {
@@ -343,7 +333,7 @@ func (f stringFunctions) ReplaceAll(old, with string, s any) (string, error) {
 	return strings.ReplaceAll(t, old, with), nil
 }
 
-type convFunctions struct{ w *work }
+type convFunctions struct{ w *Work }
 
 // Join writes a list's elements with a separator between them.
 func (f convFunctions) Join(list any, separator string) (string, error) {
