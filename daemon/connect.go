@@ -44,7 +44,10 @@ func Connect(ctx context.Context, s *settings.Settings) (*Client, error) {
 		if !absent(err) || s.Guest() {
 			return nil, unreached(s, err)
 		}
-		if last = start(ctx, s, cfg); last != nil && !errors.Is(last, backends.ErrNotFound) {
+		if c, last = start(ctx, s, cfg); last == nil {
+			return &Client{c, cfg}, nil
+		}
+		if !errors.Is(last, backends.ErrNotFound) && !absent(last) {
 			return nil, last
 		}
 	}
@@ -71,25 +74,25 @@ func absent(err error) bool {
 		errors.Is(err, syscall.EPIPE) || api.CodeOf(err) == api.CodeLost
 }
 
-// start makes an engine run and waits until it serves. An error that wraps
-// backends.ErrNotFound means that it went away again: try once more.
-func start(ctx context.Context, s *settings.Settings, cfg holder.Config) error {
+// start makes an engine run and connects to it once it serves. An error that
+// wraps backends.ErrNotFound means that it went away again: try once more.
+func start(ctx context.Context, s *settings.Settings, cfg holder.Config) (*wire.Client, error) {
 	if err := os.MkdirAll(s.Run(), 0o700); err != nil {
-		return err
+		return nil, err
 	}
 	if err := permitted(s); err != nil {
-		return err
+		return nil, err
 	}
 	h, err := holder.Ensure(ctx, cfg)
 	if err != nil {
 		if errors.Is(err, backends.ErrUnavailable) {
-			return &api.Error{Code: api.CodeUnavailable, Message: err.Error(), Hint: "archetype doctor says more"}
+			return nil, &api.Error{Code: api.CodeUnavailable, Message: err.Error(), Hint: "archetype doctor says more"}
 		}
-		return err
+		return nil, err
 	}
 	exe, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	said := int64(0)
 	if st, err := os.Stat(s.Log()); err == nil {
@@ -98,23 +101,23 @@ func start(ctx context.Context, s *settings.Settings, cfg holder.Config) error {
 	env := append(os.Environ(), s.Environment()...)
 	pid, started, err := h.StartEngine(ctx, []string{exe, EngineVerb, ServeFlag}, env, s.Log())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
+	for wait := time.Millisecond; ; wait = min(wait+wait/4, 20*time.Millisecond) {
 		c, err := wire.Dial(ctx, s.Socket())
 		if err == nil {
-			return c.Close()
+			return c, nil
 		}
 		info, ierr := h.Info(ctx)
 		if ierr != nil || info.Engine != pid {
 			if !started {
-				return fmt.Errorf("the engine has just ended: %w", backends.ErrNotFound)
+				return nil, fmt.Errorf("the engine has just ended: %w", backends.ErrNotFound)
 			}
-			return ended(s.Log(), said)
+			return nil, ended(s.Log(), said)
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		case <-time.After(wait):
 		}
 	}

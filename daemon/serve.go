@@ -33,12 +33,8 @@ import (
 	"archetype/vendors"
 )
 
-const (
-	// patience is how long an engine waits for its first client.
-	patience = 10 * time.Second
-	// linger is how long it stays after its last one, when it has no lab.
-	linger = 50 * time.Millisecond
-)
+// patience is how long an engine waits for its first client.
+const patience = 10 * time.Second
 
 // Serve is the engine's process. It ends when there is no lab and no client,
 // or at a signal; labs go on running then.
@@ -132,7 +128,7 @@ func Serve(s *settings.Settings, version string) error {
 	return wire.Serve(ctx, l, e, wire.Options{Version: version, Group: group, Log: log, OnClients: func(n int) {
 		g.clients.Store(int64(n))
 		if n == 0 {
-			g.later(linger)
+			g.look()
 		}
 	}})
 }
@@ -149,25 +145,25 @@ type guard struct {
 	clients atomic.Int64
 }
 
-func (g *guard) later(d time.Duration) {
-	time.AfterFunc(d, func() {
-		if g.clients.Load() == 0 && g.e.Idle() {
-			g.end()
-		}
-	})
+// look ends the engine at once when nobody needs it: who removed the last lab
+// waits for that.
+func (g *guard) look() {
+	if g.clients.Load() == 0 && g.e.Idle() {
+		g.end()
+	}
 }
 
 // watch looks again whenever a lab has gone: its destruction may outlast the
 // client that asked for it.
 func (g *guard) watch(ctx context.Context) {
-	g.later(patience)
+	defer time.AfterFunc(patience, g.look).Stop()
 	updates, err := g.e.Watch(ctx)
 	if err != nil {
 		return
 	}
 	for u := range updates {
 		if len(u.Gone) > 0 {
-			g.later(linger)
+			g.look()
 		}
 	}
 }
