@@ -17,6 +17,7 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/provider/netns/nodeinit"
+	"archetype/internal/heap"
 	"archetype/internal/reap"
 	"archetype/internal/unixsock"
 )
@@ -65,6 +66,7 @@ func Main(args []string) int {
 		fmt.Fprintln(os.Stderr, "the holder is started by the program itself")
 		return 2
 	}
+	heap.Burst()
 	// Caught and not ignored: what is ignored stays so in all that is started.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGPIPE, unix.SIGINT)
 	s, err := newServer(Config{Dir: args[0], Rootless: args[1] == "rootless"})
