@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+	"sync"
 )
 
 // pattern is a regular expression that knows words of which one stands in all
@@ -14,8 +15,21 @@ type pattern struct {
 	words []string // empty: unknown
 }
 
+// patterns are those made so far by their expressions, of which there
+// are as many as the files of kinds have, however many nodes boot.
+var patterns sync.Map
+
 // compile makes one of an expression that was checked when its kind was read.
 func compile(expr string) *pattern {
+	if p, ok := patterns.Load(expr); ok {
+		return p.(*pattern)
+	}
+	p := newPattern(expr)
+	patterns.Store(expr, p)
+	return p
+}
+
+func newPattern(expr string) *pattern {
 	re, err := regexp.Compile(expr)
 	if err != nil {
 		return nil
