@@ -31,6 +31,9 @@ type Availability struct {
 	Reason string `json:"reason,omitempty"` // why not, in words for a person
 	Fix    string `json:"fix,omitempty"`    // what would make it available
 	Detail string `json:"detail,omitempty"` // version, mode
+	// Absent says of one that cannot be used that nothing of ours can be with
+	// it, as far as can be told: it is not on this machine, or not for this user.
+	Absent bool `json:"-"`
 }
 
 // NodeRef names a node of a lab.

@@ -59,15 +59,6 @@ type Queuer interface {
 	StartsAtOnce() int
 }
 
-// Sweeper is implemented by providers that make things which several nodes
-// use, such as a network.
-type Sweeper interface {
-	// Unused names those of ours that nothing uses any more.
-	Unused(ctx context.Context) ([]string, error)
-	// Sweep removes one of them, unless it has come into use.
-	Sweep(ctx context.Context, name string) error
-}
-
 // Speaker is implemented by providers whose nodes have a line on which they
 // ask and are answered while they boot.
 type Speaker interface {
@@ -210,6 +201,9 @@ type Attachment struct {
 	Netns     string // path that can be opened while the node exists
 	Interface string // name the interface has, or shall have, in there
 	Tap       string // name of the tap on the host
+	// Owner is the Archetype that the place belongs to, where others may have
+	// theirs beside it; see package mark.
+	Owner string
 }
 
 // Gone says that there is no such place, or no more: the node that had it has

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +19,7 @@ func (a *app) gc() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gc",
 		Short: "Find what is ours on this machine and no lab owns, and remove it with --remove",
-		Long:  "Finds what a crash or a lost store has left behind: nodes, and the far ends, bridges and switch ports\nof links, all of them marked as Archetype's, whose lab nobody knows any more; management networks\nwithout a container; folders of labs and nodes. Nothing else is touched.",
+		Long:  "Finds what a crash or a lost store has left behind, all of it marked as this Archetype's, whose lab\nnobody knows any more: nodes; links with their far ends, bridges and switch ports; interfaces and taps\nof the machine; tunnels; management networks without a container; folders of labs and nodes; holders\nthat are out of reach. Nothing else is touched. What cannot be judged, since its backend does not\nanswer or it does not say whose it is, is left alone and told of, and the exit code is 1.",
 		Args:  args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
@@ -31,7 +33,14 @@ func (a *app) gc() *cobra.Command {
 				return err
 			}
 			c.Settle(ctx)
-			return a.showStrays(strays, remove, asJSON)
+			var unseen []string
+			for _, u := range strays.Unseen {
+				unseen = append(unseen, u.Backend)
+			}
+			if len(unseen) > 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "not looked at, since nothing is known to have been made with it and it does not answer here: %s\n", strings.Join(unseen, ", "))
+			}
+			return a.showStrays(strays.Found, remove, asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&remove, "remove", false, "remove what is found; without it nothing is touched")
@@ -67,7 +76,7 @@ func (a *app) showStrays(strays []api.Stray, remove, asJSON bool) error {
 			}
 			fmt.Fprintln(a.out, what)
 		}
-		if !remove {
+		if !remove && slices.ContainsFunc(strays, func(s api.Stray) bool { return s.Error == "" }) {
 			fmt.Fprintln(a.out, "archetype gc --remove removes this")
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 
+	"archetype/backends/mark"
 	"archetype/backends/outside"
 	"archetype/backends/overlay/vxlan"
 	"archetype/backends/provider/netns/holder"
@@ -28,7 +29,7 @@ func outsideOf(s *settings.Settings, h *holder.Client, sw outside.Switch) (*outs
 		_ = host.Close()
 		return nil, nil, err
 	}
-	o, err := outside.New(outside.Config{Host: path, Panel: h.Panel(), Rootless: s.Rootless, Tunnels: tunnels, Switch: sw})
+	o, err := outside.New(outside.Config{Host: path, Panel: h.Panel(), Owner: mark.Owner(s.State), Rootless: s.Rootless, Tunnels: tunnels, Switch: sw})
 	if err != nil {
 		_, _ = tunnels.Close(), host.Close()
 		return nil, nil, err

@@ -59,6 +59,18 @@ func (c *controller) cleanLab() {
 	for _, n := range c.m.nodeOrder {
 		ran[n.provider] = true
 	}
+	others := map[string]any{}
+	for _, n := range networks {
+		others[n.Name()] = n
+	}
+	for pname := range ran {
+		if p, ok := c.e.opt.Backends.Provider(pname); ok {
+			others[pname] = p
+		}
+	}
+	if o := c.e.opt.Backends.Outside(); o != nil {
+		others["outside"] = o
+	}
 	name := c.m.info.Name
 	c.e.spawn(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
@@ -80,6 +92,9 @@ func (c *controller) cleanLab() {
 		fail.Point("clean.links")
 		if o := c.e.opt.Backends.Outside(); o != nil {
 			errs = append(errs, o.Cleanup(ctx, name))
+		}
+		if errors.Join(errs...) == nil {
+			errs = append(errs, sweepLab(ctx, name, others))
 		}
 		err := errors.Join(errs...)
 		if err == nil && c.e.opt.Labs != "" { // which nodes have left

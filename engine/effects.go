@@ -103,7 +103,12 @@ func (c *controller) prepareNode(ef *effect) func(context.Context) error {
 		_, n.image = p.(backends.ImageManager)
 		n.stale = false // what changes from here on makes it stale again
 		n.given = cfg.Interfaces
-		return func(ctx context.Context) error { return p.Create(ctx, cfg) }
+		return func(ctx context.Context) error {
+			if err := c.e.use(p.Name()); err != nil {
+				return err
+			}
+			return p.Create(ctx, cfg)
+		}
 	case doStart:
 		ef.boot = n.boot
 		return func(ctx context.Context) error { return p.Start(ctx, ref) }
@@ -134,6 +139,9 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 	switch ef.verb {
 	case doConnect, doDisconnect, doProvision: // from here on something of it may be there
 		l.net = name
+		if err := c.e.use(name); err != nil {
+			return func(context.Context) error { return err }
+		}
 	}
 	providers := map[*node]backends.Provider{}
 	for _, n := range []*node{l.a, l.b} {

@@ -37,6 +37,9 @@ type Options struct {
 	// Labs is the folder of the nodes' folders; empty: nobody looks there for
 	// what is left of labs.
 	Labs string
+	// Used is the folder that says what labs were made with; empty: no account
+	// is kept.
+	Used string
 	// Notices are to be shown as warnings among the events.
 	Notices []string
 	// Now tells the time; nil means time.Now.
@@ -80,6 +83,15 @@ type Engine struct {
 	labs  map[string]*controller
 	ended map[string]time.Time // when labs that were destroyed went
 
+	uses struct { // of backends, and when they were last
+		sync.Mutex
+		at map[string]time.Time
+	}
+	heard struct { // providers that have said what they have
+		sync.Mutex
+		of map[string]bool
+	}
+
 	events  atomic.Uint64
 	jobs    atomic.Uint64
 	decided atomic.Int64 // how many nodes and links were decided upon
@@ -104,6 +116,7 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 		hub: newHub(), boots: newBootTimes(opt.BootTimes), labs: map[string]*controller{}, ended: map[string]time.Time{},
 		slots: make(chan struct{}, opt.Parallel), batched: make(chan struct{}, max(128, opt.Parallel)),
 		starts: map[string]chan struct{}{}}
+	e.uses.at, e.heard.of = map[string]time.Time{}, map[string]bool{}
 	for _, name := range opt.Backends.Providers() {
 		p, _ := opt.Backends.Provider(name)
 		if q, ok := p.(backends.Queuer); ok {

@@ -23,9 +23,8 @@ const (
 )
 
 // follow keeps subscribed to a provider's events and looks at everything
-// whenever the stream was lost, and at an interval. heard: what it has is
-// known already.
-func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus, heard bool) {
+// whenever the stream was lost, and at an interval.
+func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus) {
 	tick := time.NewTimer(e.defaults().LookEvery)
 	defer tick.Stop()
 	wait, silence := resubscribe, silence{backend: p.Name()}
@@ -42,7 +41,7 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus, 
 				continue
 			}
 			wait = resubscribe
-			heard = e.look(p, heard)
+			e.look(p)
 			silence.note(e, nil)
 		}
 		var st backends.NodeStatus
@@ -53,8 +52,8 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus, 
 			select {
 			case st, open = <-events:
 			case <-tick.C:
-				if !heard || !e.Idle() {
-					heard = e.look(p, heard)
+				if !e.hasHeard(p) || !e.Idle() {
+					e.look(p)
 				}
 				tick.Reset(e.defaults().LookEvery)
 				continue
@@ -77,18 +76,16 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus, 
 
 // look compares what a provider has with what every lab believes; the first
 // time that it can be asked, labs that nobody knows are taken up.
-func (e *Engine) look(p backends.Provider, before bool) (heard bool) {
+func (e *Engine) look(p backends.Provider) {
 	ctx, cancel := context.WithTimeout(e.ctx, effectTimeout)
 	defer cancel()
 	began := e.now()
 	list, err := p.List(ctx, "")
 	if err != nil {
 		e.log.Warn("cannot list nodes", "provider", p.Name(), "err", err)
-		return before
+		return
 	}
-	if !before {
-		e.adopt(p, list, began)
-	}
+	e.hear(p, list, began)
 	all := byLab(list)
 	// In order with the events that follow: what is older must not be heard
 	// later.
@@ -96,7 +93,6 @@ func (e *Engine) look(p backends.Provider, before bool) (heard bool) {
 		found := all[c.m.info.Name]
 		c.post(func(c *controller) { c.observeAll(p, found, began) })
 	}
-	return true
 }
 
 // all lists the labs, by name.

@@ -120,7 +120,7 @@ func (e *Engine) recover(s *saved) {
 	for _, name := range e.opt.Backends.Providers() {
 		p, _ := e.opt.Backends.Provider(name)
 		if !p.Available(e.ctx).OK {
-			e.spawn(func() { e.follow(p, nil, false) }) // it may be there later
+			e.spawn(func() { e.follow(p, nil) }) // it may be there later
 			continue
 		}
 		// Subscribed before listing, so that nothing falls in between.
@@ -143,8 +143,12 @@ func (e *Engine) recover(s *saved) {
 				c.observeAll(l.provider, found[c.m.info.Name], e.now())
 				c.endLost(l.provider.Name(), found[c.m.info.Name])
 			}
+			e.heard.of[l.provider.Name()] = true
 		}
-		e.spawn(func() { e.follow(l.provider, l.events, l.err == nil) })
+	}
+	e.noteUses(models)
+	for _, l := range all {
+		e.spawn(func() { e.follow(l.provider, l.events) })
 	}
 	for _, name := range e.opt.Backends.Networks() {
 		n, _ := e.opt.Backends.Network(name)

@@ -127,6 +127,9 @@ func (c *controller) prepareSwap(ef *effect, old backends.Network, both func(con
 		if !ok {
 			return fmt.Errorf("network %s: %w", ef.moved.to, backends.ErrUnavailable)
 		}
+		if err := c.e.use(ef.moved.to); err != nil {
+			return err
+		}
 		bl, err := both(ctx)
 		if err != nil && whole {
 			return err

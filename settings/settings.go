@@ -243,6 +243,9 @@ func (s *Settings) Database() string { return filepath.Join(s.State, "archetype.
 // Labs is the folder of the nodes' folders.
 func (s *Settings) Labs() string { return filepath.Join(s.State, "labs") }
 
+// Used is the folder that says what labs were made with.
+func (s *Settings) Used() string { return filepath.Join(s.State, "used") }
+
 // BootTimes is the file that remembers how long boots took.
 func (s *Settings) BootTimes() string { return filepath.Join(s.State, "boot-times.json") }
 

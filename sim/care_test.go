@@ -45,14 +45,14 @@ func TestStraysAreFoundAndRemovedWhenAskedFor(t *testing.T) {
 	w.Stray(backends.NodeRef{Lab: "forgotten", Node: "n1"})
 	before := w.Contents()
 	found, err := e.Strays(t.Context(), api.StraysRequest{})
-	if err != nil || len(found) != 1 || found[0].Name != "n1" || found[0].Removed {
+	if err != nil || len(found.Found) != 1 || found.Found[0].Name != "n1" || found.Found[0].Removed {
 		t.Fatalf("found %+v: %v", found, err)
 	}
 	if !slices.Equal(before, w.Contents()) {
 		t.Errorf("looking has changed something: %v", w.Contents())
 	}
 	found, err = e.Strays(t.Context(), api.StraysRequest{Remove: true})
-	if err != nil || len(found) != 1 || !found[0].Removed {
+	if err != nil || len(found.Found) != 1 || !found.Found[0].Removed {
 		t.Fatalf("removed %+v: %v", found, err)
 	}
 	if left := strings.Join(w.Contents(), ","); left != "foreign somebody-elses" {

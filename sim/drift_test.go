@@ -239,7 +239,7 @@ func TestExtraIsReportedAndCollected(t *testing.T) {
 		for _, remove := range []bool{false, true} {
 			d.ask1(func(ctx context.Context) error {
 				found, err := d.e.Strays(ctx, api.StraysRequest{Remove: remove})
-				if len(found) != 1 || found[0].Name != "copy" || found[0].Removed != remove {
+				if err == nil && (len(found.Found) != 1 || found.Found[0].Name != "copy" || found.Found[0].Removed != remove) {
 					t.Errorf("remove=%v: %+v", remove, found)
 				}
 				return err

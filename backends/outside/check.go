@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"archetype/backends"
-	"archetype/backends/network/nsnet"
+	"archetype/backends/mark"
 	"archetype/lab"
 )
 
@@ -75,11 +75,11 @@ func (o *Outside) free(name string, l lab.Link) error {
 	if err != nil || have == nil {
 		return err
 	}
-	if _, _, _, ours := nsnet.ParseAlias(have.Attrs().Alias); ours {
+	if _, ours := mark.Parse(have.Attrs().Alias); ours {
 		return nil // whose it is, is looked at when it is made
 	}
 	return fmt.Errorf("%s has an interface %s already, which Archetype did not make (%s): choose another name for the end %s (%w)",
-		o.place(), name, have.Type(), l.B.Endpoint, backends.ErrConflict)
+		o.machine(), name, have.Type(), l.B.Endpoint, backends.ErrConflict)
 }
 
 // parent finds the interface that a macvlan is to be built upon.
@@ -89,7 +89,7 @@ func (o *Outside) parent(name string) (netlink.Link, error) {
 		return nil, err
 	}
 	if l == nil {
-		return nil, fmt.Errorf("%s has no interface %s for a macvlan to be built upon%s (%w)", o.place(), name, o.rootlessHint(), backends.ErrUnavailable)
+		return nil, fmt.Errorf("%s has no interface %s for a macvlan to be built upon%s (%w)", o.machine(), name, o.rootlessHint(), backends.ErrUnavailable)
 	}
 	return l, nil
 }
@@ -139,7 +139,7 @@ func (o *Outside) bridge(ctx context.Context, out *lab.Outside, m *lab.Managemen
 	}
 	if l == nil {
 		return nil, fmt.Errorf("%s has no bridge %s: make it with: ip link add %s type bridge && ip link set %s up%s (%w)",
-			o.place(), name, name, name, o.rootlessHint(), backends.ErrUnavailable)
+			o.machine(), name, name, name, o.rootlessHint(), backends.ErrUnavailable)
 	}
 	if l.Type() != "bridge" {
 		return nil, fmt.Errorf("interface %s is no bridge but of type %s (%w)", name, l.Type(), backends.ErrConflict)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"archetype/backends"
+	"archetype/backends/mark"
 	"archetype/backends/network/nsnet"
 	"archetype/internal/fail"
 	"archetype/lab"
@@ -21,6 +22,11 @@ const (
 	useDirect = "direct"
 	useCut    = "cut"
 )
+
+// alias marks such an interface: in its node's namespace.
+func alias(use string, l backends.Link) string {
+	return mark.Mark{Use: use, Lab: l.Lab, ID: l.ID()}.String()
+}
 
 func inNode(l backends.Link) (*nsnet.NS, error) {
 	at := l.A.Attachment
@@ -38,7 +44,7 @@ func found(ns *nsnet.NS, l backends.Link) (netlink.Link, error) {
 	if err != nil || have == nil {
 		return nil, err
 	}
-	if _, name, _, ok := nsnet.ParseAlias(have.Attrs().Alias); ok && name == l.Lab {
+	if m, ok := mark.Parse(have.Attrs().Alias); ok && m.Lab == l.Lab {
 		return have, nil
 	}
 	// Made, and then interrupted before it was marked?
@@ -62,8 +68,8 @@ func (o *Outside) isOf(have netlink.Link, l backends.Link) bool {
 	case *netlink.Dummy:
 		return out.Type == lab.OutsideDummy
 	case *netlink.Veth:
-		_, _, id, _ := nsnet.ParseAlias(v.Alias)
-		return out.Type == lab.OutsideDummy && id == l.ID()
+		m, _ := mark.Parse(v.Alias)
+		return out.Type == lab.OutsideDummy && m.ID == l.ID()
 	}
 	return false
 }
@@ -94,7 +100,7 @@ func (o *Outside) connectDirect(ctx context.Context, l backends.Link) error {
 	if err != nil {
 		return err
 	}
-	if alias := nsnet.Alias(useDirect, l.Lab, l.ID()); dev.Attrs().Alias != alias {
+	if alias := alias(useDirect, l); dev.Attrs().Alias != alias {
 		if err := ns.LinkSetAlias(dev, alias); err != nil {
 			return err
 		}
@@ -240,7 +246,7 @@ func (o *Outside) cutDirect(l backends.Link) error {
 	if err != nil || dev == nil {
 		return err
 	}
-	if err := ns.LinkSetAlias(dev, nsnet.Alias(useCut, l.Lab, l.ID())); err != nil {
+	if err := ns.LinkSetAlias(dev, alias(useCut, l)); err != nil {
 		return err
 	}
 	return o.carry(ns, dev, l, false)
@@ -276,11 +282,11 @@ func (o *Outside) stateDirect(l backends.Link) (backends.LinkStatus, error) {
 	if err != nil || dev == nil {
 		return st, errors.Join(err, backends.ErrNotFound)
 	}
-	use, _, _, _ := nsnet.ParseAlias(dev.Attrs().Alias)
-	st.Connected = use == useDirect && o.isOf(dev, l)
+	m, _ := mark.Parse(dev.Attrs().Alias)
+	st.Connected = m.Use == useDirect && o.isOf(dev, l)
 	attrs := dev.Attrs()
 	switch {
-	case use == useCut:
+	case m.Use == useCut:
 		st.Reason = "cut"
 	case !st.Connected:
 		st.Reason = "the interface is not what the link wants"

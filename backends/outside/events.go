@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"archetype/backends"
+	"archetype/backends/mark"
 	"archetype/backends/network/nsnet"
 )
 
@@ -57,8 +58,8 @@ func (o *Outside) about(dev *nsnet.Device) (touched []key) {
 			continue
 		}
 		out := kept.link.B.Outside
-		_, labName, id, ours := nsnet.ParseAlias(dev.Alias)
-		if name := dev.Name; ours && k == (key{labName, id}) || name == out.Interface || name == out.Bridge {
+		m, ours := mark.Parse(dev.Alias)
+		if name := dev.Name; ours && k == (key{m.Lab, m.ID}) || name == out.Interface || name == out.Bridge {
 			touched = append(touched, k)
 		}
 	}

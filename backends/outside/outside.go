@@ -39,7 +39,9 @@ type Config struct {
 	// a rootless lab, the one around its nodes.
 	Host string
 	// Panel is the path of a namespace that no node uses.
-	Panel    string
+	Panel string
+	// Owner tells our far ends from those of others; see package mark.
+	Owner    string
 	Rootless bool
 	Tunnels  *vxlan.Overlay
 	Switch   Switch // nil: there is none
@@ -102,16 +104,11 @@ func (o *Outside) Cleanup(ctx context.Context, labName string) error {
 	}
 	o.mu.Unlock()
 	var errs []error
-	tunnels, err := o.cfg.Tunnels.List(ctx, labName)
+	all, err := o.Unused(ctx, labName)
 	errs = append(errs, err)
-	for _, t := range tunnels {
-		errs = append(errs, o.cfg.Tunnels.Delete(ctx, t.Tunnel))
-	}
-	links, err := o.host.LinkList()
-	errs = append(errs, err)
-	for _, l := range links {
-		if _, name, _, ok := nsnet.ParseAlias(l.Attrs().Alias); ok && name == labName && l.Type() == "veth" {
-			errs = append(errs, o.host.Delete(l.Attrs().Name))
+	for _, s := range all {
+		if s.Doubt == "" {
+			errs = append(errs, o.Sweep(ctx, s))
 		}
 	}
 	errs = append(errs, o.panel.DeleteGroup(group(labName)))
@@ -130,8 +127,14 @@ func linkError(l backends.Link, err error) error {
 	return fmt.Errorf("%s%w", head, err)
 }
 
-// place is how a person reads where a far end is.
-func (o *Outside) place() string {
+// place is where a far end is met: in the machine's namespace, where others
+// may have theirs.
+func (o *Outside) place(name string) backends.Attachment {
+	return backends.Attachment{Netns: o.cfg.Host, Interface: name, Owner: o.cfg.Owner}
+}
+
+// machine is how a person reads where a far end is.
+func (o *Outside) machine() string {
 	if o.cfg.Rootless {
 		return "the user namespace around the lab"
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"archetype/backends"
+	"archetype/backends/mark"
 	"archetype/backends/network/nsnet"
 	"archetype/lab"
 )
@@ -85,7 +86,7 @@ func wire(l backends.Link, at backends.Attachment, mtu int) backends.Link {
 // end is made or must be there.
 func (o *Outside) end(ctx context.Context, l backends.Link, create bool) (at backends.Attachment, mtu int, err error) {
 	out := l.B.Outside
-	at = backends.Attachment{Netns: o.cfg.Host, Interface: out.Interface}
+	at = o.place(out.Interface)
 	switch out.Type {
 	case lab.OutsideHost:
 		return at, 0, o.mine(l)
@@ -121,15 +122,19 @@ func (o *Outside) end(ctx context.Context, l backends.Link, create bool) (at bac
 func (o *Outside) mine(l backends.Link) error {
 	name := l.B.Outside.Interface
 	have, err := o.host.Find(name)
-	if err != nil || have == nil || nsnet.Ours(have, l.Lab, l.B.End) {
+	l.B.Attachment = o.place(name)
+	if err != nil || have == nil || nsnet.Ours(have, l.B) {
 		return err
 	}
 	by := "Archetype did not make (" + have.Type() + ")"
-	if _, other, _, ok := nsnet.ParseAlias(have.Attrs().Alias); ok {
-		by = "is of lab " + other
+	if m, ok := mark.Parse(have.Attrs().Alias); ok {
+		by = "is of lab " + m.Lab
+		if !m.Admits(o.cfg.Owner) {
+			by += " of another Archetype on this machine"
+		}
 	}
 	return fmt.Errorf("%s has an interface %s already, which %s: choose another name for the end %s (%w)",
-		o.place(), name, by, l.B.End, backends.ErrConflict)
+		o.machine(), name, by, l.B.End, backends.ErrConflict)
 }
 
 // join puts the interface that the network made onto what it is a port of.
@@ -225,7 +230,7 @@ func (n *over) DeleteLink(ctx context.Context, l backends.Link) error {
 	if out.Type == lab.OutsideOVSBridge && n.o.cfg.Switch != nil {
 		first = n.o.cfg.Switch.DelPort(ctx, out.Bridge, out.Interface)
 	}
-	l.B.Attachment = backends.Attachment{Netns: n.o.cfg.Host, Interface: out.Interface}
+	l.B.Attachment = n.o.place(out.Interface)
 	return linkError(l, errors.Join(first, n.Network.DeleteLink(ctx, l)))
 }
 

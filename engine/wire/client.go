@@ -212,8 +212,8 @@ func (c *Client) Backup(ctx context.Context, req api.BackupRequest) (*api.Backup
 }
 
 // Strays implements api.Caretaker.
-func (c *Client) Strays(ctx context.Context, req api.StraysRequest) ([]api.Stray, error) {
-	return ask[[]api.Stray](ctx, c, pathStrays, req)
+func (c *Client) Strays(ctx context.Context, req api.StraysRequest) (*api.Strays, error) {
+	return ask[*api.Strays](ctx, c, pathStrays, req)
 }
 
 // Config implements api.Caretaker.

@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"archetype/backends"
+	"archetype/backends/mark"
 	"archetype/backends/network/nsnet"
 )
 
@@ -119,11 +120,11 @@ func (n *Network) Labs(context.Context) ([]string, error) {
 	found := map[string]bool{}
 	var labs []string
 	for _, l := range links {
-		use, labName, id, ok := nsnet.ParseAlias(l.Attrs().Alias)
-		mine := (use == useFar || use == useHeld) && l.Attrs().Name == nsnet.Name(n.joint.Letter(), labName, id) || use == UseJoint+"-"+n.Name()
-		if ok && mine && !found[labName] {
-			found[labName] = true
-			labs = append(labs, labName)
+		m, ok := mark.Parse(l.Attrs().Alias)
+		mine := (m.Use == useFar || m.Use == useHeld) && l.Attrs().Name == nsnet.Name(n.joint.Letter(), m.Lab, m.ID) || m.Use == UseJoint+"-"+n.Name()
+		if ok && mine && !found[m.Lab] {
+			found[m.Lab] = true
+			labs = append(labs, m.Lab)
 		}
 	}
 	return labs, nil

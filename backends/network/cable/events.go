@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"archetype/backends"
+	"archetype/backends/mark"
 	"archetype/backends/network/nsnet"
 )
 
@@ -16,9 +17,9 @@ func (n *Network) heard(dev *nsnet.Device) {
 		n.watch.StirAll()
 		return
 	}
-	use, labName, id, ok := nsnet.ParseAlias(dev.Alias)
-	if ok && slices.Contains([]string{"", nsnet.UseTap, useFar, useHeld}, use) {
-		n.watch.Stir(nsnet.End{Lab: labName, Name: id})
+	m, ok := mark.Parse(dev.Alias)
+	if ok && slices.Contains([]string{"", nsnet.UseTap, useFar, useHeld}, m.Use) {
+		n.watch.Stir(nsnet.End{Lab: m.Lab, Name: m.ID})
 	}
 }
 

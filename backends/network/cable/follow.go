@@ -54,6 +54,6 @@ func (n *Network) hold(p backends.Port, far int) error {
 
 // set sets a far end up or down and marks it, at once.
 func (n *Network) set(p backends.Port, far int, use string, up bool) error {
-	errs, err := n.batch.Send(nsnet.StateRequest(far, up, nsnet.Alias(use, p.Lab, p.End.String())))
+	errs, err := n.batch.Send(nsnet.StateRequest(far, up, farAlias(use, p)))
 	return errors.Join(append(errs, err)...)
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"archetype/backends"
+	"archetype/backends/mark"
 	"archetype/backends/network/nsnet"
 	"archetype/lab"
 )
@@ -62,6 +63,11 @@ func (n *Network) ensure(up bool, sides ...*side) error {
 	return fmt.Errorf("%s: its interface vanishes again and again (%w)", sides[0].End, backends.ErrConflict)
 }
 
+// farAlias marks a far end: in the panel, which only one Archetype has.
+func farAlias(use string, p backends.Port) string {
+	return mark.Mark{Use: use, Lab: p.Lab, ID: p.End.String()}.String()
+}
+
 func index(p backends.Port, attempt int) int {
 	return nsnet.FarIndex(fmt.Sprintf("%s %s %d", p.Lab, p.End, attempt))
 }
@@ -76,7 +82,7 @@ func (n *Network) make(up bool, attempt int, sides []*side) (left []*side, err e
 		}
 		far := nsnet.Half{Name: n.farName(s.Port), Index: index(s.Port, attempt), MTU: s.MTU, Group: nsnet.Group(s.Lab), Up: up}
 		reqs = append(reqs, nsnet.PairRequest(far, nsnet.Half{Name: s.name, NS: s.ns, MAC: mac, MTU: s.MTU}),
-			nsnet.AliasRequest(far.Name, nsnet.Alias(useFar, s.Lab, s.End.String())))
+			nsnet.AliasRequest(far.Name, farAlias(useFar, s.Port)))
 	}
 	errs, err := n.batch.Send(reqs...)
 	if err != nil {
@@ -114,7 +120,7 @@ func (n *Network) look(s *side) (bool, error) {
 		}
 		return false, err
 	}
-	if !nsnet.Ours(have, s.Lab, s.End) {
+	if !nsnet.Ours(have, s.Port) {
 		return false, nsnet.Conflict(s.End, have)
 	}
 	if far == nil || far.Attrs().Index != have.Attrs().ParentIndex || far.Attrs().ParentIndex != have.Attrs().Index {
@@ -133,12 +139,12 @@ func (n *Network) look(s *side) (bool, error) {
 			return false, s.ns.Delete(s.name)
 		}
 		if err := errors.Join(n.loosen(far.Attrs().Index), n.panel.Rename(far, n.farName(s.Port)),
-			n.panel.LinkSetAlias(far, nsnet.Alias(useFar, s.Lab, s.End.String()))); err != nil {
+			n.panel.LinkSetAlias(far, farAlias(useFar, s.Port))); err != nil {
 			return false, err
 		}
 	}
 	s.far = far.Attrs().Index
-	s.done = have.Attrs().Alias == nsnet.Alias("", s.Lab, s.End.String())
+	s.done = have.Attrs().Alias == nsnet.NodeAlias(s.Port)
 	s.off = s.done && s.Attachment.Tap == "" && have.Attrs().Flags&net.FlagUp == 0
 	if s.MTU > 0 && far.Attrs().MTU != s.MTU {
 		if err := n.panel.LinkSetMTU(far, s.MTU); err != nil {
@@ -167,7 +173,7 @@ func (n *Network) finish(s *side) error {
 		}
 	}
 	if tap := s.Attachment.Tap != ""; tap || !s.done {
-		if err := s.ns.Change(s.name, nsnet.Alias("", s.Lab, s.End.String()), true); err != nil || tap {
+		if err := s.ns.Change(s.name, nsnet.NodeAlias(s.Port), true); err != nil || tap {
 			return err // the addresses are inside the machine
 		}
 	}
@@ -237,7 +243,7 @@ func (n *Network) remove(p backends.Port) error {
 	}
 	defer s.ns.Close()
 	have, err := s.ns.Find(s.name)
-	if have == nil || err != nil || !nsnet.Ours(have, s.Lab, s.End) {
+	if have == nil || err != nil || !nsnet.Ours(have, s.Port) {
 		return err // a stranger's interface is not ours to remove
 	}
 	return s.ns.Delete(s.name)

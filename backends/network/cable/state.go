@@ -7,6 +7,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"archetype/backends"
+	"archetype/backends/mark"
 	"archetype/backends/network/nsnet"
 	"archetype/lab"
 )
@@ -46,9 +47,9 @@ func (n *Network) view(l backends.Link) (v view, err error) {
 			}
 		}
 		if h.far != nil {
-			use, _, _, _ := nsnet.ParseAlias(h.far.Attrs().Alias)
+			m, _ := mark.Parse(h.far.Attrs().Alias)
 			h.up = h.far.Attrs().Flags&net.FlagUp != 0
-			h.held = !h.up && use == useHeld
+			h.held = !h.up && m.Use == useHeld
 		}
 	}
 	if v.whole() {

@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"archetype/backends"
+	"archetype/backends/mark"
 	"archetype/backends/network/cable"
 	"archetype/backends/network/nsnet"
 )
@@ -101,7 +102,7 @@ func (b *bridge) make(l backends.Link) (index int, err error) {
 
 // mark sets the bridge's mark, also on one whose maker ended before it did.
 func (b *bridge) mark(br netlink.Link, l backends.Link) error {
-	alias := nsnet.Alias(cable.UseJoint+"-"+b.Name(), l.Lab, l.ID())
+	alias := mark.Mark{Use: cable.UseJoint + "-" + b.Name(), Lab: l.Lab, ID: l.ID()}.String()
 	if br.Attrs().Alias == alias {
 		return nil
 	}

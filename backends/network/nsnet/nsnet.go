@@ -13,7 +13,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"archetype/backends"
+	"archetype/backends/mark"
 	"archetype/internal/fail"
 	"archetype/internal/osthread"
 	"archetype/lab"
@@ -220,34 +220,18 @@ func (n *NS) Awake(ctx context.Context, name string) {
 	}
 }
 
-const mark = "archetype"
-
-// Alias marks an interface as ours; what is a word that tells its use, or
-// empty for that of a link.
-func Alias(what, labName, id string) string {
-	if what != "" {
-		what = "-" + what
-	}
-	return mark + what + ":" + labName + ":" + id
-}
-
-// ParseAlias reads a mark.
-func ParseAlias(alias string) (what, labName, id string, ok bool) {
-	head, rest, ok := strings.Cut(alias, ":")
-	if !ok || !strings.HasPrefix(head, mark) {
-		return "", "", "", false
-	}
-	labName, id, ok = strings.Cut(rest, ":")
-	return strings.TrimPrefix(strings.TrimPrefix(head, mark), "-"), labName, id, ok
+// NodeAlias is what a node's interface is marked with.
+func NodeAlias(p backends.Port) string {
+	return mark.Of(p.Attachment.Owner, p.Lab, p.End.String()).String()
 }
 
 // Ours reports whether we made an interface: by its mark or, when that was
 // not yet set, by its address.
-func Ours(l netlink.Link, labName string, end lab.End) bool {
-	if _, name, _, ok := ParseAlias(l.Attrs().Alias); ok {
-		return name == labName
+func Ours(l netlink.Link, p backends.Port) bool {
+	if m, ok := mark.Parse(l.Attrs().Alias); ok {
+		return m.Lab == p.Lab && m.Admits(p.Attachment.Owner)
 	}
-	mac, err := MAC(labName, end)
+	mac, err := MAC(p.Lab, p.End)
 	return err == nil && l.Type() == "veth" && l.Attrs().HardwareAddr.String() == mac.String()
 }
 

@@ -20,7 +20,7 @@ import (
 // The tap is up while its cable is in: by that the provider knows what carrier
 // to show to the node.
 
-// UseTap marks a tap, as its provider writes it; see Alias.
+// UseTap marks a tap, as its provider writes it; see package mark.
 const UseTap = "tap"
 
 // Machine opens the namespace that this program is in.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"archetype/backends"
+	"archetype/backends/mark"
 	"archetype/backends/network/nsnet"
 )
 
@@ -28,8 +29,15 @@ const (
 // marked reports whether an interface is the far end of that end's, and whether
 // it is held.
 func marked(l netlink.Link, e end) (far, held bool) {
-	what, labName, id, ok := nsnet.ParseAlias(l.Attrs().Alias)
-	return ok && (what == use || what == useHeld) && labName == e.lab && id == e.end, what == useHeld
+	m, ok := mark.Parse(l.Attrs().Alias)
+	return ok && isFar(m) && m.Lab == e.lab && m.ID == e.end, m.Use == useHeld
+}
+
+func isFar(m mark.Mark) bool { return m.Use == use || m.Use == useHeld }
+
+// farAlias marks a far end: in the switch's namespace, which others share.
+func (n *Network) farAlias(p backends.Port) string {
+	return mark.Mark{Use: use, Owner: n.owner, Lab: p.Lab, ID: p.End.String()}.String()
 }
 
 func endOf(p backends.Port) end { return end{p.Lab, p.End.String()} }
@@ -81,7 +89,7 @@ func (n *Network) examine(panel *nsnet.NS, s *side) (err error) {
 	if s.have, err = s.ns.Find(name); s.have == nil || err != nil {
 		return err
 	}
-	if !nsnet.Ours(s.have, s.Lab, s.End) {
+	if !nsnet.Ours(s.have, s.Port) {
 		return nsnet.Conflict(s.End, s.have)
 	}
 	if s.far, err = n.farEnd(panel, s.have, s.Port); s.far != nil || err != nil {
@@ -132,7 +140,7 @@ func (n *Network) attach(panel *nsnet.NS, s *side, plain bool) (far string, err 
 			return "", fmt.Errorf("turn checksum offload off: %w", err)
 		}
 	}
-	if alias := nsnet.Alias("", s.Lab, s.End.String()); s.far == nil || s.have.Attrs().Alias != alias {
+	if alias := nsnet.NodeAlias(s.Port); s.far == nil || s.have.Attrs().Alias != alias {
 		if err := s.ns.Change(name, alias, true); err != nil {
 			return "", err
 		}
@@ -184,7 +192,7 @@ func (n *Network) pair(panel, ns *nsnet.NS, p backends.Port) (far string, err er
 	if err != nil {
 		return "", err
 	}
-	return v.Name, errors.Join(hush(panel, v), panel.LinkSetAlias(v, nsnet.Alias(use, p.Lab, p.End.String())))
+	return v.Name, errors.Join(hush(panel, v), panel.LinkSetAlias(v, n.farAlias(p)))
 }
 
 func (n *Network) newName(labName string) string {
@@ -264,13 +272,14 @@ func hold(panel *nsnet.NS, name string) error {
 
 // set marks a far end and sets it up or down, at once: a mark without what it
 // says would stay. A tap has its provider's mark.
-func set(panel *nsnet.NS, l netlink.Link, mark string, up bool) error {
-	if what, labName, id, ok := nsnet.ParseAlias(l.Attrs().Alias); ok && (what == use || what == useHeld) && what != mark {
+func set(panel *nsnet.NS, l netlink.Link, as string, up bool) error {
+	if m, ok := mark.Parse(l.Attrs().Alias); ok && isFar(m) && m.Use != as {
 		b, err := panel.Batch()
 		if err != nil {
 			return err
 		}
-		errs, err := b.Send(nsnet.StateRequest(l.Attrs().Index, up, nsnet.Alias(mark, labName, id)))
+		m.Use = as
+		errs, err := b.Send(nsnet.StateRequest(l.Attrs().Index, up, m.String()))
 		return errors.Join(append(errs, err, b.Close())...)
 	}
 	if up {
@@ -286,7 +295,7 @@ func unplug(panel *nsnet.NS, e end, name string) error {
 	if l == nil || err != nil {
 		return err
 	}
-	if what, labName, id, ok := nsnet.ParseAlias(l.Attrs().Alias); ok && what == nsnet.UseTap && labName == e.lab && id == e.end {
+	if m, ok := mark.Parse(l.Attrs().Alias); ok && m.Use == nsnet.UseTap && m.Lab == e.lab && m.ID == e.end {
 		return carrier(panel, false, name)
 	}
 	if ours, _ := marked(l, e); !ours {

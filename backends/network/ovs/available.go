@@ -22,13 +22,13 @@ func (n *Network) Available(ctx context.Context) backends.Availability {
 	const another = "one elsewhere is named in settings.yaml, as in ovs: {socket: /path/db.sock}"
 	if _, err := os.Stat(n.cfg.Socket); errors.Is(err, os.ErrNotExist) {
 		return backends.Availability{Reason: "no Open vSwitch runs here: there is no " + n.cfg.Socket,
-			Fix: "install it (apt install openvswitch-switch) and start it (systemctl start openvswitch-switch); " + another}
+			Fix: "install it (apt install openvswitch-switch) and start it (systemctl start openvswitch-switch); " + another, Absent: true}
 	}
 	s, err := dial(ctx, n.cfg.Socket, n.owner, func(map[end]bool) {})
 	switch {
 	case errors.Is(err, os.ErrPermission):
 		return backends.Availability{Reason: "no permission to use " + n.cfg.Socket,
-			Fix: "run as root; an ordinary user can use the networks linuxbridge and veth, or an Open vSwitch that runs in the same user namespace"}
+			Fix: "run as root; an ordinary user can use the networks linuxbridge and veth, or an Open vSwitch that runs in the same user namespace", Absent: true}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return backends.Availability{Reason: "ovsdb-server does not run: nobody answers at " + n.cfg.Socket,
 			Fix: "start it (systemctl start openvswitch-switch); " + another}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"archetype/backends"
+	"archetype/backends/mark"
 	"archetype/backends/network/nsnet"
 	"archetype/lab"
 )
@@ -54,8 +55,8 @@ func (n *Network) Events(ctx context.Context) (<-chan backends.LinkStatus, error
 		news, err := nsnet.News(ctx, n.namespace(), true, func(dev *nsnet.Device) {
 			if dev == nil {
 				n.watch.StirAll() // some news were lost
-			} else if use, labName, id, ok := nsnet.ParseAlias(dev.Alias); ok && use == "" { // a node's
-				n.watch.Stir(nsnet.End{Lab: labName, Name: id})
+			} else if m, ok := mark.Parse(dev.Alias); ok && m.Use == "" { // a node's
+				n.watch.Stir(nsnet.End{Lab: m.Lab, Name: m.ID})
 			} else if e, ours := n.endAt(dev.Name); ours {
 				n.stirEnds(map[end]bool{e: true})
 			}

@@ -133,5 +133,5 @@ func (n *Network) adopt(panel *nsnet.NS, s *side) (netlink.Link, error) {
 		return nil, err
 	}
 	return moved, errors.Join(panel.LinkSetGroup(moved, int(n.group(s.Lab))), hush(panel, moved),
-		panel.LinkSetAlias(moved, nsnet.Alias(use, s.Lab, s.End.String())))
+		panel.LinkSetAlias(moved, n.farAlias(s.Port)))
 }

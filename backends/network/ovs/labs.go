@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"archetype/backends/network/nsnet"
+	"archetype/backends/mark"
 )
 
 // Labs lists the labs that have ports on the switch, a bridge of their own, or
@@ -30,9 +30,9 @@ func (n *Network) Labs(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	for _, l := range links {
-		what, labName, _, ok := nsnet.ParseAlias(l.Attrs().Alias)
-		if ok && (what == use || what == useHeld) && l.Attrs().Group == n.group(labName) {
-			found[labName] = true
+		m, ok := mark.Parse(l.Attrs().Alias)
+		if ok && isFar(m) && l.Attrs().Group == n.group(m.Lab) { // the group is the owner's, too
+			found[m.Lab] = true
 		}
 	}
 	labs := make([]string, 0, len(found))

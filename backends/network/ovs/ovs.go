@@ -4,12 +4,11 @@ package ovs
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 
 	"archetype/backends"
+	"archetype/backends/mark"
 	"archetype/backends/network/nsnet"
 	"archetype/lab"
 )
@@ -75,8 +74,7 @@ func New(cfg Config) (*Network, error) {
 	if len(cfg.Bridge) > 15 {
 		return nil, fmt.Errorf("ovs: bridge %q: a name has at most 15 letters", cfg.Bridge)
 	}
-	sum := sha256.Sum256([]byte(cfg.Instance))
-	n := &Network{cfg: cfg, owner: hex.EncodeToString(sum[:4]), watch: nsnet.NewWatch()}
+	n := &Network{cfg: cfg, owner: mark.Owner(cfg.Instance), watch: nsnet.NewWatch()}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.writer = writer{n: n, joined: make(chan struct{}, 1)}
 	n.link.located = make(chan struct{})
@@ -318,7 +316,7 @@ func (n *Network) unrecorded(panel *nsnet.NS, p backends.Port) (string, error) {
 	}
 	defer ns.Close()
 	have, err := ns.Find(p.Attachment.Interface)
-	if have == nil || err != nil || !nsnet.Ours(have, p.Lab, p.End) {
+	if have == nil || err != nil || !nsnet.Ours(have, p) {
 		return "", err
 	}
 	l, err := n.farEnd(panel, have, p)

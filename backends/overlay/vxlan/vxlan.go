@@ -16,6 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"archetype/backends"
+	"archetype/backends/mark"
 	"archetype/backends/network/nsnet"
 	"archetype/backends/overlay"
 	"archetype/lab"
@@ -90,17 +91,17 @@ func deviceName(t backends.Tunnel) string { return nsnet.Name("v", t.Lab, t.ID()
 func bridgeName(t backends.Tunnel) string { return nsnet.Name("w", t.Lab, t.ID()) }
 func portName(t backends.Tunnel) string   { return nsnet.Name("x", t.Lab, t.ID()) }
 func alias(t backends.Tunnel) string {
-	return nsnet.Alias(useTunnel, t.Lab, t.Near+separator+t.Far)
+	return mark.Mark{Use: useTunnel, Lab: t.Lab, ID: t.Near + separator + t.Far}.String()
 }
 
 // named reads whose tunnel an interface is from its alias.
 func named(l netlink.Link) (t backends.Tunnel, ok bool) {
-	use, labName, id, ok := nsnet.ParseAlias(l.Attrs().Alias)
-	if !ok || use != useTunnel {
+	m, ok := mark.Parse(l.Attrs().Alias)
+	if !ok || m.Use != useTunnel {
 		return t, false
 	}
-	near, far, ok := strings.Cut(id, separator)
-	return backends.Tunnel{Lab: labName, Near: near, Far: far}, ok
+	near, far, ok := strings.Cut(m.ID, separator)
+	return backends.Tunnel{Lab: m.Lab, Near: near, Far: far}, ok
 }
 
 // Create makes the near end and joins what stands at its attachment.

@@ -91,7 +91,7 @@ func (p *Provider) Available(ctx context.Context) backends.Availability {
 	}
 	if p.cfg.Rootless || os.Geteuid() != 0 {
 		return backends.Availability{Reason: "links move interfaces into Docker's namespaces, which needs root",
-			Fix: "run the program as root, use a Podman of your own (podman system service), or the embedded provider (netns)"}
+			Fix: "run the program as root, use a Podman of your own (podman system service), or the embedded provider (netns)", Absent: true}
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

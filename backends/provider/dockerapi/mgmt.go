@@ -198,7 +198,10 @@ func networkOptions(m lab.Management) (client.NetworkCreateOptions, error) {
 
 // Unused implements backends.Sweeper: management networks of ours without a
 // container.
-func (p *Provider) Unused(ctx context.Context) ([]string, error) {
+func (p *Provider) Unused(ctx context.Context, labName string) ([]backends.Spare, error) {
+	if labName != "" { // they are no lab's: several may have one
+		return nil, nil
+	}
 	cli, err := p.Client()
 	if err != nil {
 		return nil, err
@@ -207,26 +210,26 @@ func (p *Provider) Unused(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, p.fail("list networks", err)
 	}
-	var out []string
+	var out []backends.Spare
 	for _, n := range list.Items {
 		users, err := cli.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("network", n.ID)})
 		if err != nil {
 			return nil, p.fail("list containers", err)
 		}
 		if len(users.Items) == 0 {
-			out = append(out, n.Name)
+			out = append(out, backends.Spare{Type: "network", Name: n.Name})
 		}
 	}
 	return out, nil
 }
 
 // Sweep implements backends.Sweeper.
-func (p *Provider) Sweep(ctx context.Context, name string) error {
+func (p *Provider) Sweep(ctx context.Context, s backends.Spare) error {
 	cli, err := p.Client()
 	if err != nil {
 		return err
 	}
-	return p.fail("management network "+name, p.leave(ctx, cli, name))
+	return p.fail("management network "+s.Name, p.leave(ctx, cli, s.Name))
 }
 
 // leave removes a management network that no container uses any more, if we

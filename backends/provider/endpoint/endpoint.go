@@ -41,8 +41,8 @@ func (s Service) Look(path string) *backends.Availability {
 	case err == nil:
 		return nil
 	case errors.Is(err, fs.ErrPermission):
-		return &backends.Availability{Reason: "no permission to use " + path, Fix: s.Permit}
+		return &backends.Availability{Reason: "no permission to use " + path, Fix: s.Permit, Absent: true}
 	default:
-		return &backends.Availability{Reason: "there is no " + s.Name + " at " + path, Fix: s.Install}
+		return &backends.Availability{Reason: "there is no " + s.Name + " at " + path, Fix: s.Install, Absent: true}
 	}
 }

@@ -56,7 +56,7 @@ func (p *Provider) create(ctx context.Context, c backends.NodeConfig) error {
 	keep := map[string]bool{}
 	for _, n := range k.NICs {
 		keep[n.Tap] = true
-		if err := makeTap(n.Tap, tapAlias(c.Ref, n.Name)); err != nil {
+		if err := makeTap(n.Tap, p.tapAlias(c.Ref, n.Name)); err != nil {
 			return err
 		}
 	}
@@ -148,7 +148,7 @@ func (p *Provider) start(ctx context.Context, ref backends.NodeRef) error {
 		return err
 	}
 	for _, n := range k.NICs { // one may have been removed behind our back
-		if err := makeTap(n.Tap, tapAlias(ref, n.Name)); err != nil {
+		if err := makeTap(n.Tap, p.tapAlias(ref, n.Name)); err != nil {
 			return err
 		}
 	}
@@ -318,7 +318,7 @@ func (p *Provider) Attachment(_ context.Context, ref backends.NodeRef, iface str
 	}
 	for _, n := range k.NICs {
 		if n.Name == iface {
-			return backends.Attachment{Tap: n.Tap}, nil
+			return backends.Attachment{Tap: n.Tap, Owner: p.owner}, nil
 		}
 	}
 	return backends.Attachment{}, fmt.Errorf("node %s: its machine has %d interfaces and no %s: stop and start the node (%w)", ref.Node, len(k.NICs), iface, backends.ErrConflict)

@@ -96,7 +96,7 @@ func (p *Provider) Adapt(k *vendors.Kind) *vendors.Kind { return k.AsVM() }
 // Available asks libvirt for its version and tries what else is needed.
 func (p *Provider) Available(ctx context.Context) backends.Availability {
 	if p.cfg.Rootless || os.Geteuid() != 0 {
-		return backends.Availability{Reason: "virtual machines need taps on this machine, which needs root", Fix: "run the program as root"}
+		return backends.Availability{Reason: "virtual machines need taps on this machine, which needs root", Fix: "run the program as root", Absent: true}
 	}
 	if a := p.conn.present(); a != nil {
 		return *a

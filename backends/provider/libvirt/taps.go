@@ -15,6 +15,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"archetype/backends"
+	"archetype/backends/mark"
 	failpoint "archetype/internal/fail"
 )
 
@@ -28,10 +29,22 @@ func (p *Provider) tapName(ref backends.NodeRef, iface string) string {
 // tapPrefix is common to all our taps.
 func (p *Provider) tapPrefix() string { return "v" + p.owner }
 
-const tapMark = "archetype-tap:"
+// useTap is that of a tap, in its mark.
+const useTap = "tap"
 
-func tapAlias(ref backends.NodeRef, iface string) string {
-	return tapMark + ref.Lab + ":" + ref.Node + ":" + iface
+func (p *Provider) tapAlias(ref backends.NodeRef, iface string) string {
+	return mark.Mark{Use: useTap, Owner: p.owner, Lab: ref.Lab, ID: ref.Node + ":" + iface}.String()
+}
+
+// ourTap says which node's tap an interface is, when it is one of ours: by its
+// mark, and by its name, which says whose it is also where the mark does not.
+func (p *Provider) ourTap(a *netlink.LinkAttrs) (ref backends.NodeRef, ok bool) {
+	m, ok := mark.Parse(a.Alias)
+	if !ok || m.Use != useTap || !m.Admits(p.owner) || !strings.HasPrefix(a.Name, p.tapPrefix()) {
+		return ref, false
+	}
+	node, _, ok := strings.Cut(m.ID, ":")
+	return backends.NodeRef{Lab: m.Lab, Node: node}, ok
 }
 
 // makeTap makes a tap that stays when nobody has it open. It is down: its
@@ -71,7 +84,7 @@ func (p *Provider) dropTaps(ref backends.NodeRef, keep map[string]bool) error {
 	var errs []error
 	for _, l := range all {
 		a := l.Attrs()
-		if !strings.HasPrefix(a.Name, p.tapPrefix()) || !strings.HasPrefix(a.Alias, tapAlias(ref, "")) || keep[a.Name] {
+		if of, ok := p.ourTap(a); !ok || of != ref || keep[a.Name] {
 			continue
 		}
 		if err := failpoint.Around("tap.delete", func() error { return netlink.LinkDel(l) }); err != nil && !errors.Is(err, syscall.ENODEV) {
@@ -125,7 +138,8 @@ func (p *Provider) followTaps(ctx context.Context, updates <-chan netlink.LinkUp
 				return
 			}
 			a := u.Attrs()
-			if !strings.HasPrefix(a.Name, p.tapPrefix()) || !strings.HasPrefix(a.Alias, tapMark) {
+			ref, ok := p.ourTap(a)
+			if !ok {
 				continue
 			}
 			up := u.Link.Attrs().RawFlags&unix.IFF_UP != 0
@@ -133,13 +147,11 @@ func (p *Provider) followTaps(ctx context.Context, updates <-chan netlink.LinkUp
 				continue
 			}
 			was[a.Name] = up
-			labName, rest, _ := strings.Cut(strings.TrimPrefix(a.Alias, tapMark), ":")
-			node, _, ok := strings.Cut(rest, ":")
-			if !ok || u.Header.Type == unix.RTM_DELLINK {
+			if u.Header.Type == unix.RTM_DELLINK {
 				delete(was, a.Name)
 				continue
 			}
-			go p.syncTap(ctx, backends.NodeRef{Lab: labName, Node: node}, a.Name)
+			go p.syncTap(ctx, ref, a.Name)
 		case <-lost:
 			return
 		case <-ctx.Done():

@@ -1,0 +1,304 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"archetype/backends"
+	"archetype/engine/api"
+)
+
+// sweep is one search for what is ours and no lab owns.
+type sweep struct {
+	e      *Engine
+	remove bool
+	began  time.Time
+	owned  map[string]bool // labs that are deployed
+	out    api.Strays
+	// silent are the providers that may have nodes and cannot be asked: what
+	// belongs to labs that nobody knows may be those nodes'.
+	silent []string
+}
+
+// Strays implements api.Caretaker. What belongs to a lab that is deployed is
+// that lab's business, also where the lab does not want it any more; what only
+// bears its label is not.
+func (e *Engine) Strays(ctx context.Context, req api.StraysRequest) (*api.Strays, error) {
+	w := &sweep{e: e, remove: req.Remove, began: e.now(), owned: map[string]bool{}}
+	have := w.listed(ctx)
+	for _, c := range e.all() {
+		w.owned[c.m.info.Name] = true
+	}
+	if err := w.nodes(ctx, have); err != nil {
+		return nil, err
+	}
+	w.links(ctx)
+	w.spares(ctx)
+	if err := w.folders(ctx); err != nil {
+		return nil, err
+	}
+	if req.Remove {
+		e.forgetUses(w)
+	}
+	return &w.out, nil
+}
+
+// found notes a stray, and removes it where that is asked for and nothing
+// speaks against it.
+func (w *sweep) found(s api.Stray, remove func() error) {
+	if w.remove && s.Error == "" {
+		if err := remove(); err != nil {
+			s.Error = reason(err)
+		} else {
+			s.Removed = true
+		}
+	}
+	w.out.Found = append(w.out.Found, s)
+}
+
+// unheard notes what could not be looked at.
+func (w *sweep) unheard(backend, kind, why string) {
+	w.out.Found = append(w.out.Found, api.Stray{Backend: backend, Type: kind, Error: "cannot be looked for: " + why})
+}
+
+// absent notes a backend that cannot be asked, and reports whether something of
+// ours may be there all the same: we have used it, or it is on this machine and
+// what we have used is not known.
+func (w *sweep) absent(name, kind string, a backends.Availability) bool {
+	used, known := w.e.used()
+	why := a.Reason
+	if a.Fix != "" {
+		why += "; " + a.Fix
+	}
+	switch {
+	case used[name]:
+		w.unheard(name, kind, why+" (if it is gone for good, remove "+w.e.useFile(name)+")")
+		return true
+	case !known && !a.Absent:
+		w.unheard(name, kind, why)
+		return true
+	}
+	w.out.Unseen = append(w.out.Unseen, api.Unseen{Backend: name, Reason: why})
+	return false
+}
+
+// judged says why it cannot be told that something of a lab that nobody knows is
+// a stray, empty when it can.
+func (w *sweep) judged() string {
+	if len(w.silent) == 0 {
+		return ""
+	}
+	return "left alone: it may be of nodes of " + strings.Join(w.silent, " and ") + ", which cannot be asked"
+}
+
+// listed asks every provider for all it has. Labs of one that is heard for the
+// first time are taken up, as they would have been at the start.
+func (w *sweep) listed(ctx context.Context) map[string][]backends.NodeStatus {
+	have := map[string][]backends.NodeStatus{}
+	for _, name := range w.e.opt.Backends.Providers() {
+		p, _ := w.e.opt.Backends.Provider(name)
+		if a := p.Available(ctx); !a.OK {
+			if w.absent(name, "node", a) {
+				w.silent = append(w.silent, name)
+			}
+			continue
+		}
+		list, err := p.List(ctx, "")
+		if err != nil {
+			w.unheard(name, "node", reason(err))
+			w.silent = append(w.silent, name)
+			continue
+		}
+		have[name] = list
+		w.e.hear(p, list, w.began)
+	}
+	return have
+}
+
+// nodes finds those of labs that nobody knows, and those that only bear the
+// label of one.
+func (w *sweep) nodes(ctx context.Context, have map[string][]backends.NodeStatus) error {
+	for _, name := range w.e.opt.Backends.Providers() {
+		p, _ := w.e.opt.Backends.Provider(name)
+		extra, err := w.e.extra(ctx, name, have[name], w.began)
+		if err != nil {
+			return err
+		}
+		for _, st := range have[name] {
+			if !w.owned[st.Ref.Lab] || slices.Contains(extra, st.Ref) {
+				w.found(api.Stray{Backend: name, Type: "node", Lab: st.Ref.Lab, Name: st.Ref.Node},
+					func() error { return p.Remove(ctx, st.Ref) })
+			}
+		}
+		if w.remove && len(extra) > 0 { // the labs are not to speak of it any more
+			w.e.look(p)
+		}
+	}
+	return nil
+}
+
+// links finds what networks have of labs that nobody knows.
+func (w *sweep) links(ctx context.Context) {
+	labs := map[string]bool{}
+	for _, s := range w.out.Found {
+		labs[s.Lab] = s.Lab != "" && !w.owned[s.Lab]
+	}
+	for _, name := range w.e.opt.Backends.Networks() {
+		n, _ := w.e.opt.Backends.Network(name)
+		if a := n.Available(ctx); !a.OK {
+			w.absent(name, "links", a)
+			continue
+		}
+		var have []string
+		if l, ok := n.(backends.Lister); ok {
+			var err error
+			if have, err = l.Labs(ctx); err != nil {
+				w.unheard(name, "links", reason(err))
+			}
+		}
+		for _, labName := range have {
+			if !w.owned[labName] {
+				w.found(api.Stray{Backend: name, Type: "links", Lab: labName, Error: w.judged()},
+					func() error { return n.Cleanup(ctx, labName) })
+			}
+		}
+		for labName, stray := range labs { // what cannot be listed goes with the lab's nodes
+			if w.remove && stray && !slices.Contains(have, labName) && w.judged() == "" {
+				if err := n.Cleanup(ctx, labName); err != nil {
+					w.out.Found = append(w.out.Found, api.Stray{Backend: name, Type: "links", Lab: labName, Error: reason(err)})
+				}
+			}
+		}
+	}
+}
+
+// sweepers are all that have something beside nodes and links, by name; those
+// that cannot be asked have been told of.
+func (e *Engine) sweepers(ctx context.Context) map[string]backends.Sweeper {
+	out := map[string]backends.Sweeper{}
+	add := func(name string, backend any, ok bool) {
+		if s, is := backend.(backends.Sweeper); is && ok {
+			out[name] = s
+		}
+	}
+	for _, name := range e.opt.Backends.Providers() {
+		p, _ := e.opt.Backends.Provider(name)
+		add(name, p, p.Available(ctx).OK)
+	}
+	for _, name := range e.opt.Backends.Networks() {
+		n, _ := e.opt.Backends.Network(name)
+		add(name, n, n.Available(ctx).OK)
+	}
+	add("outside", e.opt.Backends.Outside(), true)
+	return out
+}
+
+// spares finds what there is beside nodes and links.
+func (w *sweep) spares(ctx context.Context) {
+	all := w.e.sweepers(ctx)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		list, err := all[name].Unused(ctx, "")
+		if err != nil {
+			w.unheard(name, "all else", reason(err))
+		}
+		for _, s := range list {
+			if s.Lab != "" && w.owned[s.Lab] {
+				continue
+			}
+			why := s.Doubt
+			if s.Lab != "" && why == "" {
+				why = w.judged()
+			}
+			w.found(api.Stray{Backend: name, Type: s.Type, Lab: s.Lab, Name: s.Name, Error: why},
+				func() error { return all[name].Sweep(ctx, s) })
+		}
+	}
+}
+
+// folders finds those of labs and nodes that nobody knows. Those of nodes that
+// could not be removed stay with them.
+func (w *sweep) folders(ctx context.Context) error {
+	nodes := map[string][]string{}
+	for _, s := range w.out.Found {
+		if s.Type == "node" && s.Lab != "" && !s.Removed {
+			nodes[s.Lab] = append(nodes[s.Lab], s.Name)
+		}
+	}
+	for _, c := range w.e.all() {
+		name := c.m.info.Name
+		nodes[name] = append(nodes[name], "") // the lab itself
+		err := c.call(ctx, func(c *controller) error {
+			for _, n := range c.m.nodeOrder {
+				nodes[name] = append(nodes[name], n.spec.Name)
+			}
+			return nil
+		})
+		if err != nil && api.CodeOf(err) != api.CodeNotFound { // it has just been destroyed
+			return err
+		}
+	}
+	list, err := strayFolders(w.e.opt.Labs, nodes)
+	if err != nil {
+		w.unheard("files", "folder", reason(err))
+	}
+	for _, f := range list {
+		labName, node, _ := strings.Cut(f, "/")
+		w.found(api.Stray{Backend: "files", Type: "folder", Lab: labName, Name: node, Error: w.judged()},
+			func() error { return removeFolder(filepath.Join(w.e.opt.Labs, f)) })
+	}
+	return nil
+}
+
+// extra are those of a provider's nodes that bear a deployed lab's label and
+// are no part of it, as the labs themselves say.
+func (e *Engine) extra(ctx context.Context, provider string, list []backends.NodeStatus, asked time.Time) (out []backends.NodeRef, _ error) {
+	found := byLab(list)
+	for _, c := range e.all() {
+		name := c.m.info.Name
+		err := c.call(ctx, func(c *controller) error {
+			c.observeExtra(provider, found[name], asked)
+			for _, node := range c.m.extra[provider] {
+				out = append(out, backends.NodeRef{Lab: name, Node: node})
+			}
+			return nil
+		})
+		if err != nil && api.CodeOf(err) != api.CodeNotFound { // it has just been destroyed
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// sweepLab removes what backends have of a lab beside its nodes and links, and
+// looks whether it is gone.
+func sweepLab(ctx context.Context, labName string, all map[string]any) error {
+	for name, backend := range all {
+		s, ok := backend.(backends.Sweeper)
+		if !ok {
+			continue
+		}
+		for again := range 2 {
+			list, err := s.Unused(ctx, labName)
+			if err != nil {
+				return fmt.Errorf("%s cannot be asked whether all is gone: %w", name, err)
+			}
+			for _, one := range list {
+				switch {
+				case one.Doubt != "":
+				case again > 0:
+					return fmt.Errorf("the %s %s is still there", one.Type, one.Name)
+				default:
+					if err := s.Sweep(ctx, one); err != nil {
+						return fmt.Errorf("%s %s: %w", one.Type, one.Name, err)
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
