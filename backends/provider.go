@@ -59,6 +59,13 @@ type Queuer interface {
 	StartsAtOnce() int
 }
 
+// Awaiter is implemented by providers whose nodes do not boot until they have
+// all interfaces that they were made with.
+type Awaiter interface {
+	// Awaits has no use but to tell such a provider from others.
+	Awaits()
+}
+
 // Speaker is implemented by providers whose nodes have a line on which they
 // ask and are answered while they boot.
 type Speaker interface {

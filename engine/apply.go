@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"archetype/backends"
 	"archetype/engine/api"
 	"archetype/lab"
 	"archetype/store"
@@ -186,6 +187,7 @@ func (c *controller) reorder(top *lab.Topology) {
 func (c *controller) dropLink(l *link) {
 	for _, n := range []*node{l.a, l.b} {
 		n.links = slices.DeleteFunc(n.links, func(x *link) bool { return x == l })
+		c.waitsInVain(n)
 		n.look()
 		for _, other := range n.links { // one of them may have waited for an end
 			other.look()
@@ -204,6 +206,19 @@ func (c *controller) dropLink(l *link) {
 		}
 	}
 	c.relist = true
+}
+
+// waitsInVain has a node boot again that may be waiting for the interface of a
+// link that has just gone.
+func (c *controller) waitsInVain(n *node) {
+	if n.place || n.actual != lab.NodeStarting || n.stage.booted || n.awaitsWhatComes() {
+		return
+	}
+	if p, err := c.provider(n); err == nil {
+		if _, ok := p.(backends.Awaiter); ok {
+			n.restart = true
+		}
+	}
 }
 
 func (c *controller) dropNode(n *node) {

@@ -60,6 +60,24 @@ func TestLinkIsRemovedBeforeItsNodeStarts(t *testing.T) {
 	}
 }
 
+// What was taken away while the init may not have seen it yet is not waited for.
+func TestLinkIsRemovedWhileItsNodeBoots(t *testing.T) {
+	b := newBench(t)
+	b.w.set(func() { b.w.silent["r1"] = true })
+	b.deploy(pair)
+	b.node("r1", lab.NodeStarting)
+	b.node("r2", lab.NodeRunning)
+	b.w.set(func() { delete(b.w.silent, "r1") })
+	_, err := b.e.Edit(b.Context(), api.EditRequest{Lab: "pair", RemoveLinks: [][2]lab.Endpoint{{end("r1:eth1"), end("r2:eth1")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.node("r1", lab.NodeRunning)
+	if r1, r2 := b.w.count("start r1"), b.w.count("start r2"); r1 != 2 || r2 != 1 {
+		t.Errorf("r1 was started %d times, r2 %d times", r1, r2)
+	}
+}
+
 // An interface that gets another peer stays, with its addresses, unless the
 // file has others for it: then it is made anew, also where what it had is not
 // known any more.

@@ -174,6 +174,8 @@ func (p simProvider) Create(ctx context.Context, cfg backends.NodeConfig) error 
 	return nil
 }
 
+func (simProvider) Awaits() {}
+
 func (p simProvider) Start(ctx context.Context, ref backends.NodeRef) error {
 	if err := p.w.enter(ctx, "start "+ref.Node); err != nil {
 		return err

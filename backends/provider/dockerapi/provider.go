@@ -101,6 +101,9 @@ func New(cfg Config) *Provider {
 // Name is the engine's.
 func (p *Provider) Name() string { return p.cfg.Name }
 
+// Awaits tells that a container's init is held until its interfaces are there.
+func (p *Provider) Awaits() {}
+
 // MovesInterfaces tells that a container gets a new namespace at each start.
 func (p *Provider) MovesInterfaces() {}
 

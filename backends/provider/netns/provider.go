@@ -66,6 +66,9 @@ func (p *Provider) Adapt(k *vendors.Kind) *vendors.Kind { return k.AsEmbedded() 
 // RunsCommands: the node's init does.
 func (p *Provider) RunsCommands() {}
 
+// Awaits tells that a node's init waits for its interfaces.
+func (p *Provider) Awaits() {}
+
 // Available says that the holder answers: it tried all that is needed.
 func (p *Provider) Available(ctx context.Context) backends.Availability {
 	info, err := p.cfg.Holder.Info(ctx)
