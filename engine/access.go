@@ -98,7 +98,9 @@ func (c *controller) cleanLab() {
 		}
 		err := errors.Join(errs...)
 		if err == nil && c.e.opt.Labs != "" { // which nodes have left
-			err = removeFolder(filepath.Join(c.e.opt.Labs, name))
+			if err = removeFolder(filepath.Join(c.e.opt.Labs, name)); err == nil {
+				_ = os.Remove(c.e.opt.Labs) // with the last lab
+			}
 		}
 		c.post(func(c *controller) { c.cleaned(err) })
 	})

@@ -52,6 +52,10 @@ func TestDeployRunsNodesAndWiresLinksBeforeTheyBoot(t *testing.T) {
 func TestDestroyLeavesNothing(t *testing.T) {
 	b := newBench(t)
 	b.completed(b.deploy(pair).Job)
+	labs := filepath.Join(b.dir, "labs")
+	if err := os.MkdirAll(filepath.Join(labs, "pair", ".logs"), 0o700); err != nil { // of a node that ended in its making
+		t.Fatal(err)
+	}
 	j, err := b.e.Destroy(t.Context(), "pair")
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +64,9 @@ func TestDestroyLeavesNothing(t *testing.T) {
 	b.until("no lab", func(s *api.Snapshot) bool { return len(s.Labs) == 0 })
 	if left := b.w.what(); len(left) > 0 {
 		t.Errorf("left: %v", left)
+	}
+	if _, err := os.Stat(labs); !os.IsNotExist(err) {
+		t.Errorf("the folder of labs: %v", err)
 	}
 	if !b.e.Idle() {
 		t.Error("the engine thinks it still has a lab")
