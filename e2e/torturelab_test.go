@@ -108,7 +108,7 @@ func (p *pair) randomLab(r *rand.Rand, name string) *randomLab {
 		case "dummy":
 			links = append(links, fmt.Sprintf("{type: dummy, endpoint: {node: %s, interface: %s}}", node, ifc))
 		case "vxlan":
-			links = append(links, fmt.Sprintf("{type: vxlan, endpoint: {node: %s, interface: %s}, remote: 192.0.2.2, vni: %d}", node, ifc, 70+len(name)))
+			links = append(links, fmt.Sprintf("{type: vxlan, endpoint: {node: %s, interface: %s}, remote: 192.0.2.2, vni: %d}", node, ifc, 70+int(name[0])))
 		}
 	}
 	if len(links) > 0 {
