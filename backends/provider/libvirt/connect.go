@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +34,8 @@ type connection struct {
 	lost   <-chan struct{}
 	closed bool
 
+	proven *golibvirt.Libvirt // the session of which it is known that it is here
+
 	over atomic.Pointer[commandConn] // what was dialled last, where libvirt is not asked directly
 
 	carriers sync.Mutex // held while what nodes see of their taps is changed
@@ -54,15 +55,6 @@ func (c *connection) socketPath() string {
 		}
 	}
 	return usualSocket
-}
-
-// host is the machine of a qemu+ssh URI, empty for this one.
-func (c *connection) host() *url.URL {
-	u, err := url.Parse(c.uri)
-	if err != nil || !strings.HasSuffix(u.Scheme, "+ssh") {
-		return nil
-	}
-	return u
 }
 
 func (c *connection) where() string {
@@ -95,26 +87,10 @@ func (c *connection) Dial() (net.Conn, error) {
 	if u == nil {
 		return net.DialTimeout("unix", c.socketPath(), patience)
 	}
-	args := []string{"-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"}
-	if u.Port() != "" {
-		args = append(args, "-p", u.Port())
-	}
-	if u.User.Username() != "" {
-		args = append(args, "-l", u.User.Username())
-	}
-	q := u.Query() // as libvirt's own programs take them
-	if key := q.Get("keyfile"); key != "" {
-		args = append(args, "-i", key)
-	}
-	if file := q.Get("known_hosts"); file != "" {
-		args = append(args, "-o", "UserKnownHostsFile="+file)
-	}
-	if q.Get("no_verify") == "1" {
-		args = append(args, "-o", "StrictHostKeyChecking=no")
-	}
+	q := u.Query()
 	// Its shell reads the command.
-	ask := either(q.Get("netcat"), "nc") + " -U '" + strings.ReplaceAll(either(q.Get("socket"), usualSocket), "'", `'\''`) + "'"
-	conn, err := overCommand("ssh", append(args, "--", u.Hostname(), ask)...)
+	ask := either(q.Get("netcat"), "nc") + " -U " + quoted(either(q.Get("socket"), usualSocket))
+	conn, err := overCommand("ssh", sshTo(u, ask)...)
 	if err != nil {
 		return nil, err
 	}
@@ -218,31 +194,6 @@ func (c *connection) version(ctx context.Context) (string, error) {
 		return err
 	})
 	return v, err
-}
-
-// same checks that libvirt is on this machine.
-func (c *connection) same(ctx context.Context) error {
-	if c.host() == nil {
-		return nil
-	}
-	var there string
-	err := c.do(ctx, func(lv *golibvirt.Libvirt) (err error) {
-		there, err = lv.ConnectGetHostname()
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	here, err := os.Hostname()
-	if err == nil && !strings.EqualFold(short(here), short(there)) {
-		err = fmt.Errorf("libvirt at %s is on another machine (%s)", c.uri, there)
-	}
-	return err
-}
-
-func short(host string) string {
-	name, _, _ := strings.Cut(host, ".")
-	return name
 }
 
 // explain makes of libvirt's errors such as the engine can act on.

@@ -106,8 +106,11 @@ func (p *Provider) Available(ctx context.Context) backends.Availability {
 		return backends.Availability{Reason: fmt.Sprintf("libvirt does not answer at %s: %v", p.conn.where(), err),
 			Fix: "start it (systemctl start libvirtd)"}
 	}
-	if err := p.conn.same(ctx); err != nil {
-		return backends.Availability{Reason: err.Error(), Fix: "run this program on that machine: its taps and disks are there"}
+	if err := os.MkdirAll(p.cfg.Run, 0o711); err != nil {
+		return backends.Availability{Reason: err.Error(), Fix: "free or permit that folder"}
+	}
+	if err := p.conn.same(ctx, p.cfg.Run); err != nil {
+		return backends.Availability{Reason: err.Error(), Fix: "run this program there (ssh -t HOST archetype): disks, taps and consoles are where it runs"}
 	}
 	if _, err := exec.LookPath("qemu-img"); err != nil {
 		return backends.Availability{Reason: "there is no qemu-img, which makes the nodes' disks", Fix: "install qemu-utils"}

@@ -10,9 +10,9 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
-	"syscall"
+	"sync"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"archetype/backends"
 	"archetype/backends/provider/libvirt"
@@ -25,7 +25,8 @@ type sshd struct {
 	*testing.T
 	dir  string
 	port int
-	cmd  *exec.Cmd
+	view atomic.Pointer[view]
+	stop func()
 }
 
 func newSSHD(t *testing.T) *sshd {
@@ -39,7 +40,8 @@ func newSSHD(t *testing.T) *sshd {
 			t.Skip(err)
 		}
 	}
-	s := &sshd{T: t, dir: t.TempDir()}
+	s := &sshd{T: t, dir: t.TempDir(), stop: func() {}}
+	s.view.Store(&view{})
 	for _, name := range []string{"host", "mine", "other"} {
 		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", s.at(name)).CombinedOutput(); err != nil {
 			t.Fatalf("ssh-keygen: %v: %s", err, out)
@@ -56,29 +58,56 @@ func newSSHD(t *testing.T) *sshd {
 	s.write("none", "")
 	s.write("config", fmt.Sprintf("ListenAddress 127.0.0.1:%d\nHostKey %s\nAuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nPidFile none\n",
 		s.port, s.at("host"), s.at("mine.pub")))
-	// Its folder is to be in a /run of its own.
-	s.cmd = exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", "mount -t tmpfs none /run && mkdir /run/sshd && exec "+server+" -D -e -f "+s.at("config"))
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	t.Cleanup(s.stop)
+	s.listen(server)
+	return s
+}
+
+// listen has each connection served in namespaces of its own, which look like
+// the machine that this is meant to be.
+func (s *sshd) listen(server string) {
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
+	if err != nil {
+		s.Fatal(err)
+	}
 	log, err := os.Create(s.at("log"))
 	if err != nil {
-		t.Fatal(err)
+		s.Fatal(err)
 	}
-	defer func() { _ = log.Close() }()
-	s.cmd.Stderr = log
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.stop)
-	for over := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
-		if err == nil {
+	done := make(chan struct{})
+	s.stop = sync.OnceFunc(func() { _ = l.Close(); <-done })
+	go func() {
+		defer close(done)
+		defer func() { _ = log.Close() }()
+		var all sync.WaitGroup
+		defer all.Wait() // each ends with its client
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			line, err := c.(*net.TCPConn).File()
 			_ = c.Close()
-			return s
+			if err != nil {
+				return
+			}
+			view := *s.view.Load()
+			// Its folder is to be in a /run of its own.
+			words := append([]string{"--mount", "--uts", "--propagation", "private"}, view.flags...)
+			cmd := exec.Command("unshare", append(words, "sh", "-c", "mount -t tmpfs none /run && mkdir /run/sshd && "+view.script+" exec "+server+" -i -e -f "+s.at("config"))...)
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = line, line, log
+			all.Go(func() {
+				_ = cmd.Run()
+				_ = line.Close()
+			})
 		}
-		if time.Now().After(over) {
-			t.Fatalf("sshd does not listen: %v\n%s", err, s.read("log"))
-		}
-	}
+	}()
+}
+
+// view is how the machine looks to who logs in.
+type view struct {
+	flags  []string // of unshare
+	script string   // done before, ends with &&
 }
 
 func (s *sshd) at(name string) string { return filepath.Join(s.dir, name) }
@@ -97,14 +126,6 @@ func (s *sshd) read(name string) string {
 	return string(data)
 }
 
-func (s *sshd) stop() {
-	if s.cmd != nil {
-		_ = s.cmd.Process.Kill()
-		_ = s.cmd.Wait()
-		s.cmd = nil
-	}
-}
-
 // uri is one by which libvirt is found over the SSH server.
 func (s *sshd) uri(key, known, socket string) string {
 	me, err := user.Current()
@@ -120,9 +141,10 @@ func (s *sshd) uri(key, known, socket string) string {
 func TestOverSSH(t *testing.T) {
 	d := libvirttest.Start(t)
 	s := newSSHD(t)
+	var dir string
 	open := func(uri string) *libvirt.Provider {
-		dir, err := os.MkdirTemp(d.Dir, "home")
-		if err != nil {
+		var err error
+		if dir, err = os.MkdirTemp(d.Dir, "home"); err != nil {
 			t.Fatal(err)
 		}
 		p, err := libvirt.New(libvirt.Config{URI: uri, Run: filepath.Join(dir, "run"), Labs: filepath.Join(dir, "labs")})
@@ -158,6 +180,29 @@ func TestOverSSH(t *testing.T) {
 	if err := p.Remove(t.Context(), ref); err != nil || len(d.Domains()) != 0 {
 		t.Errorf("%v; libvirt has %v", err, d.Domains())
 	}
+	// Another machine, or what looks like this one and is not.
+	s.write("boot", "00000000-0000-4000-8000-000000000000\n")
+	for _, tt := range []struct {
+		view view
+		want string
+	}{
+		{view{script: "hostname elsewhere &&"}, ""}, // a name is no machine
+		{view{script: "hostname elsewhere && mount --bind " + s.at("boot") + " /proc/sys/kernel/random/boot_id &&"}, "is on another machine (elsewhere)"},
+		{view{flags: []string{"--net"}}, "is in another network of this machine"},
+		{view{script: "mount -t tmpfs none " + s.at("hide") + " && mount --bind " + s.at("hide") + " HOME &&"}, "sees other files"},
+	} {
+		p := open(s.uri("mine", "known", d.Socket))
+		_ = os.MkdirAll(s.at("hide"), 0o755)
+		tt.view.script = strings.ReplaceAll(tt.view.script, "HOME", dir)
+		s.view.Store(&tt.view)
+		a := p.Available(t.Context())
+		if a.OK != (tt.want == "") || !strings.Contains(a.Reason, tt.want) || !a.OK && (!strings.Contains(a.Reason, "qemu+ssh://") || !strings.Contains(a.Fix, "run this program there")) {
+			t.Errorf("%+v: %+v\n%s", tt.view, a, s.read("log"))
+		}
+		_ = p.Close()
+	}
+	s.view.Store(&view{})
+	_ = p.Close()
 	s.stop()
 	a := open(s.uri("mine", "known", d.Socket)).Available(context.Background())
 	if a.OK || !strings.Contains(a.Reason, "Connection refused") {
