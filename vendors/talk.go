@@ -47,6 +47,33 @@ func (f Facts) Fill(text string) string {
 	return strings.NewReplacer("{config|base64}", base64.StdEncoding.EncodeToString([]byte(f.Config)), "{hostname}", f.Hostname, "{username}", f.Username, "{password}", f.Password, "{config}", f.Config).Replace(text)
 }
 
+// Seed puts the facts into a text of a seed. A line in it with {management} is
+// there once where the node has that interface, a line with {interface} once for
+// each of its others; {mac} in such a line is that interface's address.
+func (f Facts) Seed(text string, management *SeedInterface, others []SeedInterface) string {
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		which, of := "", []SeedInterface(nil)
+		switch {
+		case strings.Contains(line, "{interface}"):
+			which, of = "{interface}", others
+		case strings.Contains(line, "{management}"):
+			if which = "{management}"; management != nil {
+				of = []SeedInterface{*management}
+			}
+		default:
+			out.WriteString(line)
+		}
+		for _, i := range of {
+			out.WriteString(strings.NewReplacer(which, i.Name, "{mac}", i.MAC).Replace(line))
+		}
+	}
+	return f.Fill(out.String())
+}
+
+// SeedInterface is an interface of which a seed speaks.
+type SeedInterface struct{ Name, MAC string }
+
 // Hide takes what is secret out of a text that is to be shown: the password,
 // unless everybody knows it since it is the user's name, and lines of the
 // configuration, which may have secrets in them.

@@ -131,3 +131,16 @@ func TestTalkIsBounded(t *testing.T) {
 		}
 	})
 }
+
+func TestTheInterfacesOfASeed(t *testing.T) {
+	f := Facts{Hostname: "r1"}
+	const text = "of {hostname}\n{management}: {dhcp: true, mac: '{mac}'}\n  {interface}: '{interface} {mac}'\nend"
+	others := []SeedInterface{{Name: "eth1", MAC: "02::1"}, {Name: "eth2", MAC: "02::2"}}
+	const rest = "  eth1: 'eth1 02::1'\n  eth2: 'eth2 02::2'\nend"
+	if got := f.Seed(text, &SeedInterface{Name: "mgmt", MAC: "02::0"}, others); got != "of r1\nmgmt: {dhcp: true, mac: '02::0'}\n"+rest {
+		t.Errorf("got\n%s", got)
+	}
+	if got := f.Seed(text, nil, others); got != "of r1\n"+rest {
+		t.Errorf("without management:\n%s", got)
+	}
+}

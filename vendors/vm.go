@@ -73,8 +73,8 @@ type VMDisk struct {
 	Bus  string `yaml:"bus,omitempty" json:"bus,omitempty"`
 }
 
-// Seed is a disk made from files. In their text {hostname}, {username},
-// {password} and {config} stand for the node's.
+// Seed is a disk made from files; Facts.Seed says what stands for the node's own
+// in their text.
 type Seed struct {
 	Label string `yaml:"label,omitempty" json:"label,omitempty"`
 	Bus   string `yaml:"bus,omitempty" json:"bus,omitempty"` // the disk's own where it names none

@@ -36,7 +36,7 @@ func (d disk) device() libvirtxml.DomainDisk {
 }
 
 // disks makes those of a node that are not there yet.
-func (p *Provider) disks(ctx context.Context, c backends.NodeConfig) ([]disk, error) {
+func (p *Provider) disks(ctx context.Context, c backends.NodeConfig, k *kept) ([]disk, error) {
 	v, dir := c.Kind.VM, p.folder(c.Ref)
 	bus := either(v.DiskBus, "virtio")
 	var out []disk
@@ -72,7 +72,7 @@ func (p *Provider) disks(ctx context.Context, c backends.NodeConfig) ([]disk, er
 	}
 	if len(v.Seed.Files) > 0 {
 		file := filepath.Join(dir, "seed.img")
-		if err := seed(file, v.Seed, facts(c)); err != nil {
+		if err := seed(file, v.Seed, func(text string) string { return k.seed(c, text) }); err != nil {
 			return nil, fmt.Errorf("the disk with its first configuration: %w", err)
 		}
 		b := either(v.Seed.Bus, bus)

@@ -186,8 +186,7 @@ func (p *Provider) domain(c backends.NodeConfig, k *kept, disks []disk, kvm bool
 	}
 	model := either(v.NIC, "virtio")
 	if v.Management {
-		hw, _ := mac(c.Ref.Lab, c.Ref.Node+":management", "")
-		d.Devices.Interfaces = append(d.Devices.Interfaces, libvirtxml.DomainInterface{MAC: &libvirtxml.DomainInterfaceMAC{Address: hw},
+		d.Devices.Interfaces = append(d.Devices.Interfaces, libvirtxml.DomainInterface{MAC: &libvirtxml.DomainInterfaceMAC{Address: managementMAC(c.Ref)},
 			Source: &libvirtxml.DomainInterfaceSource{User: &libvirtxml.DomainInterfaceSourceUser{}}, Model: &libvirtxml.DomainInterfaceModel{Type: model}})
 	}
 	for i := range v.Reserved {

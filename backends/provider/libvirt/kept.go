@@ -158,3 +158,16 @@ func (p *Provider) nics(c backends.NodeConfig) ([]nic, error) {
 	}
 	return out, nil
 }
+
+// seed is a text of the node's seed with what is the node's own in it.
+func (k *kept) seed(c backends.NodeConfig, text string) string {
+	var management *vendors.SeedInterface
+	if k.VM.Management {
+		management = &vendors.SeedInterface{Name: either(c.Kind.Interfaces.Management, "management"), MAC: managementMAC(c.Ref)}
+	}
+	var others []vendors.SeedInterface
+	for _, n := range k.NICs {
+		others = append(others, vendors.SeedInterface{Name: n.Name, MAC: n.MAC})
+	}
+	return k.Facts.Seed(text, management, others)
+}

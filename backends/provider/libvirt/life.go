@@ -49,7 +49,7 @@ func (p *Provider) create(ctx context.Context, c backends.NodeConfig) error {
 	if k.NICs, err = p.nics(c); err != nil {
 		return err
 	}
-	disks, err := p.disks(ctx, c)
+	disks, err := p.disks(ctx, c, k)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ const (
 
 // seed makes the disk from which a device takes its first configuration. It
 // is made anew whenever the node is, since what it says may have changed.
-func seed(to string, s vendors.Seed, facts vendors.Facts) error {
+func seed(to string, s vendors.Seed, fill func(string) string) error {
 	var names []string
 	for name := range s.Files {
 		names = append(names, name)
@@ -34,9 +34,9 @@ func seed(to string, s vendors.Seed, facts vendors.Facts) error {
 	_ = os.Remove(tmp)
 	var err error
 	if s.Format == "vfat" {
-		err = fat(tmp, s, names, facts)
+		err = fat(tmp, s, names, fill)
 	} else {
-		err = iso(tmp, s, names, facts)
+		err = iso(tmp, s, names, fill)
 	}
 	if err == nil {
 		err = os.Rename(tmp, to)
@@ -47,7 +47,7 @@ func seed(to string, s vendors.Seed, facts vendors.Facts) error {
 	return err
 }
 
-func iso(to string, s vendors.Seed, names []string, facts vendors.Facts) (err error) {
+func iso(to string, s vendors.Seed, names []string, fill func(string) string) (err error) {
 	dir, err := os.MkdirTemp(filepath.Dir(to), "seed")
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func iso(to string, s vendors.Seed, names []string, facts vendors.Facts) (err er
 	defer func() { _ = os.RemoveAll(dir) }()
 	var size int64 = 1 << 20
 	for _, name := range names {
-		text := facts.Fill(s.Files[name])
+		text := fill(s.Files[name])
 		at := filepath.Join(dir, filepath.FromSlash(path.Clean("/"+name)))
 		if err := errors.Join(os.MkdirAll(filepath.Dir(at), 0o755), os.WriteFile(at, []byte(text), 0o644)); err != nil { //nolint:gosec // the device reads it, whoever it is there
 			return err
@@ -74,7 +74,7 @@ func iso(to string, s vendors.Seed, names []string, facts vendors.Facts) (err er
 	return fs.Finalize(iso9660.FinalizeOptions{RockRidge: true, Joliet: true, VolumeIdentifier: s.Label})
 }
 
-func fat(to string, s vendors.Seed, names []string, facts vendors.Facts) (err error) {
+func fat(to string, s vendors.Seed, names []string, fill func(string) string) (err error) {
 	disk, err := file.CreateFromPath(to, fatSize)
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func fat(to string, s vendors.Seed, names []string, facts vendors.Facts) (err er
 		return err
 	}
 	for _, name := range names {
-		if err := put(fs, path.Clean("/"+name), facts.Fill(s.Files[name])); err != nil {
+		if err := put(fs, path.Clean("/"+name), fill(s.Files[name])); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}

@@ -25,7 +25,7 @@ func FuzzSeed(f *testing.F) {
 		if err := os.Mkdir(filepath.Dir(to), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		err := seed(to, s, vendors.Facts{Hostname: "n", Password: "p", Config: text})
+		err := seed(to, s, vendors.Facts{Hostname: "n", Password: "p", Config: text}.Fill)
 		st, serr := os.Stat(to)
 		if (err == nil) != (serr == nil) || err == nil && st.Mode().Perm() != 0o600 {
 			t.Fatalf("%v, %v, %v", err, serr, st)

@@ -3,6 +3,8 @@ package libvirt_test
 import (
 	"context"
 	"fmt"
+	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -34,6 +36,7 @@ seed:
     user-data: "#cloud-config {hostname} {username} {password}"
     Some-Longer.Name.config: "{config}"
     sub/startup.cfg: "{config|base64}"
+    net: "{management} {mac}\n{interface} {mac}\nend"
 `, nic[0], format))
 		ref := backends.NodeRef{Lab: "lab", Node: format}
 		c := backends.NodeConfig{Ref: ref, Node: lab.Node{Name: format, Kind: kind.Name, Env: map[string]string{"PASSWORD": "other"}}, Kind: b.Adapt(kind), Config: "hostname x"}
@@ -51,9 +54,23 @@ seed:
 				t.Errorf("%s: no %q in\n%s", format, want, said)
 			}
 		}
+		m := regexp.MustCompile(`seed \./net: eth1 (02:\S+)\s`).FindStringSubmatch(said)
+		if m == nil || !strings.Contains(b.domain(ref), m[1]) {
+			t.Errorf("%s: the interface of the seed is not the machine's:\n%s", format, said)
+		}
 		b.tells(said, "pci "+nic[1]+" 0x020000", "pci 0x8086:0x2922 0x010601") // of the bridge for SATA: this kernel has no driver
 		if !strings.Contains(strings.ToLower(said), "label cidata") {
 			t.Errorf("%s: the label is another:\n%s", format, said)
 		}
 	}
+}
+
+// domain is what libvirt has of a node.
+func (b *bench) domain(ref backends.NodeRef) string {
+	b.Helper()
+	text, err := exec.Command("virsh", "-q", "-c", b.d.URI(), "dumpxml", b.status(ref).Identifier).CombinedOutput()
+	if err != nil {
+		b.Fatalf("virsh dumpxml: %v: %s", err, text)
+	}
+	return string(text)
 }

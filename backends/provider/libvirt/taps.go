@@ -213,3 +213,9 @@ func mac(labName, endpoint, given string) (string, error) {
 	sum := digits("mac\x00"+labName+"\x00"+endpoint, 10)
 	return fmt.Sprintf("02:%s:%s:%s:%s:%s", sum[0:2], sum[2:4], sum[4:6], sum[6:8], sum[8:10]), nil
 }
+
+// managementMAC is the address of the interface through which this machine reaches a node.
+func managementMAC(ref backends.NodeRef) string {
+	hw, _ := mac(ref.Lab, ref.Node+":management", "")
+	return hw
+}

@@ -256,7 +256,8 @@ func (c *conversation) command(ctx context.Context, text string) ([]byte, error)
 			}
 			continue
 		}
-		rest := c.buf[at+i+1:]
+		// A shell that edits its line leaves a carriage return where what the command says begins.
+		rest := bytes.TrimLeft(c.buf[at+i+1:], "\r")
 		if m := c.prompt.FindIndex(rest); m != nil {
 			out := rest[:m[0]]
 			switch j := bytes.LastIndexByte(out, '\n'); {
