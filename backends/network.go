@@ -92,6 +92,9 @@ type Port struct {
 	// network the nodes are managed by; networks need not care.
 	Outside    *lab.Outside
 	Management *lab.Management
+	// Off says that the node does not run: an interface that is made for it is
+	// left down, until its provider starts it.
+	Off bool
 	// Keep, in DeleteLink, has the interface stay, isolated like a
 	// provisioned one: another link is about to have it.
 	Keep bool

@@ -23,6 +23,12 @@ type Provider interface {
 	Start(ctx context.Context, ref NodeRef) error
 	// Stop ends everything that runs in the node, by force after grace. What
 	// Create made stays, interfaces and their links included.
+	//
+	// A node that has run and does not any more, whoever ended it, is as a device
+	// that is switched off: its provider has its interfaces down, so that whoever
+	// is at the other end of a cable is without carrier. Start has them up, with
+	// the addresses of the file, before the node's init looks: what the node did
+	// to them before its end is forgotten.
 	Stop(ctx context.Context, ref NodeRef, grace time.Duration) error
 	// Remove makes the node and everything of it vanish, running or not.
 	Remove(ctx context.Context, ref NodeRef) error

@@ -274,7 +274,7 @@ func (c *controller) port(l *link, end lab.End, n *node) backends.Port {
 	if mtu == 0 {
 		mtu = n.spec.MTU
 	}
-	p := backends.Port{Lab: c.m.info.Name, End: end, MTU: mtu}
+	p := backends.Port{Lab: c.m.info.Name, End: end, MTU: mtu, Off: n.actual == lab.NodeStopped || n.actual == lab.NodeError && !n.inited}
 	if n.place {
 		p.Outside, p.Management = l.spec.Outside, c.m.topology.Management
 	}

@@ -46,6 +46,7 @@ func cases() []testCase {
 		testCase{name: "multi-point-segment", run: segment, needs: 2},
 		testCase{name: "state-and-events", run: events, needs: 1},
 		testCase{name: "carrier-follows-the-peer", run: carrierFollows, needs: 1},
+		testCase{name: "stopped-node-has-no-carrier", run: switchedOff, needs: 1},
 		testCase{name: "deleted-behind-our-back", run: behindOurBack, needs: 1},
 		testCase{name: "foreign-interfaces-stay", run: foreign, needs: 2},
 		testCase{name: "restart-keeps-links", run: restart, needs: 1},

@@ -165,6 +165,10 @@ func segment(b *bench) {
 	heard(arms[2], arms[0], arms[1])
 	arm("b") // one more, while it runs
 	heard(arms[3], arms[0], arms[2])
+	b.must(switches.Stop(b.Context(), c.Ref, grace)) // and switched off and on
+	b.sealed(arms[0].A, arms[3].A)
+	b.must(switches.Start(b.Context(), c.Ref))
+	heard(arms[0], arms[1], arms[2], arms[3])
 }
 
 func (b *bench) unseenAt(p backends.Port, token string) {

@@ -233,9 +233,10 @@ func (n *Network) DeleteLink(_ context.Context, l backends.Link) error {
 	defer n.locks.Lock(l.A, l.B)()
 	n.watch.ForgetLink(l)
 	var errs []error
+	var gone []backends.Port
 	for _, p := range []backends.Port{l.A, l.B} {
 		if !p.Keep {
-			errs = append(errs, n.remove(p))
+			gone = append(gone, p)
 			continue
 		}
 		far, err := n.panel.Find(n.farName(p))
@@ -244,7 +245,7 @@ func (n *Network) DeleteLink(_ context.Context, l backends.Link) error {
 		}
 		errs = append(errs, err)
 	}
-	return wrap(l, errors.Join(append(errs, n.joint.Part(l))...))
+	return wrap(l, errors.Join(append(errs, n.remove(gone...), n.joint.Part(l))...))
 }
 
 // DeletePort removes one interface.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
@@ -173,9 +174,10 @@ func (n *Network) finish(s *side) error {
 		}
 	}
 	if tap := s.Attachment.Tap != ""; tap || !s.done {
-		if err := s.ns.Change(s.name, nsnet.NodeAlias(s.Port), true); err != nil || tap {
+		if err := s.ns.Change(s.name, nsnet.NodeAlias(s.Port), tap || !s.Off); err != nil || tap {
 			return err // the addresses are inside the machine
 		}
+		s.off = s.Off
 	}
 	return errors.Join(s.ns.Address(s.name, s.End), s.ns.RestoreAddresses(s.name, s.had), s.ns.RestoreRoutes(s.name, s.had))
 }
@@ -219,21 +221,31 @@ func (n *Network) loosen(far int) error {
 	return errors.Join(err, n.panel.Unpatch(far), n.panel.Impair(l, lab.Impairment{}))
 }
 
-// remove takes away a far end, and with it the node's interface.
-func (n *Network) remove(p backends.Port) error {
-	if err := n.here.Plug(p.Attachment.Tap, false); err != nil {
-		return err
+// remove takes away far ends, and with them the nodes' interfaces: together,
+// because the kernel waits as long for one as for several.
+func (n *Network) remove(ps ...backends.Port) error {
+	var errs []error
+	var fars []string
+	for _, p := range ps {
+		err := n.here.Plug(p.Attachment.Tap, false)
+		var far netlink.Link
+		if err == nil {
+			far, err = n.panel.Find(n.farName(p))
+		}
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case far != nil:
+			fars = append(fars, n.farName(p))
+		case !p.Attachment.Gone():
+			errs = append(errs, n.removeNear(p))
+		}
 	}
-	far, err := n.panel.Find(n.farName(p))
-	if err != nil {
-		return err
-	}
-	if far != nil {
-		return n.panel.Delete(n.farName(p))
-	}
-	if p.Attachment.Gone() {
-		return nil
-	}
+	return errors.Join(append(errs, n.panel.Delete(fars...))...)
+}
+
+// removeNear takes away a node's interface that has no far end.
+func (n *Network) removeNear(p backends.Port) error {
 	s, err := n.open(p)
 	if errors.Is(err, backends.ErrNotFound) {
 		return nil

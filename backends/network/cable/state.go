@@ -102,7 +102,7 @@ func (v view) status(l backends.Link) (backends.LinkStatus, error) {
 	case without == "":
 		st.Carrier = lab.CarrierOn
 	default:
-		st.Reason = without + " is set down in its node"
+		st.Reason = without + " is down in its node"
 	}
 	return st, nil
 }

@@ -29,11 +29,16 @@ type exit struct {
 	done chan error
 }
 
-// Delete removes the interface of that name; one that is gone is no error.
-func (n *NS) Delete(name string) error {
-	x := exit{name, make(chan error, 1)}
+// Delete removes the interfaces of those names; one that is gone is no error.
+func (n *NS) Delete(names ...string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	done := make(chan error, len(names))
 	n.exits.mu.Lock()
-	n.exits.next = append(n.exits.next, x)
+	for _, name := range names {
+		n.exits.next = append(n.exits.next, exit{name, done})
+	}
 	lead := !n.exits.busy
 	n.exits.busy = true
 	n.exits.mu.Unlock()
@@ -50,7 +55,11 @@ func (n *NS) Delete(name string) error {
 			}()
 		}
 	}
-	return <-x.done
+	var errs []error
+	for range names {
+		errs = append(errs, <-done)
+	}
+	return errors.Join(errs...)
 }
 
 // leave removes all that are to go by now. It reports false when there are

@@ -53,7 +53,7 @@ type side struct {
 	have netlink.Link // the node's interface; nil: not there
 	far  netlink.Link // its far end at the switch; nil: not there
 	had  nsnet.Settings
-	off  bool // its node has set it down
+	off  bool // its node has it down
 }
 
 // open looks at an end. An interface that another network made and released
@@ -141,9 +141,10 @@ func (n *Network) attach(panel *nsnet.NS, s *side, plain bool) (far string, err 
 		}
 	}
 	if alias := nsnet.NodeAlias(s.Port); s.far == nil || s.have.Attrs().Alias != alias {
-		if err := s.ns.Change(name, alias, true); err != nil {
+		if err := s.ns.Change(name, alias, !s.Off); err != nil {
 			return "", err
 		}
+		s.off = s.Off
 	} else { // since it was made, that is its node's own affair
 		s.off = s.have.Attrs().Flags&net.FlagUp == 0
 	}
@@ -288,20 +289,24 @@ func set(panel *nsnet.NS, l netlink.Link, as string, up bool) error {
 	return panel.LinkSetDown(l)
 }
 
-// unplug removes a far end that we made, and with it the node's interface. A
+// unplug removes far ends that we made, and with them the nodes' interfaces. A
 // tap is its provider's, and is left without its cable.
-func unplug(panel *nsnet.NS, e end, name string) error {
-	l, err := panel.Find(name)
-	if l == nil || err != nil {
-		return err
+func unplug(panel *nsnet.NS, names map[end]string) error {
+	var errs []error
+	var gone []string
+	for e, name := range names {
+		l, err := panel.Find(name)
+		if l == nil || err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if m, ok := mark.Parse(l.Attrs().Alias); ok && m.Use == nsnet.UseTap && m.Lab == e.lab && m.ID == e.end {
+			errs = append(errs, carrier(panel, false, name))
+		} else if ours, _ := marked(l, e); ours {
+			gone = append(gone, name)
+		}
 	}
-	if m, ok := mark.Parse(l.Attrs().Alias); ok && m.Use == nsnet.UseTap && m.Lab == e.lab && m.ID == e.end {
-		return carrier(panel, false, name)
-	}
-	if ours, _ := marked(l, e); !ours {
-		return nil
-	}
-	return panel.Delete(name)
+	return errors.Join(append(errs, panel.Delete(gone...))...)
 }
 
 // dedicated is the name of a lab's own bridge, as telling as 15 letters allow.

@@ -297,10 +297,7 @@ func (n *Network) remove(ctx context.Context, ps ...backends.Port) error {
 			return nil
 		}}))
 	}
-	for e, name := range names {
-		errs = append(errs, unplug(panel, e, name))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, unplug(panel, names))...)
 }
 
 func (n *Network) unrecorded(panel *nsnet.NS, p backends.Port) (string, error) {
@@ -362,8 +359,5 @@ func (n *Network) Cleanup(ctx context.Context, labName string) error {
 		}}))
 	}
 	errs = append(errs, panel.DeleteGroup(n.group(labName))) // all at once; taps are in no group
-	for e, name := range ports {
-		errs = append(errs, unplug(panel, e, name))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, unplug(panel, ports))...)
 }

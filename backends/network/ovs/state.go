@@ -134,7 +134,7 @@ func (n *Network) status(l backends.Link, f found) (backends.LinkStatus, error) 
 	case f.trouble != "":
 		st.Reason = f.trouble
 	case without != "":
-		st.Connected, st.Reason = true, without+" is set down in its node"
+		st.Connected, st.Reason = true, without+" is down in its node"
 	default:
 		st.Connected, st.Carrier = true, lab.CarrierOn
 	}

@@ -77,7 +77,7 @@ func (p *Provider) start(ctx context.Context, n *node) error {
 }
 
 // Stop ends the container's init. The namespace stays, and with it the node's
-// interfaces, until the next start moves them on.
+// interfaces, down as a switched-off device's, until the next start moves them on.
 func (p *Provider) Stop(ctx context.Context, ref backends.NodeRef, grace time.Duration) error {
 	n := p.node(ref)
 	n.Lock()
@@ -93,11 +93,23 @@ func (p *Provider) Stop(ctx context.Context, ref backends.NodeRef, grace time.Du
 		if err = stop(); err != nil && unpause(ctx, cli, id) == nil { // Podman stops none that is paused
 			err = stop()
 		}
+		if err == nil {
+			err = n.stopped(ctx, cli, id)
+		}
 	}
 	if errors.Is(err, backends.ErrNotFound) || cerrdefs.IsNotFound(err) {
 		return nil
 	}
 	return p.fail("node "+ref.Node, err)
+}
+
+// stopped has a container that was stopped be switched off.
+func (n *node) stopped(ctx context.Context, cli *client.Client, id string) error {
+	res, err := cli.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return err
+	}
+	return n.off(n.status(&res.Container), &res.Container)
 }
 
 // ask notes that the node's end is wanted.

@@ -124,7 +124,7 @@ func (p *Provider) look(ctx context.Context, cli *client.Client, ref backends.No
 		return backends.NodeStatus{}, err
 	}
 	st := n.status(&res.Container)
-	if err := n.settle(&res.Container); err != nil {
+	if err := errors.Join(n.settle(&res.Container), n.off(st, &res.Container)); err != nil {
 		return backends.NodeStatus{}, fmt.Errorf("node %s: %w", ref.Node, err)
 	}
 	p.checkHealth(n, &res.Container, st)
@@ -144,6 +144,16 @@ func (n *node) settle(c *container.InspectResponse) error {
 		return nil // it has just ended
 	}
 	return err
+}
+
+// off has the interfaces of a node that has run and does not any more be as those
+// of a device that is switched off, whoever ended it. Those in a namespace that
+// is not the node's own are left alone.
+func (n *node) off(st backends.NodeStatus, c *container.InspectResponse) error {
+	if st.Running || st.Boot == 0 || c.State == nil || c.State.Restarting || c.HostConfig != nil && sharesNetwork(string(c.HostConfig.NetworkMode)) {
+		return nil
+	}
+	return n.place.Off()
 }
 
 func (n *node) status(c *container.InspectResponse) backends.NodeStatus {
@@ -303,6 +313,7 @@ func (p *Provider) news(ctx context.Context, cli *client.Client, m events.Messag
 		return backends.NodeStatus{}, false
 	}
 	st := n.status(&res.Container)
+	_ = n.off(st, &res.Container) // else the next look does
 	p.checkHealth(n, &res.Container, st)
 	return st, true
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -22,9 +23,14 @@ func (p *Provider) bootConfig(n backends.NodeConfig) (json.RawMessage, error) {
 	k, spec := n.Kind, n.Node
 	cfg := nodeinit.Config{
 		Hostname: n.Ref.Node, Folder: p.folder(n.Ref), Rootless: p.cfg.Rootless, Hosts: n.Hosts,
-		Interfaces: n.Interfaces, Bridge: k.Embedded.Bridge, Groups: k.Embedded.Groups,
+		Interfaces: n.Interfaces, Addresses: map[string][]netip.Prefix{}, Bridge: k.Embedded.Bridge, Groups: k.Embedded.Groups,
 		Folders: k.Embedded.Folders, Exec: spec.Exec, Console: k.Console.Shell,
 		Sysctls: merged(k.Sysctls, spec.Sysctls), Files: merged(k.Embedded.Files, nil),
+	}
+	for _, e := range n.Ends {
+		if all := slices.Concat(e.IPv4, e.IPv6); len(all) > 0 {
+			cfg.Addresses[e.Interface] = all
+		}
 	}
 	env := merged(k.Env, spec.Env)
 	if k.InterfaceWait.EnvVar != "" {

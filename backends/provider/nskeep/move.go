@@ -14,14 +14,16 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"archetype/backends/provider/power"
 	"archetype/internal/fail"
 	"archetype/internal/osthread"
 )
 
 // Adopt moves the node's interfaces into the network namespace of the process
 // and makes that the place where they are. What the network gave them stays
-// with them: names, aliases, hardware addresses, MTU, whether they are up, and
-// the addresses that wanted names; addresses that the node added itself do not.
+// with them: names, aliases, hardware addresses, MTU and the addresses that wanted
+// names; addresses that the node added itself do not. They are up, as after any
+// start of a device, whatever the node made of them before.
 func (p *Place) Adopt(pid int, wanted []Interface) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,7 +58,8 @@ func (p *Place) Adopt(pid int, wanted []Interface) error {
 	if err := p.hold(func(target string) error { return bind(netnsOf(pid), target) }); err != nil {
 		return err
 	}
-	if from != nil { // what came in meanwhile, before the path led elsewhere
+	p.tenant, _ = os.FindProcess(pid) // a handle: the number may be another's one day
+	if from != nil {                  // what came in meanwhile, before the path led elsewhere
 		if err := from.moveAll(to, byName); err != nil {
 			return err
 		}
@@ -182,7 +185,7 @@ func (n *ns) move(l netlink.Link, to *ns, addresses []netip.Prefix) error {
 	if err != nil {
 		return err
 	}
-	return to.settle(moved, a.Flags&net.FlagUp != 0, addresses)
+	return to.settle(moved, a.Flags&net.FlagUp != 0 || power.Has(a.Alias), addresses)
 }
 
 // finish deals with interfaces that are here already: a move was interrupted
@@ -210,16 +213,26 @@ func (n *ns) settle(l netlink.Link, up bool, addresses []netip.Prefix) error {
 			return err
 		}
 	}
-	for _, p := range addresses {
-		addr := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
-		if p.Addr().Is6() {
-			addr.Flags = unix.IFA_F_NODAD // nobody else is on the cable
-		}
-		if err := fail.Around("keep.address", func() error { return n.AddrAdd(l, addr) }); err != nil && !errors.Is(err, syscall.EEXIST) {
-			return fmt.Errorf("address %s: %w", p, err)
-		}
+	if len(addresses) == 0 {
+		return nil
 	}
-	return nil
+	return fail.Around("keep.address", func() error { return power.Address(n.Handle, l, addresses) })
+}
+
+// Off has the interfaces be those of a device that is switched off, unless the
+// process that the namespace is of still runs, or there is none.
+func (p *Place) Off() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.Exists() || p.tenant != nil && !errors.Is(p.tenant.Signal(syscall.Signal(0)), os.ErrProcessDone) {
+		return nil
+	}
+	n, err := open(p.Path())
+	if err != nil {
+		return err
+	}
+	defer n.close()
+	return power.Off(int(n.fd))
 }
 
 // keepAddresses lets an interface keep its IPv6 addresses while it is down, as

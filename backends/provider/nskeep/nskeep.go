@@ -21,8 +21,9 @@ import (
 // Place is where the interfaces of one node are at the moment: a namespace
 // held by a mount. Its methods may be called from any goroutine.
 type Place struct {
-	dir string
-	mu  sync.Mutex
+	dir    string
+	mu     sync.Mutex
+	tenant *os.Process // whose namespace it is, where this program brought them there
 }
 
 // At is the place that lives in the folder, whether it exists yet or not.

@@ -34,6 +34,7 @@ func killedAndStartedBehindOurBack(b *bench) {
 	if !strings.Contains(st.ExitReason, "signal 9") {
 		b.Errorf("why it ended: %q", st.ExitReason)
 	}
+	b.off(dev)
 	if _, err := b.cli.ContainerStart(b.Context(), named(dev), client.ContainerStartOptions{}); err != nil {
 		b.Fatal(err)
 	}
@@ -150,6 +151,7 @@ func killedAndRemovedUnseen(b *bench) {
 	if st, _ := b.status(dev); !strings.Contains(st.ExitReason, "signal 9") {
 		b.Errorf("why it ended: %q", st.ExitReason)
 	}
+	b.off(dev)
 	if _, ok := b.status(peer); ok {
 		b.Error("what was removed is still listed")
 	}

@@ -160,6 +160,30 @@ func (b *bench) cable(x backends.NodeConfig, y backends.NodeConfig, iface string
 	}
 }
 
+// off checks that the interfaces of a node that has ended are those of a device
+// that is switched off.
+func (b *bench) off(ref backends.NodeRef) {
+	b.Helper()
+	at, err := b.Attachment(b.Context(), ref, "eth1")
+	if err != nil {
+		b.Fatal(err)
+	}
+	ns, err := netns.GetFromPath(at.Netns)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = ns.Close() }()
+	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer h.Close()
+	l, err := h.LinkByName(at.Interface)
+	if err != nil || l.Attrs().Flags&net.FlagUp != 0 {
+		b.Errorf("%s of %s, which does not run: %+v, %v", at.Interface, ref, l, err)
+	}
+}
+
 // addressed gives eth1 of the configuration its addresses.
 func addressed(c backends.NodeConfig, prefixes ...string) backends.NodeConfig {
 	for i := range c.Ends {

@@ -12,6 +12,7 @@ import (
 
 	"archetype/backends/provider/netns/nodeinit"
 	"archetype/backends/provider/netns/stub"
+	"archetype/backends/provider/power"
 	"archetype/internal/unixsock"
 )
 
@@ -20,8 +21,9 @@ import (
 const maxLog = 4 << 20
 
 // boot makes a node's view of the machine and starts its first process; it
-// returns also where the log of this boot begins. The caller has its lock.
-func (s *server) boot(n *node) (pid int, at int64, end <-chan unix.WaitStatus, err error) {
+// returns also where the log of this boot begins. Off says that the node was
+// switched off before. The caller has its lock.
+func (s *server) boot(n *node, off bool) (pid int, at int64, end <-chan unix.WaitStatus, err error) {
 	b := bootFiles{}
 	defer b.close()
 	log, at, err := openLog(n.status.Log)
@@ -50,6 +52,11 @@ func (s *server) boot(n *node) (pid int, at int64, end <-chan unix.WaitStatus, e
 		if err := nodeinit.Prepare(&cfg, idle); err != nil {
 			_, _ = fmt.Fprintf(log, "archetype-init: failed: %v\n", err)
 			return err
+		}
+		if off || nodeinit.Dark(&cfg) {
+			if err := power.On(int(n.netns.Fd()), cfg.Addresses); err != nil {
+				return err
+			}
 		}
 		first := s.program
 		if stub.Supported() {

@@ -14,6 +14,7 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/provider/netns/nodeinit"
+	"archetype/backends/provider/power"
 	"archetype/internal/fail"
 	"archetype/internal/reap"
 	"archetype/internal/unixsock"
@@ -28,6 +29,8 @@ type node struct {
 	config  nodeinit.Config
 	gone    bool
 	asked   bool          // its end was asked for
+	leaving bool          // for good
+	off     bool          // its interfaces are a switched-off device's
 	ended   chan struct{} // closed when the init that runs has ended
 	status  Status
 }
@@ -121,17 +124,21 @@ func (s *server) start(ref backends.NodeRef) error {
 	if n.gone {
 		return fmt.Errorf("node %s: %w", ref, backends.ErrNotFound)
 	}
-	if n.status.Running {
+	s.mu.Lock()
+	running, off := n.status.Running, n.off
+	s.mu.Unlock()
+	if running {
 		return nil
 	}
 	fail.Point("holder.boot.before")
-	pid, at, end, err := s.boot(n)
+	pid, at, end, err := s.boot(n, off)
 	fail.Point("holder.boot.after")
 	if err != nil {
-		return fmt.Errorf("node %s: %w", ref, err)
+		return fmt.Errorf("node %s: %w", ref, errors.Join(err, power.Off(int(n.netns.Fd()))))
 	}
 	n.asked, n.ended = false, make(chan struct{})
 	s.mu.Lock()
+	n.off = false
 	st := &n.status
 	st.Running, st.PID, st.ExitReason, st.Started, st.LogAt = true, pid, "", time.Now(), at
 	st.Boot = max(st.Boot+1, uint64(time.Now().UnixNano())) // grows also from one holder to the next
@@ -145,10 +152,22 @@ func (s *server) start(ref backends.NodeRef) error {
 func (s *server) watch(n *node, end <-chan unix.WaitStatus, ended chan struct{}) {
 	ws := <-end
 	s.mu.Lock()
+	leaving := n.leaving
+	s.mu.Unlock()
+	var off error
+	if !leaving { // else its interfaces go as well
+		ns := int(n.netns.Fd())
+		off = errors.Join(power.Forget(ns), power.Off(ns))
+	}
+	s.mu.Lock()
+	n.off = !leaving
 	st := &n.status
 	st.Running, st.PID, st.Started = false, 0, time.Time{}
 	if !n.asked {
 		st.ExitReason = "its init " + reap.Ended(ws)
+	}
+	if off != nil {
+		st.ExitReason = fmt.Sprintf("it does not run, but its interfaces cannot be set down: %v", off)
 	}
 	s.tell(*st)
 	s.mu.Unlock()
@@ -262,6 +281,9 @@ func (s *server) remove(ref backends.NodeRef) error {
 	if n.gone {
 		return nil
 	}
+	s.mu.Lock()
+	n.leaving = true
+	s.mu.Unlock()
 	s.halt(n, 0)
 	n.gone = true
 	err = fail.Around("holder.remove", func() error { return RemoveFiles(ref, n.status.Folder) })

@@ -3,23 +3,27 @@
 // commands and consoles.
 package nodeinit
 
+import "net/netip"
+
 // Config is all that a node's init must know, handed over as JSON.
 type Config struct {
-	Hostname   string            `json:"hostname"`
-	Folder     string            `json:"folder"` // the node's own, on the machine
-	Rootless   bool              `json:"rootless"`
-	Hosts      string            `json:"hosts"` // lines for /etc/hosts
-	Interfaces []string          `json:"interfaces"`
-	Env        []string          `json:"env"`
-	Sysctls    map[string]string `json:"sysctls"`
-	Bridge     string            `json:"bridge"`
-	Groups     []string          `json:"groups"`
-	Folders    []string          `json:"folders"`
-	Files      map[string]string `json:"files"`
-	Mounts     []Mount           `json:"mounts"`
-	Processes  []Process         `json:"processes"`
-	Exec       []string          `json:"exec"`
-	Console    []string          `json:"console"` // shells, the first one found is used
+	Hostname   string   `json:"hostname"`
+	Folder     string   `json:"folder"` // the node's own, on the machine
+	Rootless   bool     `json:"rootless"`
+	Hosts      string   `json:"hosts"` // lines for /etc/hosts
+	Interfaces []string `json:"interfaces"`
+	// Addresses that the interfaces have at every start, by their names.
+	Addresses map[string][]netip.Prefix `json:"addresses"`
+	Env       []string                  `json:"env"`
+	Sysctls   map[string]string         `json:"sysctls"`
+	Bridge    string                    `json:"bridge"`
+	Groups    []string                  `json:"groups"`
+	Folders   []string                  `json:"folders"`
+	Files     map[string]string         `json:"files"`
+	Mounts    []Mount                   `json:"mounts"`
+	Processes []Process                 `json:"processes"`
+	Exec      []string                  `json:"exec"`
+	Console   []string                  `json:"console"` // shells, the first one found is used
 
 	// Set by who starts the init: the node's view of the machine is built; its
 	// steps were taken; and its boot is over, because there was nothing to do.

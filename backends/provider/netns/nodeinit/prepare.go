@@ -70,6 +70,20 @@ func Idle(cfg *Config) bool {
 	return true
 }
 
+// Dark reports whether an interface of the node is down: it was made while the
+// node did not run. The calling thread must be in its network namespace.
+func Dark(cfg *Config) bool {
+	down := false
+	for _, name := range cfg.Interfaces {
+		_ = withInterface(name, func(fd int, i *unix.Ifreq) error { // one that is not there is not down
+			err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, i)
+			down = down || err == nil && i.Uint16()&unix.IFF_UP == 0
+			return err
+		})
+	}
+	return down
+}
+
 // DropCapabilities takes from all that the calling thread will start what
 // would let it reach out of a node into the machine.
 func DropCapabilities() error {
