@@ -2,6 +2,7 @@ package backends
 
 import (
 	"context"
+	"net/netip"
 
 	"archetype/lab"
 )
@@ -98,6 +99,9 @@ type Port struct {
 	// Keep, in DeleteLink, has the interface stay, isolated like a
 	// provisioned one: another link is about to have it.
 	Keep bool
+	// Former, with Keep, are addresses that the interface had for this link's
+	// sake and is to lose; what its node gave it stays.
+	Former []netip.Prefix
 }
 
 // Link is a cable to be made between two ports.

@@ -209,6 +209,22 @@ func labOfContainers(t *testing.T) {
 	w.awaitWhole("boxes")
 	reach("after the holder's end")
 
+	// The file moves an end to another peer: the address of the old link goes,
+	// what the node gave itself stays, also over a restart.
+	w.sh("boxes", "b", "ip addr add 192.0.2.7/32 dev eth2")
+	text := containers(e.mode == asRoot)
+	text = strings.Replace(text, "{node: b, interface: eth2, ipv4: 10.1.1.1/24}, {node: c, interface: eth1,", "{node: b, interface: eth2, ipv4: 10.1.3.1/24}, {node: a, interface: eth2,", 1)
+	w.ok("deploy", w.file("boxes.clab.yml", strings.Replace(text, "10.1.1.2/24", "10.1.3.2/24", 1)))
+	w.await("pings across the moved cable", func() bool { return w.ping("boxes", "a", "10.1.3.1") })
+	if said := w.sh("boxes", "b", "ip -o addr show dev eth2"); strings.Contains(said, "10.1.1.1") || !strings.Contains(said, "192.0.2.7") {
+		t.Errorf("after its cable was moved, an interface has\n%s", said)
+	}
+	w.ok("restart", "boxes", "b")
+	w.await("pings across the moved cable after a restart", func() bool { return w.ping("boxes", "a", "10.1.3.1") })
+	if said := w.sh("boxes", "b", "ip -o addr show dev eth2"); strings.Contains(said, "10.1.1.1") {
+		t.Errorf("after a restart, an interface has again\n%s", said)
+	}
+
 	labels, image := look("a").Config.Labels, look("a").Config.Image
 	w.ok("destroy", "boxes", "--yes")
 	leftBehind(w, cli, labels, image)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"archetype/engine/api"
@@ -166,7 +167,7 @@ func (c *controller) withLinks(top *lab.Topology, req api.EditRequest) error {
 		if spec.A.Endpoint == spec.B.Endpoint {
 			return api.Errorf(api.CodeUsage, "both ends are %s: a link cannot go to itself", spec.A.Endpoint)
 		}
-		if err := c.freeEnds(top, spec); err != nil {
+		if err := c.freeEnds(top, &spec); err != nil {
 			return err
 		}
 		top.Links = append(top.Links, spec)
@@ -176,8 +177,8 @@ func (c *controller) withLinks(top *lab.Topology, req api.EditRequest) error {
 
 // freeEnds makes sure that both ends of a new link have no cable in them. One
 // that is cut is taken out: that is how a cable is moved to another peer.
-func (c *controller) freeEnds(top *lab.Topology, spec lab.Link) error {
-	for _, end := range spec.Ends() {
+func (c *controller) freeEnds(top *lab.Topology, spec *lab.Link) error {
+	for _, end := range []*lab.End{&spec.A, &spec.B} {
 		at := slices.IndexFunc(top.Links, func(l lab.Link) bool {
 			return l.A.Endpoint == end.Endpoint || l.B.Endpoint == end.Endpoint
 		})
@@ -190,24 +191,30 @@ func (c *controller) freeEnds(top *lab.Topology, spec lab.Link) error {
 			err.Hint = fmt.Sprintf("cut that cable first: archetype link disconnect %s %s %s", c.m.info.Name, have.A, have.B)
 			return err
 		}
+		// Who moves a cable by hand leaves the interface as it is.
+		was := have.End(end.Endpoint)
+		if end.MAC == "" && len(end.Addresses()) == 0 {
+			end.MAC, end.IPv4, end.IPv6 = was.MAC, was.IPv4, was.IPv6
+		}
 		top.Links = slices.Delete(top.Links, at, at+1)
 	}
 	return nil
 }
 
 // claimed reports whether another link that is to stay has the end too, so
-// that its interface must outlive this one.
-func (l *link) claimed(n *node, end lab.Endpoint) bool {
-	return slices.ContainsFunc(n.links, func(x *link) bool {
-		return x != l && !x.remove && x.uses(end) && sameEnd(l.end(end), x.end(end))
-	})
-}
-
-// sameEnd reports whether an interface that was made as one end says can serve
-// as another: what that one says of itself, if anything, must be so already.
-func sameEnd(is, wanted lab.End) bool {
-	if wanted.MAC == "" && len(wanted.IPv4)+len(wanted.IPv6) == 0 {
-		return true
+// that its interface must outlive this one, and which addresses of this link's
+// the interface then has no more.
+func (l *link) claimed(n *node, end lab.Endpoint) (yes bool, former []netip.Prefix) {
+	is := l.spec.End(end)
+	for _, x := range n.links {
+		if x == l || x.remove || !x.uses(end) {
+			continue
+		}
+		wanted := x.spec.End(end)
+		if wanted.MAC != "" && wanted.MAC != is.MAC {
+			continue // it needs an interface of its own
+		}
+		return true, slices.DeleteFunc(is.Addresses(), func(p netip.Prefix) bool { return slices.Contains(wanted.Addresses(), p) })
 	}
-	return is.MAC == wanted.MAC && slices.Equal(is.IPv4, wanted.IPv4) && slices.Equal(is.IPv6, wanted.IPv6)
+	return false, nil
 }

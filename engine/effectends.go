@@ -180,7 +180,9 @@ func (c *controller) linkEnded(ef *effect, err error) {
 	case doProvision:
 		l.ready[ef.node] = true
 	case doDelete:
-		if ef.kept[0] && !l.claimed(l.a, l.spec.A.Endpoint) || ef.kept[1] && !l.claimed(l.b, l.spec.B.Endpoint) {
+		a, _ := l.claimed(l.a, l.spec.A.Endpoint)
+		b, _ := l.claimed(l.b, l.spec.B.Endpoint)
+		if ef.kept[0] && !a || ef.kept[1] && !b {
 			return // the link that was to have an interface has gone meanwhile: once more, without keeping it
 		}
 		for _, n := range []*node{l.a, l.b} {

@@ -102,7 +102,7 @@ func (c *controller) prepareNode(ef *effect) func(context.Context) error {
 		}
 		_, n.image = p.(backends.ImageManager)
 		n.stale = false // what changes from here on makes it stale again
-		n.given = cfg.Interfaces
+		n.given = n.ends()
 		return func(ctx context.Context) error {
 			if err := c.e.use(p.Name()); err != nil {
 				return err
@@ -223,7 +223,8 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 			return network.Provision(ctx, port)
 		}
 	default: // doDelete, also where an end's node is gone: of the link itself there may be something left
-		a.Keep, b.Keep = l.claimed(l.a, l.spec.A.Endpoint), l.claimed(l.b, l.spec.B.Endpoint)
+		a.Keep, a.Former = l.claimed(l.a, l.spec.A.Endpoint)
+		b.Keep, b.Former = l.claimed(l.b, l.spec.B.Endpoint)
 		ef.kept = [2]bool{a.Keep, b.Keep}
 		return func(ctx context.Context) error {
 			errA := attach(ctx, &a, refA, pa)

@@ -78,10 +78,10 @@ func TestLinkIsRemovedWhileItsNodeBoots(t *testing.T) {
 	}
 }
 
-// An interface that gets another peer stays, with its addresses, unless the
-// file has others for it: then it is made anew, also where what it had is not
-// known any more.
-func TestInterfaceWithOtherAddressesIsMadeAnew(t *testing.T) {
+// An interface that gets another peer stays, but for the addresses that the file
+// gave it and gives it no more, also where a crash comes in between; unless the
+// file has another hardware address for it: then it is made anew.
+func TestInterfaceMovesWithoutFormerAddresses(t *testing.T) {
 	addressed := func(text, address string) string {
 		return strings.Replace(text, `"r1:eth1",`, `{node: r1, interface: eth1, ipv4: `+address+`},`, 1)
 	}
@@ -89,11 +89,14 @@ func TestInterfaceWithOtherAddressesIsMadeAnew(t *testing.T) {
 		to    string
 		crash bool
 		stays bool
+		takes string
 	}{
-		"none":                {replugged, false, true},
-		"the same":            {addressed(replugged, "10.0.0.1/24"), false, true},
-		"others":              {addressed(replugged, "10.0.9.1/24"), false, false},
-		"others over a crash": {addressed(replugged, "10.0.9.1/24"), true, false},
+		"none":                {replugged, false, true, "[10.0.0.1/24]"},
+		"none over a crash":   {replugged, true, true, "[10.0.0.1/24]"},
+		"the same":            {addressed(replugged, "10.0.0.1/24"), false, true, "[]"},
+		"others":              {addressed(replugged, "10.0.9.1/24"), false, true, "[10.0.0.1/24]"},
+		"others over a crash": {addressed(replugged, "10.0.9.1/24"), true, true, "[10.0.0.1/24]"},
+		"another card":        {addressed(replugged, `10.0.0.1/24, mac: "02:00:00:00:00:09"`), false, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -108,11 +111,13 @@ func TestInterfaceWithOtherAddressesIsMadeAnew(t *testing.T) {
 			} else {
 				defer b.held("connect r1:eth1|r3:eth1", func() { b.deploy(c.to) })()
 			}
-			var stays bool
-			b.w.set(func() { stays = b.w.ports["pair/r1:eth1"] })
-			if stays != c.stays {
-				t.Errorf("the interface stays: %t; calls %q", stays, b.w.calls[slices.Index(b.w.calls, "delete "+pairLink):])
-			}
+			b.w.set(func() {
+				calls := b.w.calls[slices.Index(b.w.calls, "delete "+pairLink):]
+				took := slices.Contains(calls, "take from r1:eth1 "+c.takes)
+				if stays := b.w.ports["pair/r1:eth1"]; stays != c.stays || took != c.stays {
+					t.Errorf("the interface stays: %t, and loses what it should: %t; calls %q", stays, took, calls)
+				}
+			})
 		})
 	}
 }

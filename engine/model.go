@@ -54,12 +54,12 @@ type node struct {
 
 	actual lab.NodeState
 	since  time.Time
-	exists bool     // made at the provider, so that interfaces can be attached
-	place  bool     // no node of the lab: where a link goes that leaves it
-	unsure bool     // its making was withdrawn half-way: something of it may be there
-	stale  bool     // made from an older spec than the present one
-	given  []string // the interfaces that its init waits for, as it was made here
-	inited bool     // its init runs
+	exists bool      // made at the provider, so that interfaces can be attached
+	place  bool      // no node of the lab: where a link goes that leaves it
+	unsure bool      // its making was withdrawn half-way: something of it may be there
+	stale  bool      // made from an older spec than the present one
+	given  []lab.End // the interfaces that its init waits for, as it was made here
+	inited bool      // its init runs
 
 	identifier string
 	pid        int
@@ -169,7 +169,9 @@ func (n *node) interfacesReady() bool {
 // for the interfaces that the node has, and no others. That of a node which
 // another engine made may wait for anything.
 func (n *node) awaitsWhatComes() bool {
-	return n.given != nil && slices.Equal(n.given, n.interfaces())
+	return n.given != nil && slices.EqualFunc(n.given, n.ends(), func(a, b lab.End) bool {
+		return a.Interface == b.Interface && slices.Equal(a.Addresses(), b.Addresses())
+	})
 }
 
 // interfaces are the names of those that the node is to have.
@@ -183,7 +185,7 @@ func (n *node) interfaces() []string {
 
 // ends are those of the node's links that are to stay.
 func (n *node) ends() []lab.End {
-	var out []lab.End
+	out := []lab.End{}
 	for _, l := range n.links {
 		if l.remove {
 			continue
@@ -207,14 +209,6 @@ func (l *link) peer(n *node) *node {
 
 // uses reports whether one of the link's ends is this interface.
 func (l *link) uses(e lab.Endpoint) bool { return l.spec.A.Endpoint == e || l.spec.B.Endpoint == e }
-
-// end is what the link says of an end that it uses.
-func (l *link) end(e lab.Endpoint) lab.End {
-	if l.spec.A.Endpoint == e {
-		return l.spec.A
-	}
-	return l.spec.B
-}
 
 // inTheWay is a link on its way out that still has one of this link's
 // interfaces; nil when there is none.

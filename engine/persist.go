@@ -233,6 +233,7 @@ func (c *controller) saveLink(l *link) {
 	}
 	l.stored = true
 	r := store.Link{Lab: c.m.info.Name, A: l.spec.A.Endpoint, B: l.spec.B.Endpoint,
+		AddressesA: l.spec.A.Addresses(), AddressesB: l.spec.B.Addresses(),
 		Desired: l.desired, Actual: l.actual, Error: l.err, Network: l.net, Outside: l.spec.Outside,
 		Drift: l.drift.what, DriftLeft: l.drift.left}
 	c.save(func(tx *store.Tx) error { return tx.PutLink(r) })

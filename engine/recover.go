@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -252,12 +253,25 @@ func (c *controller) condemned(r store.Node) *node {
 
 // condemnedLink does the same for a link.
 func (c *controller) condemnedLink(r store.Link) *link {
-	spec := lab.Link{A: lab.End{Endpoint: r.A}, B: lab.End{Endpoint: r.B}, Outside: r.Outside}
+	spec := lab.Link{A: givenEnd(r.A, r.AddressesA), B: givenEnd(r.B, r.AddressesB), Outside: r.Outside}
 	c.wantLink(spec)
 	l := c.m.links[spec.ID()]
 	l.remove = true
 	l.made = true // perhaps: what is not there is easily removed
 	return l
+}
+
+// givenEnd is what is known of an end that the topology has no more.
+func givenEnd(e lab.Endpoint, addresses []netip.Prefix) lab.End {
+	end := lab.End{Endpoint: e}
+	for _, p := range addresses {
+		if p.Addr().Is4() {
+			end.IPv4 = append(end.IPv4, p)
+		} else {
+			end.IPv6 = append(end.IPv6, p)
+		}
+	}
+	return end
 }
 
 // endLost brings nodes that a provider does not have any more, though the

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -103,6 +104,9 @@ type End struct {
 	Impair Impairment `json:"impair,omitzero"`
 }
 
+// Addresses are all that the file gives the interface.
+func (e End) Addresses() []netip.Prefix { return slices.Concat(e.IPv4, e.IPv6) }
+
 // Link is a cable between two ends, as the file states it.
 type Link struct {
 	A      End               `json:"a"`
@@ -130,6 +134,14 @@ func (l Link) Impaired() bool { return !l.A.Impair.IsZero() || !l.B.Impair.IsZer
 
 // Ends returns both ends, A first.
 func (l Link) Ends() [2]End { return [2]End{l.A, l.B} }
+
+// End is that of the two ends which is the endpoint given.
+func (l Link) End(e Endpoint) End {
+	if l.A.Endpoint == e {
+		return l.A
+	}
+	return l.B
+}
 
 // AllLinks are those between two nodes and, after them, those that leave the
 // lab.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"net/netip"
 	"time"
 
 	"archetype/lab"
@@ -51,6 +52,10 @@ type Link struct {
 	Desired lab.LinkWish  `json:"desired"`
 	Actual  lab.LinkState `json:"actual"`
 	Error   string        `json:"error,omitempty"`
+	// AddressesA and AddressesB are what the file gave the interfaces: they are
+	// taken from one that outlives the link.
+	AddressesA []netip.Prefix `json:"addresses_a,omitempty"`
+	AddressesB []netip.Prefix `json:"addresses_b,omitempty"`
 	// Outside is what B is when it is no node.
 	Outside *lab.Outside `json:"outside,omitempty"`
 	// Network made what there is of it; empty: none did.

@@ -220,6 +220,18 @@ func elsewhere(b *bench) {
 		b.intact(to.A, to.B, frame(everybody, to.A, typeTest, token, 64), token)
 		from, to = to, from
 	}
+	// What the file gave for the old cable's sake goes with it, the rest stays.
+	unplug := from
+	unplug.A.Keep, unplug.A.Former = true, from.A.End.Addresses()
+	for range 2 {
+		b.must(b.network.DeleteLink(b.Context(), unplug))
+	}
+	to.A.End.IPv4, to.A.End.IPv6 = []netip.Prefix{netip.MustParsePrefix("192.0.2.81/32")}, nil
+	b.connect(to)
+	b.addresses(to.A, own)
+	if have := b.interfaceOf(to.A).Addresses; slices.ContainsFunc(unplug.A.Former, func(p netip.Prefix) bool { return slices.Contains(have, p) }) {
+		b.Errorf("%s has %v, of which the former cable had %v", to.A.End, have, unplug.A.Former)
+	}
 }
 
 // What is connected and then provisioned, because its peer is about to go,

@@ -243,7 +243,7 @@ func (n *Network) DeleteLink(_ context.Context, l backends.Link) error {
 		if err == nil && far != nil {
 			err = n.isolate(p, far.Attrs().Index)
 		}
-		errs = append(errs, err)
+		errs = append(errs, err, nsnet.TakeFormer(p))
 	}
 	return wrap(l, errors.Join(append(errs, n.remove(gone...), n.joint.Part(l))...))
 }

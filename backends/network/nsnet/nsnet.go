@@ -158,8 +158,8 @@ func (n *NS) Address(name string, end lab.End) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range append(append([]netip.Prefix(nil), end.IPv4...), end.IPv6...) {
-		a := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
+	for _, p := range end.Addresses() {
+		a := address(p)
 		if p.Addr().Is6() {
 			a.Flags = unix.IFA_F_NODAD // nobody else is on the cable: no second of waiting
 		}
@@ -168,6 +168,33 @@ func (n *NS) Address(name string, end lab.End) error {
 		}
 	}
 	return nil
+}
+
+// TakeFormer takes from a port's interface the addresses that it is to lose.
+func TakeFormer(p backends.Port) error {
+	if len(p.Former) == 0 || p.Attachment.Netns == "" {
+		return nil // inside a machine it is the machine's affair
+	}
+	n, err := Open(p.Attachment.Netns)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	l, err := n.Find(p.Attachment.Interface)
+	if err != nil || l == nil {
+		return err
+	}
+	for _, f := range p.Former {
+		err := fail.Around("kernel.address.take", func() error { return n.AddrDel(l, address(f)) })
+		if err != nil && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return fmt.Errorf("address %s: %w", f, err)
+		}
+	}
+	return nil
+}
+
+func address(p netip.Prefix) *netlink.Addr {
+	return &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
 }
 
 // MAC is the address of an end: the topology's, or one that stays the same

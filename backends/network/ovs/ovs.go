@@ -251,6 +251,9 @@ func (n *Network) DeleteLink(ctx context.Context, l backends.Link) error {
 	}
 	if len(kept) > 0 {
 		errs = append(errs, n.isolate(ctx, l.Lab, "", kept...))
+		for _, p := range kept {
+			errs = append(errs, nsnet.TakeFormer(p))
+		}
 	}
 	return wrap(l, errors.Join(errs...))
 }
