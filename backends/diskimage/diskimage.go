@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"archetype/internal/fail"
 	"archetype/lab"
 )
 
@@ -226,7 +227,10 @@ func (s *Store) Import(ctx context.Context, in Import) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
-	if err := errors.Join(os.Chmod(tmp, 0o444), os.WriteFile(s.aboutFile(name), data, 0o600), os.Rename(tmp, to)); err != nil {
+	if err := errors.Join(os.Chmod(tmp, 0o444), os.WriteFile(s.aboutFile(name), data, 0o600)); err != nil {
+		return Image{}, err
+	}
+	if err := fail.Around("image.import", func() error { return os.Rename(tmp, to) }); err != nil {
 		return Image{}, err
 	}
 	return s.Get(ctx, name)
@@ -286,14 +290,16 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 	if err := s.free(ctx, path, im.Name); err != nil {
 		return err
 	}
-	if err := os.Remove(path); err != nil {
+	return fail.Around("image.remove", func() error {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+		err := os.Remove(s.aboutFile(im.Name))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		return err
-	}
-	err = os.Remove(s.aboutFile(im.Name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
+	})
 }
 
 func (s *Store) free(ctx context.Context, path, name string) error {

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+
+	"archetype/internal/fail"
 )
 
 // Firewall makes what Config.Access is, by rules in a chain of the machine's
@@ -43,14 +45,14 @@ func access(ctx context.Context, chain, bridge string, allowed *bool) error {
 // ensure has the firewall have a rule, or not.
 func ensure(ctx context.Context, program string, wanted bool, rule []string) error {
 	has := run(ctx, program, append([]string{"-C"}, rule...)...) == nil
-	switch {
-	case has == wanted:
+	if has == wanted {
 		return nil
-	case wanted:
-		return run(ctx, program, append([]string{"-I"}, rule...)...)
-	default:
-		return run(ctx, program, append([]string{"-D"}, rule...)...)
 	}
+	change := "-D"
+	if wanted {
+		change = "-I"
+	}
+	return fail.Around("firewall.rule", func() error { return run(ctx, program, append([]string{change}, rule...)...) })
 }
 
 func firewall(name string) string {

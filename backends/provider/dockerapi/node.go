@@ -177,12 +177,12 @@ func (p *Provider) placeGate(n *node) error {
 	if err := os.MkdirAll(n.box(), 0o755); err != nil {
 		return err
 	}
+	fail.Point("node.gate.before")
+	defer fail.Point("node.gate.after")
 	program, err := gate.Install(filepath.Join(p.cfg.Run, gateFolder))
 	if err != nil {
 		return fmt.Errorf("%w (%w)", err, backends.ErrUnavailable)
 	}
-	fail.Point("node.gate.before")
-	defer fail.Point("node.gate.after")
 	link := filepath.Join(n.box(), gate.Program)
 	err = os.Link(program, link)
 	if !errors.Is(err, os.ErrExist) || sameFile(program, link) {
@@ -335,6 +335,7 @@ func (p *Provider) cleanup(n *node) error {
 	err = errors.Join(err, os.RemoveAll(p.own(n.ref)))
 	_ = os.Remove(filepath.Dir(n.dir)) // the lab's, with its last node
 	_ = os.Remove(filepath.Dir(p.own(n.ref)))
+	err = errors.Join(err, p.removeGate())
 	fail.Point("node.cleanup.after")
-	return errors.Join(err, p.removeGate())
+	return err
 }

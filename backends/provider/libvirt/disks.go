@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"libvirt.org/go/libvirtxml"
@@ -63,7 +64,7 @@ func (p *Provider) disks(ctx context.Context, c backends.NodeConfig, k *kept) ([
 	for i, d := range v.Disks {
 		file := filepath.Join(dir, fmt.Sprintf("disk%d.qcow2", i+1))
 		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-			if err := diskimage.Run(ctx, "create", "-q", "-f", "qcow2", file, fmt.Sprintf("%dM", d.Size)); err != nil {
+			if err := newDisk(ctx, file, nil, fmt.Sprintf("%dM", d.Size)); err != nil {
 				return nil, err
 			}
 		}
@@ -72,7 +73,10 @@ func (p *Provider) disks(ctx context.Context, c backends.NodeConfig, k *kept) ([
 	}
 	if len(v.Seed.Files) > 0 {
 		file := filepath.Join(dir, "seed.img")
-		if err := seed(file, v.Seed, func(text string) string { return k.seed(c, text) }); err != nil {
+		err := failpoint.Around("machine.seed", func() error {
+			return seed(file, v.Seed, func(text string) string { return k.seed(c, text) })
+		})
+		if err != nil {
 			return nil, fmt.Errorf("the disk with its first configuration: %w", err)
 		}
 		b := either(v.Seed.Bus, bus)
@@ -112,9 +116,17 @@ func overlay(ctx context.Context, file, base string) error {
 	if err != nil {
 		return err
 	}
+	return newDisk(ctx, file, []string{"-b", base, "-F", info.Format})
+}
+
+// newDisk makes a disk: one that is found under its name later is whole.
+func newDisk(ctx context.Context, file string, options []string, size ...string) error {
 	tmp := file + ".new"
-	if err := diskimage.Run(ctx, "create", "-q", "-f", "qcow2", "-b", base, "-F", info.Format, tmp); err != nil {
-		return err
-	}
-	return failpoint.Around("machine.disk", func() error { return os.Rename(tmp, file) })
+	args := slices.Concat([]string{"create", "-q", "-f", "qcow2"}, options, []string{tmp}, size)
+	return failpoint.Around("machine.disk", func() error {
+		if err := diskimage.Run(ctx, args...); err != nil {
+			return err
+		}
+		return os.Rename(tmp, file)
+	})
 }

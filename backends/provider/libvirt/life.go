@@ -265,12 +265,14 @@ func (p *Provider) Mend(ctx context.Context, ref backends.NodeRef) error {
 		case err != nil:
 			return err
 		case golibvirt.DomainState(state) == golibvirt.DomainPaused:
-			return lv.DomainResume(dom)
+			return failpoint.Around("domain.resume", func() error { return lv.DomainResume(dom) })
 		case on(golibvirt.DomainState(state)) || dom.Name == p.domainName(ref):
 			return nil
 		}
-		_, err = lv.DomainRename(dom, golibvirt.OptString{p.domainName(ref)}, 0)
-		return err
+		return failpoint.Around("domain.rename", func() error {
+			_, err := lv.DomainRename(dom, golibvirt.OptString{p.domainName(ref)}, 0)
+			return err
+		})
 	}))
 }
 
@@ -301,12 +303,15 @@ func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 	if l != nil {
 		l.Close()
 	}
+	err = p.dropTaps(ref, nil)
+	failpoint.Point("machine.cleanup.before")
 	_ = os.Remove(p.socket(ref))
 	_ = os.Remove(p.screen(ref))
-	err = p.dropTaps(ref, nil)
-	err = errors.Join(err, failpoint.Around("machine.cleanup", func() error { return os.RemoveAll(p.folder(ref)) }))
+	err = errors.Join(err, os.RemoveAll(p.folder(ref)))
+	failpoint.Point("machine.cleanup.within")
 	_ = os.Remove(filepath.Dir(p.folder(ref))) // the lab's, when this was its last
 	_ = os.Remove(p.cfg.Labs)
+	failpoint.Point("machine.cleanup.after")
 	return fail(ref, err)
 }
 

@@ -13,6 +13,7 @@ import (
 	"archetype/backends"
 	"archetype/backends/provider/logfile"
 	"archetype/backends/provider/netns/holder"
+	"archetype/internal/fail"
 	"archetype/internal/frozen"
 	"archetype/internal/installed"
 	"archetype/vendors"
@@ -153,7 +154,7 @@ func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 	if err := p.cfg.Holder.Remove(ctx, ref); err != nil {
 		return err
 	}
-	return holder.RemoveFiles(ref, p.folder(ref))
+	return fail.Around("files.remove", func() error { return holder.RemoveFiles(ref, p.folder(ref)) })
 }
 
 // List asks the holder: what it does not hold does not exist.

@@ -75,15 +75,17 @@ func (p *Place) Make() error {
 func (p *Place) Release() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := fail.Around("keep.release", func() error { return os.Remove(p.Path()) })
-	if errors.Is(err, os.ErrNotExist) {
-		err = nil
+	return fail.Around("keep.release", func() error {
+		return errors.Join(remove(p.Path()), p.sweep(""), remove(p.dir))
+	})
+}
+
+// remove removes a file or an empty folder, which may be gone before.
+func remove(path string) error {
+	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
-	err = errors.Join(err, p.sweep(""))
-	if rerr := os.Remove(p.dir); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
-		err = errors.Join(err, rerr)
-	}
-	return err
+	return nil
 }
 
 // hold mounts a namespace by the function given and makes it the current one.
@@ -93,15 +95,23 @@ func (p *Place) hold(mount func(target string) error) error {
 		return err
 	}
 	_ = f.Close()
-	if err := fail.Around("keep.mount", func() error { return mount(f.Name()) }); err != nil {
-		_ = os.Remove(f.Name())
+	err = fail.Around("keep.mount", func() error {
+		err := mount(f.Name())
+		if err != nil {
+			_ = remove(f.Name())
+		}
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("hold a network namespace: %w", err)
 	}
 	link := f.Name() + ".new"
-	if err = os.Symlink(filepath.Base(f.Name()), link); err == nil {
-		// In one step: who opens it meets the old or the new.
-		err = fail.Around("keep.current", func() error { return os.Rename(link, p.Path()) })
-	}
+	err = fail.Around("keep.current", func() error {
+		if err := os.Symlink(filepath.Base(f.Name()), link); err != nil {
+			return err
+		}
+		return os.Rename(link, p.Path()) // in one step: who opens it meets the old or the new
+	})
 	if err != nil {
 		_ = drop(f.Name())
 		return err
@@ -153,11 +163,7 @@ func drop(file string) error {
 			return fmt.Errorf("unmount %s: %w", file, err)
 		}
 	}
-	err := os.Remove(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
+	return fail.Around("keep.forget", func() error { return remove(file) })
 }
 
 // fresh runs f on a thread in a network namespace of its own.

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"archetype/internal/fail"
 	"archetype/internal/osthread"
 )
 
@@ -13,7 +14,7 @@ import (
 // mounts all of /proc/sys read-only, and can only be told to protect nothing
 // of it. A node in the machine's own network may not.
 func freeNetworkSettings(pid int) error {
-	if err := osthread.Discard(func() error { return freeIn(pid) }); err != nil {
+	if err := fail.Around("node.settings", func() error { return osthread.Discard(func() error { return freeIn(pid) }) }); err != nil {
 		return fmt.Errorf("make /proc/sys/net the node's own: %w", err)
 	}
 	return nil

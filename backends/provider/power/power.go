@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"archetype/backends/mark"
+	"archetype/internal/fail"
 	"archetype/internal/osthread"
 )
 
@@ -32,23 +33,25 @@ func Has(alias string) bool {
 // Off sets the interfaces of the network namespace down, and takes their
 // addresses: a device forgets them.
 func Off(ns int) error {
-	return each(ns, func(h *netlink.Handle, l netlink.Link) error {
-		if l.Attrs().Flags&net.FlagUp != 0 {
-			if err := h.LinkSetDown(l); err != nil {
-				return err
-			}
-		}
-		have, err := h.AddrList(l, netlink.FAMILY_ALL)
-		if err != nil {
+	return fail.Around("power.off", func() error { return each(ns, off) })
+}
+
+func off(h *netlink.Handle, l netlink.Link) error {
+	if l.Attrs().Flags&net.FlagUp != 0 {
+		if err := h.LinkSetDown(l); err != nil {
 			return err
 		}
-		for _, a := range have {
-			if err := h.AddrDel(l, &a); err != nil && !errors.Is(err, syscall.EADDRNOTAVAIL) {
-				return fmt.Errorf("address %s: %w", a.IPNet, err)
-			}
+	}
+	have, err := h.AddrList(l, netlink.FAMILY_ALL)
+	if err != nil {
+		return err
+	}
+	for _, a := range have {
+		if err := h.AddrDel(l, &a); err != nil && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return fmt.Errorf("address %s: %w", a.IPNet, err)
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // Forget removes what the node itself has made in its namespace, such as a VLAN
@@ -58,7 +61,7 @@ func Forget(ns int) error {
 	return inside(ns, func(h *netlink.Handle, l netlink.Link) error {
 		a := l.Attrs()
 		if _, ours := mark.Parse(a.Alias); !ours && a.Flags&net.FlagLoopback == 0 && l.Type() != "device" {
-			_ = h.LinkDel(l)
+			_ = fail.Around("power.forget", func() error { return h.LinkDel(l) })
 		}
 		return nil
 	})

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"archetype/internal/fail"
 )
 
 // Lost are the holders of this folder that nobody reaches any more, because
@@ -93,7 +95,8 @@ func (c *Client) End(ctx context.Context, pid int) error {
 	if !c.lost(pid, info.PID) { // looked at once more, now that the number cannot become another's
 		return nil
 	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+	err = fail.Around("holder.end", func() error { return unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) })
+	if err != nil && !errors.Is(err, unix.ESRCH) {
 		return err
 	}
 	for ctx.Err() == nil {
