@@ -40,6 +40,8 @@ type Options struct {
 	// Used is the folder that says what labs were made with; empty: no account
 	// is kept.
 	Used string
+	// Fetched is the folder of files that were fetched from the web.
+	Fetched string
 	// Notices are to be shown as warnings among the events.
 	Notices []string
 	// Now tells the time; nil means time.Now.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -8,9 +9,11 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"archetype/engine/api"
 	"archetype/internal/bounded"
+	"archetype/internal/download"
 	"archetype/lab"
 	"archetype/topology"
 )
@@ -32,7 +35,12 @@ func (e *Engine) load(req api.DeployRequest) (*wanted, error) {
 	}
 	env := func(name string) (string, bool) { v, ok := req.Env[name]; return v, ok }
 	diags := append(e.reloadVendors(), e.reloadDefaults()...)
-	top, warnings, err := topology.Load(req.File, topology.Options{Env: env, Kinds: e.vendors.Load(), Vars: req.Vars})
+	ctx, cancel := context.WithTimeout(e.ctx, fetching)
+	defer cancel()
+	fetch := func(address string) (string, error, error) {
+		return download.Keep{Dir: e.opt.Fetched}.Get(ctx, address, maxConfig)
+	}
+	top, warnings, err := topology.Load(req.File, topology.Options{Env: env, Kinds: e.vendors.Load(), Vars: req.Vars, Fetch: fetch})
 	if err != nil {
 		return nil, fileError(req.File, err, diags...)
 	}
@@ -76,6 +84,10 @@ func plural(n int, what string) string {
 }
 
 const maxConfig = 8 << 20 // bytes of one startup configuration
+
+// fetching is how long all files of the web may take, so that servers which do
+// not answer hold a deploy up but once.
+const fetching = time.Minute
 
 func configText(n lab.Node) (string, error) {
 	if n.StartupConfig == "" {

@@ -238,7 +238,7 @@ func (r *reader) license(n *lab.Node, v *value, labName string) {
 		return
 	}
 	path, ok := r.existing(n, v, labName, "license")
-	if !ok {
+	if !ok || path == "" {
 		return
 	}
 	n.Binds = append(n.Binds, path+":"+target+":ro")
@@ -247,13 +247,14 @@ func (r *reader) license(n *lab.Node, v *value, labName string) {
 	}
 }
 
-// existing is the path of a file of this machine that a node names.
+// existing is the path of a file that a node names, of this machine or of the
+// web; empty where it is of the web and nothing is to be fetched.
 func (r *reader) existing(n *lab.Node, v *value, labName, what string) (string, bool) {
-	if scheme, _, ok := strings.Cut(v.text, "://"); ok {
-		r.errorAt(v.line, v.column, "fetch it and give its path", "node %q: a %s from the network (%s) is not served", n.Name, what, scheme)
-		return "", false
+	text := r.magic(v.text, n.Name, labName)
+	if strings.Contains(text, "://") {
+		return r.fetched(n, v, text, what)
 	}
-	path := r.absolute(r.magic(v.text, n.Name, labName))
+	path := r.absolute(text)
 	st, err := os.Stat(path)
 	switch {
 	case err != nil:

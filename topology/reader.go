@@ -49,6 +49,10 @@ type Options struct {
 	// Vars are the files of a template's variables; without any, those beside
 	// the file are read: for lab.clab.yml lab.clab_vars.yml and the like.
 	Vars []string
+	// Fetch gets a file that the topology gives by its address on the web, and
+	// returns its path; old says why it is one that was fetched before. Without
+	// it such files are taken to be there.
+	Fetch func(address string) (path string, old, err error)
 }
 
 // Load reads a topology file. The diagnostics are warnings. When the file
@@ -108,8 +112,10 @@ func Name(path string, opt Options) (string, error) {
 type reader struct {
 	file string // as the user wrote it
 	abs  string
-	opt  Options
-	src  *expanded
+	// fetches are what the web gave, by address.
+	fetches map[string]got
+	opt     Options
+	src     *expanded
 	// rendered is nil where the file is no template.
 	rendered *rendered
 	diags    []lab.Diagnostic

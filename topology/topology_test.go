@@ -350,7 +350,8 @@ func TestLicenses(t *testing.T) {
 	for node, want := range map[string]string{
 		"{kind: srl, license: none.lic}":                   `license "none.lic": no such file`,
 		"{kind: srl, license: .}":                          "is a folder",
-		"{kind: srl, license: 'https://a/b'}":              "from the network (https) is not served",
+		"{kind: srl, license: 'ftp://a/b'}":                "license: only http and https are served, not ftp",
+		"{kind: srl, startup-config: 'http:///b'}":         "startup-config: the address names no server",
 		"\n      kind: srl\n      license: |\n        a\n": "the text of a license is not served",
 	} {
 		if _, _, err := read(node); err == nil || !strings.Contains(err.Error(), want) {
