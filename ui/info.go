@@ -3,6 +3,7 @@ package ui
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,7 +83,7 @@ func (m *Model) nodeInfo() tea.Cmd {
 	}
 	text := facts("state", state, "since", since, "error", n.Error, "boot", bootText(n), "earned by", earnedBy(n), "kind", n.Kind, "image", n.Image, "group", n.Group,
 		"provider", n.Provider, "identifier", n.Identifier, "management", strings.TrimSpace(n.ManagementIPv4+" "+n.ManagementIPv6), "pid", pid, "screen", n.Screen)
-	text = append(text, tries(n.Retries, n.RetryAt)...)
+	text = append(text, m.tried(l, n)...)
 	text = append(text, facts("drift", driftText(n.Drift))...)
 	var links []string
 	for _, k := range l.Links {
@@ -100,7 +101,7 @@ func (m *Model) nodeInfo() tea.Cmd {
 		if stats, err := e.Stats(ctx, labName); err == nil {
 			for _, s := range stats {
 				if s.Node == name {
-					text = append(text, facts("consumes", fmt.Sprintf("%s of memory, %s of CPU since its start, %d processes", bytes(s.Memory), short(s.CPU), s.Processes))...)
+					text = append(text, facts("consumes", fmt.Sprintf("%s of memory, %s of CPU since its start, %s", bytes(s.Memory), short(s.CPU), plural(s.Processes, "process")))...)
 				}
 			}
 		}
@@ -109,6 +110,20 @@ func (m *Model) nodeInfo() tea.Cmd {
 		}
 		return resultMsg{title: name, text: text}
 	})
+}
+
+// tried says how often a node was tried in vain, and why while its error is not shown.
+func (m *Model) tried(l *api.Lab, n *api.Node) []string {
+	text := tries(n.Retries, n.RetryAt)
+	if n.Retries == 0 || n.Error != "" {
+		return text
+	}
+	for _, e := range slices.Backward(m.snap.Events) {
+		if e.Lab == l.Name && e.Node == n.Name && e.Level == api.LevelError {
+			return append(text, facts("because", e.Text)...)
+		}
+	}
+	return text
 }
 
 // tries says how often something was tried in vain, and when next.
