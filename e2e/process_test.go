@@ -88,12 +88,15 @@ func (w *world) find(what string, is func(process) bool) []process {
 	return out
 }
 
+func (p process) holds() bool  { return strings.Contains(p.command, "archetype holder ") }
+func (p process) serves() bool { return strings.HasSuffix(p.command, " engine --serve") }
+
 func (w *world) holder() int {
-	return pidOf(w.find("the holder", func(p process) bool { return strings.Contains(p.command, "archetype holder ") }))
+	return pidOf(w.find("the holder", process.holds))
 }
 
 func (w *world) engine() int {
-	return pidOf(w.find("the engine", func(p process) bool { return strings.HasSuffix(p.command, " engine --serve") }))
+	return pidOf(w.find("the engine", process.serves))
 }
 
 func pidOf(ps []process) int {

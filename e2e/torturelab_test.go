@@ -118,5 +118,24 @@ func (p *pair) randomLab(r *rand.Rand, name string) *randomLab {
 		fmt.Fprintf(&b, "    - %s\n", line)
 	}
 	l.text = b.String()
+	if p.provider == "libvirt" {
+		l.renamed(used)
+	}
 	return l
+}
+
+// renamed has a node with another number of interfaces be another node: a
+// machine has as many as it had at its boot.
+func (l *randomLab) renamed(interfaces map[string]int) {
+	for i, node := range l.nodes {
+		if node == "sw" {
+			continue
+		}
+		name := fmt.Sprintf("%sk%d", node, interfaces[node])
+		r := strings.NewReplacer(node+":", name+":", "node: "+node+",", "node: "+name+",")
+		l.nodes[i], l.text = name, r.Replace(l.text)
+		for j := range l.links {
+			l.links[j] = [2]string{r.Replace(l.links[j][0]), r.Replace(l.links[j][1])}
+		}
+	}
 }

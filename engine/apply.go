@@ -193,6 +193,9 @@ func (c *controller) dropLink(l *link) {
 			other.look()
 		}
 	}
+	for _, x := range l.toTheSamePlace() {
+		x.look()
+	}
 	delete(c.m.links, l.id)
 	c.m.linkOrder = slices.DeleteFunc(c.m.linkOrder, func(x *link) bool { return x == l })
 	a, b, name := l.spec.A.Endpoint, l.spec.B.Endpoint, c.m.info.Name

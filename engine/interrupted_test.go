@@ -121,3 +121,23 @@ func TestInterfaceMovesWithoutFormerAddresses(t *testing.T) {
 		})
 	}
 }
+
+// A place outside has room for one link: who comes waits for who goes.
+func TestLinkToAPlaceThatAnotherIsLeaving(t *testing.T) {
+	b := newBench(t)
+	tunnel := func(node string) string {
+		return pair + "    - {type: vxlan, endpoint: {node: " + node + ", interface: eth9}, remote: 192.0.2.2, vni: 7}\n"
+	}
+	b.completed(b.deploy(tunnel("r1")).Job)
+	var second *api.Deployed
+	letGo := b.held("delete r1:eth9|vxlan:192.0.2.2/7", func() { second = b.deploy(tunnel("r2")) })
+	b.done(b.e.SetLink(b.Context(), api.LinkRequest{Lab: "pair", A: end("r1:eth1"), B: end("r2:eth1"), Wish: lab.WishDown})) // time passes
+	if n := b.w.count("connect r2:eth9|vxlan:192.0.2.2/7"); n != 0 {
+		t.Errorf("the place was not free yet: %q", b.w.calls)
+	}
+	letGo()
+	b.completed(second.Job)
+	if n := b.w.count("connect r2:eth9|vxlan:192.0.2.2/7"); n != 1 {
+		t.Errorf("connected %d times", n)
+	}
+}

@@ -211,7 +211,7 @@ func (l *link) peer(n *node) *node {
 func (l *link) uses(e lab.Endpoint) bool { return l.spec.A.Endpoint == e || l.spec.B.Endpoint == e }
 
 // inTheWay is a link on its way out that still has one of this link's
-// interfaces; nil when there is none.
+// interfaces, or the place outside where it goes; nil when there is none.
 func (l *link) inTheWay() *link {
 	for _, n := range []*node{l.a, l.b} {
 		for _, x := range n.links {
@@ -220,7 +220,27 @@ func (l *link) inTheWay() *link {
 			}
 		}
 	}
+	for _, x := range l.toTheSamePlace() {
+		if x.remove {
+			return x
+		}
+	}
 	return nil
+}
+
+// toTheSamePlace are the other links of the lab that leave it where this one
+// does.
+func (l *link) toTheSamePlace() []*link {
+	if l.spec.Outside == nil {
+		return nil
+	}
+	var out []*link
+	for _, x := range l.m.linkOrder {
+		if x != l && x.spec.Outside != nil && x.spec.B.Endpoint == l.spec.B.Endpoint {
+			out = append(out, x)
+		}
+	}
+	return out
 }
 
 // something reports whether anything of the link may be there: what failed

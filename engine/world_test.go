@@ -370,7 +370,7 @@ func (n simNetwork) Connect(ctx context.Context, l backends.Link) error {
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()
 	for _, p := range []backends.Port{l.A, l.B} {
-		if n.w.nodes[backends.NodeRef{Lab: p.Lab, Node: p.End.Node}] == nil {
+		if n.w.nodes[backends.NodeRef{Lab: p.Lab, Node: p.End.Node}] == nil && p.Outside == nil {
 			return fmt.Errorf("%s: %w", p.End, backends.ErrNotFound)
 		}
 		delete(n.w.ports, portKey(p))
@@ -490,3 +490,12 @@ func (w *world) unplug(labName, id string) {
 		ch <- backends.LinkStatus{Lab: labName, ID: id, Gone: true, Carrier: lab.CarrierOff}
 	}
 }
+
+// simOutside has links that leave the lab be made like all others.
+type simOutside struct{ simNetwork }
+
+func (simOutside) Check(context.Context, lab.Link, *lab.Management) ([]string, error) {
+	return nil, nil
+}
+func (simOutside) Offers(context.Context) []backends.Offer  { return nil }
+func (simOutside) Over(n backends.Network) backends.Network { return n }

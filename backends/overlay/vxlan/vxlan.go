@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -175,6 +176,15 @@ func (o *Overlay) add(t backends.Tunnel, attrs netlink.LinkAttrs, into *nsnet.NS
 		v.VtepDevIndex = dev.Attrs().Index
 	}
 	err := o.underlay.LinkAdd(v)
+	// One that nobody sees may be in the namespace of a node that has gone,
+	// which the kernel takes apart when it finds the time.
+	for range 50 {
+		if !errors.Is(err, syscall.EEXIST) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+		err = o.underlay.LinkAdd(v)
+	}
 	if errors.Is(err, syscall.EEXIST) {
 		return overlay.Taken(t, "another interface")
 	}
