@@ -55,7 +55,9 @@ func (p *Provider) management(ctx context.Context, c backends.NodeConfig) (strin
 	if err != nil {
 		return "", fmt.Errorf("management network %s: %w", m.Network, err)
 	}
-	opt.Labels = map[string]string{labelHome: p.home(), "containerlab": ""}
+	// It is its containers', of whatever labs. Which lab had it made tells whose
+	// it is when it was interrupted before there was one.
+	opt.Labels = map[string]string{labelHome: p.home(), labelLab: c.Ref.Lab, "containerlab": ""}
 	res, err := cli.NetworkCreate(ctx, m.Network, opt)
 	if err != nil && m.IPv6Subnet == "" && len(opt.IPAM.Config) > 1 {
 		// Nobody asked for IPv6, and this machine may have none.
@@ -199,9 +201,6 @@ func networkOptions(m lab.Management) (client.NetworkCreateOptions, error) {
 // Unused implements backends.Sweeper: management networks of ours without a
 // container.
 func (p *Provider) Unused(ctx context.Context, labName string) ([]backends.Spare, error) {
-	if labName != "" { // they are no lab's: several may have one
-		return nil, nil
-	}
 	cli, err := p.Client()
 	if err != nil {
 		return nil, err
@@ -212,6 +211,9 @@ func (p *Provider) Unused(ctx context.Context, labName string) ([]backends.Spare
 	}
 	var out []backends.Spare
 	for _, n := range list.Items {
+		if labName != "" && n.Labels[labelLab] != labName {
+			continue
+		}
 		users, err := cli.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("network", n.ID)})
 		if err != nil {
 			return nil, p.fail("list containers", err)

@@ -10,6 +10,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"archetype/backends"
+	"archetype/lab"
 )
 
 func cmd(line string) func(*backends.NodeConfig) {
@@ -91,7 +92,7 @@ func anotherConfigurationTakesEffectAtTheNextStart(b *bench) {
 }
 
 func foreignContainersAreNotTouched(b *bench) {
-	c := b.config("a", nil)
+	c := b.managed("a", &lab.Management{Network: "mgmt-" + b.lab}, "", "")
 	res, err := b.cli.ContainerCreate(b.Context(), client.ContainerCreateOptions{Name: named(c.Ref), Config: &container.Config{Image: Image}})
 	if err != nil {
 		b.Fatal(err)
@@ -104,6 +105,25 @@ func foreignContainersAreNotTouched(b *bench) {
 	}
 	if err := b.Remove(b.Context(), c.Ref); err != nil {
 		b.Error(err)
+	}
+	// Its management network was made for nothing, and goes with the lab.
+	s, ok := b.Provider.(backends.Sweeper)
+	if !ok {
+		b.Fatal("nothing is swept")
+	}
+	for of, want := range map[string]int{"other": 0, c.Ref.Lab: 1} {
+		list, err := s.Unused(b.Context(), of)
+		if err != nil || len(list) != want {
+			b.Errorf("unused of lab %s: %v, %v", of, list, err)
+		}
+		for _, one := range list {
+			if err := s.Sweep(b.Context(), one); err != nil {
+				b.Error(err)
+			}
+		}
+	}
+	if list, err := s.Unused(b.Context(), c.Ref.Lab); err != nil || len(list) > 0 {
+		b.Errorf("left: %v, %v", list, err)
 	}
 	if _, err := b.cli.ContainerInspect(b.Context(), res.ID, client.ContainerInspectOptions{}); err != nil {
 		b.Error("the foreign container was touched: ", err)
