@@ -3,6 +3,8 @@ package e2e
 import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+
+	"archetype/internal/whole"
 )
 
 // bridgesIn counts the bridges in a network namespace.
@@ -17,7 +19,7 @@ func bridgesIn(path string) (int, error) {
 		return 0, err
 	}
 	defer h.Close()
-	links, err := h.LinkList()
+	links, err := whole.List(h.LinkList)
 	if err != nil {
 		return 0, err
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"archetype/internal/whole"
 )
 
 const outsideLab = `
@@ -79,7 +81,7 @@ func address(t *testing.T, name, text string) {
 // interfaces are the machine's, with what they belong to.
 func interfaces(t *testing.T) []string {
 	t.Helper()
-	links, err := netlink.LinkList()
+	links, err := whole.List(netlink.LinkList)
 	must(t, err)
 	var out []string
 	for _, l := range links {

@@ -15,6 +15,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"archetype/internal/whole"
 )
 
 // A portrait is all that can be seen of a world from outside: processes,
@@ -142,7 +144,7 @@ func interfacesOf(path string) ([]iface, error) {
 		return nil, err
 	}
 	defer h.Close()
-	links, err := h.LinkList()
+	links, err := whole.List(h.LinkList)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +160,7 @@ func interfacesOf(path string) ([]iface, error) {
 		}
 		i := iface{name: a.Name, kind: l.Type(), alias: a.Alias, master: byIndex[a.MasterIndex],
 			up: a.Flags&net.FlagUp != 0, carrier: a.RawFlags&unix.IFF_LOWER_UP != 0}
-		addrs, _ := h.AddrList(l, netlink.FAMILY_V4)
+		addrs, _ := whole.List(func() ([]netlink.Addr, error) { return h.AddrList(l, netlink.FAMILY_V4) })
 		for _, addr := range addrs {
 			i.addresses = append(i.addresses, addr.IPNet.String())
 		}

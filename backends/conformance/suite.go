@@ -18,6 +18,7 @@ import (
 	"archetype/backends"
 	"archetype/backends/conformance/probe"
 	"archetype/backends/network/nsnet"
+	"archetype/internal/whole"
 	"archetype/lab"
 	"archetype/vendors"
 )
@@ -315,7 +316,7 @@ func (s *suite) inventory(t testing.TB) []string {
 		t.Fatal(err)
 	}
 	defer ns.Close()
-	links, err := ns.LinkList()
+	links, err := whole.List(ns.LinkList)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/mark"
+	"archetype/internal/whole"
 )
 
 const (
@@ -20,7 +21,7 @@ var _ backends.Sweeper = (*Outside)(nil)
 // Unused implements backends.Sweeper: far ends in the machine's namespace, and
 // tunnels.
 func (o *Outside) Unused(ctx context.Context, labName string) (out []backends.Spare, _ error) {
-	links, err := o.host.LinkList()
+	links, err := whole.List(o.host.LinkList)
 	if err != nil {
 		return nil, err
 	}

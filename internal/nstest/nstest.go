@@ -23,6 +23,7 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/network/nsnet"
+	"archetype/internal/whole"
 )
 
 // patience is how long a packet may take. It is never waited for in full
@@ -156,7 +157,7 @@ func (n *NS) Down(name string) {
 // Names lists the interfaces, without the loopback, sorted.
 func (n *NS) Names() []string {
 	n.t.Helper()
-	links, err := n.LinkList()
+	links, err := whole.List(n.LinkList)
 	n.must(err)
 	var out []string
 	for _, l := range links {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"archetype/internal/whole"
 )
 
 // device is a node that runs.
@@ -25,7 +27,7 @@ type device struct {
 }
 
 func names() ([]string, error) {
-	links, err := netlink.LinkList()
+	links, err := whole.List(netlink.LinkList)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +154,7 @@ func (d *device) do(req Request) (Reply, error) {
 }
 
 func reset(l netlink.Link) error {
-	addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	addrs, err := whole.List(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
 	errs := []error{err, netlink.LinkSetMTU(l, 1500)}
 	for _, a := range addrs {
 		if !a.IP.IsLinkLocalUnicast() {
@@ -163,7 +165,7 @@ func reset(l netlink.Link) error {
 }
 
 func interfaces() ([]Interface, error) {
-	links, err := netlink.LinkList()
+	links, err := whole.List(netlink.LinkList)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +173,7 @@ func interfaces() ([]Interface, error) {
 	for _, l := range links {
 		a := l.Attrs()
 		i := Interface{Name: a.Name, Index: a.Index, MAC: a.HardwareAddr.String(), MTU: a.MTU, Up: a.Flags&net.FlagUp != 0, Carrier: carrier(l)}
-		addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+		addrs, err := whole.List(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
 		if err != nil {
 			return nil, err
 		}
@@ -196,7 +198,7 @@ const LinkDown = " linkdown"
 
 // routes are those that somebody added by hand.
 func routes() (Reply, error) {
-	list, err := netlink.RouteList(nil, netlink.FAMILY_ALL)
+	list, err := whole.List(func() ([]netlink.Route, error) { return netlink.RouteList(nil, netlink.FAMILY_ALL) })
 	var out []string
 	for _, r := range list {
 		if r.Protocol == unix.RTPROT_BOOT || r.Protocol == unix.RTPROT_STATIC {

@@ -17,6 +17,7 @@ import (
 	"archetype/backends"
 	"archetype/backends/mark"
 	"archetype/backends/network/nsnet"
+	"archetype/internal/whole"
 )
 
 // Joint is what connects the two far ends of a link.
@@ -113,7 +114,7 @@ const (
 
 // Labs lists the labs that have far ends of this network in the panel.
 func (n *Network) Labs(context.Context) ([]string, error) {
-	links, err := n.panel.LinkList()
+	links, err := whole.List(n.panel.LinkList)
 	if err != nil {
 		return nil, err
 	}

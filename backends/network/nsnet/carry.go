@@ -7,6 +7,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"archetype/internal/whole"
 )
 
 // Settings are what was given to an interface since it was made, and what the
@@ -27,10 +29,12 @@ func (n *NS) Settings(name string) (Settings, error) {
 	if err != nil {
 		return s, err
 	}
-	if s.addresses, err = n.AddrList(l, netlink.FAMILY_ALL); err != nil {
+	if s.addresses, err = whole.List(func() ([]netlink.Addr, error) { return n.AddrList(l, netlink.FAMILY_ALL) }); err != nil {
 		return s, err
 	}
-	all, err := n.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{LinkIndex: l.Attrs().Index}, netlink.RT_FILTER_OIF)
+	all, err := whole.List(func() ([]netlink.Route, error) {
+		return n.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{LinkIndex: l.Attrs().Index}, netlink.RT_FILTER_OIF)
+	})
 	if err != nil {
 		return s, err
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"archetype/backends/mark"
+	"archetype/internal/whole"
 )
 
 // Labs lists the labs that have ports on the switch, a bridge of their own, or
@@ -25,7 +26,7 @@ func (n *Network) Labs(ctx context.Context) ([]string, error) {
 			}
 		}
 	})
-	links, err := panel.LinkList()
+	links, err := whole.List(panel.LinkList)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ import (
 	"archetype/backends/mark"
 	"archetype/backends/network/nsnet"
 	"archetype/backends/overlay"
+	"archetype/internal/whole"
 	"archetype/lab"
 )
 
@@ -261,7 +262,7 @@ func (o *Overlay) same(v *netlink.Vxlan, t backends.Tunnel) bool {
 // vacant reports as an error who else on this machine has the tunnel's VNI.
 func (o *Overlay) vacant(t backends.Tunnel, own string) error {
 	for _, ns := range []*nsnet.NS{o.panel, o.underlay} {
-		links, err := ns.LinkList()
+		links, err := whole.List(ns.LinkList)
 		if err != nil {
 			return err
 		}
@@ -396,7 +397,7 @@ func (o *Overlay) Status(ctx context.Context, t backends.Tunnel) (backends.Tunne
 
 // List finds the interfaces by their aliases.
 func (o *Overlay) List(_ context.Context, labName string) ([]backends.TunnelStatus, error) {
-	links, err := o.panel.LinkList()
+	links, err := whole.List(o.panel.LinkList)
 	if err != nil {
 		return nil, err
 	}

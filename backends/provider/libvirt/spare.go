@@ -12,13 +12,14 @@ import (
 
 	"archetype/backends"
 	failpoint "archetype/internal/fail"
+	"archetype/internal/whole"
 )
 
 var _ backends.Sweeper = (*Provider)(nil)
 
 // Unused implements backends.Sweeper: taps of nodes that have no domain.
 func (p *Provider) Unused(ctx context.Context, labName string) (out []backends.Spare, _ error) {
-	all, err := netlink.LinkList()
+	all, err := whole.List(netlink.LinkList)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"archetype/backends"
 	"archetype/backends/mark"
 	failpoint "archetype/internal/fail"
+	"archetype/internal/whole"
 )
 
 // A network sets a tap up when its cable is put in and down when it is taken
@@ -77,7 +78,7 @@ func makeTap(name, alias string) error {
 
 // dropTaps removes the taps of a node but for those to keep.
 func (p *Provider) dropTaps(ref backends.NodeRef, keep map[string]bool) error {
-	all, err := netlink.LinkList()
+	all, err := whole.List(netlink.LinkList)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"archetype/backends/provider/power"
 	"archetype/internal/fail"
 	"archetype/internal/osthread"
+	"archetype/internal/whole"
 )
 
 // Adopt moves the node's interfaces into the network namespace of the process
@@ -74,7 +75,7 @@ func (p *Place) Missing(wanted []Interface) ([]string, error) {
 		return nil, err
 	}
 	defer n.close()
-	links, err := n.LinkList()
+	links, err := whole.List(n.LinkList)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +155,7 @@ func (n *ns) close() {
 
 // moveAll moves every interface of the node's from one namespace to another.
 func (n *ns) moveAll(to *ns, wanted map[string]Interface) error {
-	links, err := n.LinkList()
+	links, err := whole.List(n.LinkList)
 	if err != nil {
 		return err
 	}
@@ -191,7 +192,7 @@ func (n *ns) move(l netlink.Link, to *ns, addresses []netip.Prefix) error {
 // finish deals with interfaces that are here already: a move was interrupted
 // before they were again what they had been.
 func (n *ns) finish(wanted map[string]Interface) error {
-	links, err := n.LinkList()
+	links, err := whole.List(n.LinkList)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"archetype/backends/mark"
 	"archetype/internal/fail"
 	"archetype/internal/osthread"
+	"archetype/internal/whole"
 )
 
 // Has reports whether an interface of that alias goes down and up with its node:
@@ -42,7 +43,7 @@ func off(h *netlink.Handle, l netlink.Link) error {
 			return err
 		}
 	}
-	have, err := h.AddrList(l, netlink.FAMILY_ALL)
+	have, err := whole.List(func() ([]netlink.Addr, error) { return h.AddrList(l, netlink.FAMILY_ALL) })
 	if err != nil {
 		return err
 	}
@@ -108,7 +109,7 @@ func inside(ns int, f func(*netlink.Handle, netlink.Link) error) error {
 			return err
 		}
 		defer h.Close()
-		links, err := h.LinkList()
+		links, err := whole.List(h.LinkList)
 		if err != nil {
 			return err
 		}

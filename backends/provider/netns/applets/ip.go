@@ -11,6 +11,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"archetype/internal/whole"
 )
 
 // words are the arguments not yet read.
@@ -128,7 +130,7 @@ func flush(dev string, family int) error {
 	if err != nil {
 		return err
 	}
-	addrs, err := netlink.AddrList(l, family)
+	addrs, err := whole.List(func() ([]netlink.Addr, error) { return netlink.AddrList(l, family) })
 	for _, a := range addrs {
 		err = errors.Join(err, netlink.AddrDel(l, &a))
 	}
@@ -271,7 +273,7 @@ func (t *ipTool) show(name string, addresses bool) error {
 		l, ferr := find(name)
 		links, err = []netlink.Link{l}, ferr
 	} else {
-		links, err = netlink.LinkList()
+		links, err = whole.List(netlink.LinkList)
 	}
 	if err != nil {
 		return err
@@ -279,7 +281,7 @@ func (t *ipTool) show(name string, addresses bool) error {
 	sort.Slice(links, func(i, j int) bool { return links[i].Attrs().Index < links[j].Attrs().Index })
 	for _, l := range links {
 		a := l.Attrs()
-		addrs, err := netlink.AddrList(l, t.family)
+		addrs, err := whole.List(func() ([]netlink.Addr, error) { return netlink.AddrList(l, t.family) })
 		if err != nil {
 			return err
 		}
@@ -427,7 +429,7 @@ func (t *ipTool) routes() error {
 	if family == netlink.FAMILY_ALL {
 		family = netlink.FAMILY_V4
 	}
-	list, err := netlink.RouteList(nil, family)
+	list, err := whole.List(func() ([]netlink.Route, error) { return netlink.RouteList(nil, family) })
 	if err != nil {
 		return err
 	}
@@ -467,7 +469,7 @@ func (t *ipTool) routes() error {
 }
 
 func (t *ipTool) neigh() error {
-	links, err := netlink.LinkList()
+	links, err := whole.List(netlink.LinkList)
 	if err != nil {
 		return err
 	}

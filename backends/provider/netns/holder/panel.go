@@ -8,6 +8,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"archetype/internal/whole"
 )
 
 // panel is the namespace for what belongs to no node. Links of nodes that
@@ -34,7 +36,7 @@ func (p *panel) interfaces() (int, error) {
 		return 0, err
 	}
 	defer h.Close()
-	links, err := h.LinkList()
+	links, err := whole.List(h.LinkList)
 	return len(links), err
 }
 
