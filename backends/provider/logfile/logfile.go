@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/fsnotify/fsnotify"
@@ -121,11 +122,14 @@ type Options struct {
 	// Gone says, where the folder is others' too, that a file that is not
 	// there never will be. Signal makes readers ask.
 	Gone func() bool
+	// Unwritten, where not nil, is what the file will begin with, for as long
+	// as it is not there. Signal makes readers ask.
+	Unwritten func() string
 }
 
 // Open opens a file, which need not be there yet, in a folder, which must.
 func (w *Watcher) Open(ctx context.Context, dir, name string, opt Options) (io.ReadCloser, error) {
-	l := &logReader{file: filepath.Join(dir, name), gone: opt.Gone}
+	l := &logReader{file: filepath.Join(dir, name), gone: opt.Gone, unwritten: opt.Unwritten}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	if opt.Follow {
 		var err error
@@ -139,17 +143,16 @@ func (w *Watcher) Open(ctx context.Context, dir, name string, opt Options) (io.R
 		_ = l.Close()
 		return nil, err
 	}
-	if l.f != nil {
-		if info, err := l.f.Stat(); err == nil && info.Size() >= opt.From {
-			l.at = opt.From
-		}
+	size, err := l.size()
+	if err == nil && size >= opt.From {
+		l.at = opt.From
 	}
-	if opt.Lines > 0 {
-		var err error
-		if l.at, err = lastLines(l.f, l.at, opt.Lines); err != nil {
-			_ = l.Close()
-			return nil, err
-		}
+	if err == nil && opt.Lines > 0 {
+		l.at, err = lastLines(l.text(), size, l.at, opt.Lines)
+	}
+	if err != nil {
+		_ = l.Close()
+		return nil, err
 	}
 	return l, nil
 }
@@ -161,22 +164,52 @@ type logReader struct {
 	cancel  func()
 	file    string
 	gone    func() bool
-	f       *os.File // nil while the node has never started
+	f       *os.File // nil while there is none
+	head    string   // what is read then
 	at      int64
 	wake    chan struct{} // nil: it does not follow
+	woken   bool
 	release func()
 	once    sync.Once
+
+	unwritten func() string
+}
+
+// text is what can be read by now.
+func (l *logReader) text() io.ReaderAt {
+	if l.f != nil {
+		return l.f
+	}
+	return strings.NewReader(l.head)
+}
+
+func (l *logReader) size() (int64, error) {
+	if l.f == nil {
+		return int64(len(l.head)), nil
+	}
+	info, err := l.f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (l *logReader) ask() {
+	if l.unwritten != nil {
+		l.head = l.unwritten()
+	}
 }
 
 func (l *logReader) open() error {
 	f, err := os.Open(l.file)
 	if errors.Is(err, os.ErrNotExist) {
+		l.ask()
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	l.f, l.at = f, 0
+	l.f = f
 	return nil
 }
 
@@ -185,28 +218,30 @@ func (l *logReader) Read(p []byte) (int, error) {
 		if l.ctx.Err() != nil {
 			return 0, io.EOF
 		}
-		if l.f != nil {
-			n, err := l.f.ReadAt(p, l.at)
-			l.at += int64(n)
-			if n > 0 {
-				return n, nil
-			}
-			if err != nil && !errors.Is(err, io.EOF) {
-				return 0, err
-			}
+		n, err := l.text().ReadAt(p, l.at)
+		l.at += int64(n)
+		if n > 0 {
+			return n, nil
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
 		}
 		if l.wake == nil {
 			return 0, io.EOF
 		}
-		next, err := l.moved()
-		if err != nil {
-			return 0, io.EOF // the node is gone
-		}
-		if next {
-			continue
+		// To ask about what is not there costs more than to look at a file.
+		if l.f != nil || l.woken {
+			next, err := l.moved()
+			if err != nil {
+				return 0, io.EOF // the node is gone
+			}
+			if next {
+				continue
+			}
 		}
 		select {
 		case <-l.wake:
+			l.woken = true
 		case <-l.ctx.Done():
 			return 0, io.EOF
 		}
@@ -220,7 +255,11 @@ func (l *logReader) moved() (bool, error) {
 		if _, derr := os.Stat(filepath.Dir(l.file)); derr != nil || l.gone != nil && l.gone() {
 			return false, err
 		}
-		return false, nil // not yet there
+		l.ask()
+		return l.f == nil && int64(len(l.head)) > l.at, nil // not yet there
+	}
+	if l.f == nil && now.Size() < l.at {
+		return false, nil // what was read already is being written
 	}
 	if l.f != nil {
 		old, err := l.f.Stat()
@@ -238,6 +277,7 @@ func (l *logReader) moved() (bool, error) {
 			return true, nil
 		}
 		_ = l.f.Close()
+		l.at = 0
 	}
 	return true, l.open()
 }
@@ -253,15 +293,7 @@ func (l *logReader) Close() error {
 }
 
 // lastLines finds where the last n lines after from begin.
-func lastLines(f *os.File, from int64, n int) (int64, error) {
-	if f == nil {
-		return 0, nil
-	}
-	st, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	end := st.Size()
+func lastLines(f io.ReaderAt, end, from int64, n int) (int64, error) {
 	buf := make([]byte, 32<<10)
 	for pos, lines := end, 0; pos > from; {
 		k := min(int64(len(buf)), pos-from)

@@ -20,6 +20,16 @@ func (p *Provider) Logs(ctx context.Context, ref backends.NodeRef, opt backends.
 	if opt.Boot {
 		o.From = st.LogAt
 	}
+	known := true
+	o.Unwritten = func() string {
+		if !known {
+			if now, err := p.cfg.Holder.Node(ctx, ref); err == nil {
+				st.Said = now.Said
+			}
+		}
+		known = false
+		return st.Said
+	}
 	o.Gone = func() bool {
 		now, err := p.cfg.Holder.Node(ctx, ref)
 		return errors.Is(err, backends.ErrNotFound) || err == nil && now.Netns != st.Netns

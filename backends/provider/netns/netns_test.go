@@ -498,8 +498,9 @@ func TestNodesEndWithTheHolder(t *testing.T) {
 	})
 }
 
-// A node that has nothing to do is no more than a waiting process; it becomes
-// the init when it is used.
+// A node that has nothing to do is no more than a waiting process, without a
+// log's file; it becomes the init when it is used. Its log says each line once,
+// whoever reads it and since when.
 func TestIdleNodeEndsWhenAskedAndWakesWhenUsed(t *testing.T) {
 	both(t, func(b *bench) {
 		n := b.run("n1", nil)
@@ -510,6 +511,28 @@ func TestIdleNodeEndsWhenAskedAndWakesWhenUsed(t *testing.T) {
 			b.Fatal(err)
 		}
 		b.said(n, "archetype-init: ready")
+		log := func(opt backends.LogOptions, until string) (out string) {
+			r, err := b.Logs(b.Context(), n, opt)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer r.Close()
+			for sc := bufio.NewScanner(r); sc.Scan() && !strings.Contains(sc.Text(), until); {
+				out += strings.TrimPrefix(sc.Text(), "archetype-init: ") + "\n"
+			}
+			return out
+		}
+		const boot = "namespaces ready\ninterfaces 0/0\nready\n"
+		for _, c := range []struct {
+			opt  backends.LogOptions
+			want string
+		}{{backends.LogOptions{}, boot + boot}, {backends.LogOptions{Boot: true}, boot}, {backends.LogOptions{Lines: 4}, "ready\n" + boot}} {
+			if got := log(c.opt, "nothing"); got != c.want {
+				b.Errorf("%+v: log of a node that nobody has used: %q", c.opt, got)
+			}
+		}
+		followed := make(chan string)
+		go func() { followed <- log(backends.LogOptions{Follow: true}, "stopping") }()
 		pid := func() int { st, _ := b.List(b.Context(), "t"); return st[0].PID }
 		before := pid()
 		res, err := b.Exec(b.Context(), n, backends.ExecRequest{Command: []string{"sh", "-c",
@@ -522,6 +545,12 @@ func TestIdleNodeEndsWhenAskedAndWakesWhenUsed(t *testing.T) {
 		}
 		if err := b.Stop(b.Context(), n, time.Hour); err != nil {
 			b.Fatal(err)
+		}
+		if got := <-followed; got != boot+boot {
+			b.Errorf("followed from before it was used: %q", got)
+		}
+		if got := log(backends.LogOptions{}, "stopping"); got != boot+boot {
+			b.Errorf("log of a node that was used: %q", got)
 		}
 	})
 }

@@ -196,8 +196,8 @@ func (p *Provider) Events(ctx context.Context) (<-chan backends.NodeStatus, erro
 	go func() {
 		defer close(out)
 		for st := range in {
-			if st.Gone {
-				p.logs.Signal(st.Log) // whoever reads a log that never was
+			if st.Gone || st.Said != "" {
+				p.logs.Signal(st.Log) // whoever reads a log that is not there
 			}
 			select {
 			case out <- st.NodeStatus:

@@ -20,37 +20,57 @@ import (
 // next start.
 const maxLog = 4 << 20
 
-// boot makes a node's view of the machine and starts its first process; it
-// returns also where the log of this boot begins. Off says that the node was
-// switched off before. The caller has its lock.
-func (s *server) boot(n *node, off bool) (pid int, at int64, end <-chan unix.WaitStatus, err error) {
+// maxSaid is how long, in bytes, what was said may be before it is put into a
+// file: the boots of a node that nobody has used.
+const maxSaid = 1 << 10
+
+// started is a node's first process.
+type started struct {
+	pid  int
+	end  <-chan unix.WaitStatus
+	at   int64  // where in the node's log this boot begins
+	said string // what the log will begin with once it is there
+}
+
+// boot makes a node's view of the machine and starts its first process. Off
+// says that the node was switched off before. The caller has its lock.
+func (s *server) boot(n *node, off bool) (out started, err error) {
 	b := bootFiles{}
 	defer b.close()
-	log, at, err := openLog(n.status.Log)
-	if err != nil {
-		return 0, 0, nil, err
-	}
-	b.add(log, nil)
 	ours, theirs, err := unixsock.Pair(true)
 	if err != nil {
-		return 0, 0, nil, err
+		return out, err
 	}
 	b.add(theirs, nil)
 	control, err := unixsock.Conn(ours)
 	if err != nil {
-		return 0, 0, nil, err
+		return out, err
 	}
 	s.hangUp(n, control)
-	err = s.spawner.apart(n.netns, func(machine *os.File) error {
-		cfg := n.config
-		idle := stub.Supported() && nodeinit.Idle(&cfg)
+	cfg, idle := n.config, false
+	said := os.Stderr // of what starts it, while it has no log
+	err = s.spawner.apart(n.netns, func() error {
+		idle = stub.Supported() && nodeinit.Idle(&cfg)
+		if idle && len(n.said) < maxSaid && !exists(n.status.Log) {
+			out.at, out.said = int64(len(n.said)), n.said+nodeinit.Boots(&cfg)
+			cfg.Log, cfg.Said = n.status.Log, out.said
+			return nil
+		}
+		log, at, err := openLog(n.status.Log, n.said)
+		if err != nil {
+			return err
+		}
+		b.add(log, nil)
+		said, out.at = log, at
+		return nil
+	}, func(machine *os.File) error {
 		if !idle {
 			if err := makeFolder(n.status.Folder); err != nil {
 				return err
 			}
 		}
 		if err := nodeinit.Prepare(&cfg, idle); err != nil {
-			_, _ = fmt.Fprintf(log, "archetype-init: failed: %v\n", err)
+			_, _ = fmt.Fprintf(said, "archetype-init: failed: %v\n", err)
 			return err
 		}
 		if off || nodeinit.Dark(&cfg) {
@@ -70,11 +90,19 @@ func (s *server) boot(n *node, off bool) (pid int, at int64, end <-chan unix.Wai
 		if b.err != nil {
 			return b.err
 		}
+		if idle { // what it is told before it listens waits for it
+			set := nodeinit.Signals()
+			var had unix.Sigset_t
+			if err := unix.PthreadSigmask(unix.SIG_BLOCK, &set, &had); err != nil {
+				return err
+			}
+			defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &had, nil) }()
+		}
 		// By its place among the holder's files: the child's are others.
-		pid, end, err = s.reaper.Start(self(first),
+		out.pid, out.end, err = s.reaper.Start(self(first),
 			[]string{"archetype", InitVerb, n.status.Ref.String()}, &os.ProcAttr{
 				Dir: "/", Env: []string{"GOMAXPROCS=2", "GOGC=50"},
-				Files: []*os.File{s.null, log, log, config, theirs, s.signals, s.program, machine},
+				Files: []*os.File{s.null, said, said, config, theirs, s.signals, s.program, machine},
 				Sys: &syscall.SysProcAttr{
 					Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
 					Setsid:     true, Pdeathsig: unix.SIGKILL,
@@ -83,9 +111,15 @@ func (s *server) boot(n *node, off bool) (pid int, at int64, end <-chan unix.Wai
 		if err != nil {
 			return fmt.Errorf("start its init: %w", err)
 		}
+		n.said = out.said
 		return nil
 	})
-	return pid, at, end, err
+	return out, err
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // bootFiles are those a node's first process is given, open only for as long
@@ -139,12 +173,16 @@ func configFile(cfg *nodeinit.Config) (*os.File, error) {
 // oldLog is added to the name of a log that was put aside.
 const oldLog = ".old"
 
-func openLog(path string) (*os.File, int64, error) {
-	if st, err := os.Stat(path); err == nil && st.Size() > maxLog {
+// openLog opens a node's log, which begins with what was said before it was
+// there, and tells how long it is.
+func openLog(path, said string) (*os.File, int64, error) {
+	st, err := os.Stat(path)
+	if err == nil && st.Size() > maxLog {
 		if err := putAside(path); err != nil {
 			return nil, 0, err
 		}
 	}
+	begun := err == nil && st.Size() > 0
 	const flags = os.O_CREATE | os.O_APPEND | os.O_RDWR
 	f, err := os.OpenFile(path, flags, 0o600)
 	if errors.Is(err, os.ErrNotExist) { // the folder went with the lab's other nodes
@@ -156,8 +194,10 @@ func openLog(path string) (*os.File, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	st, err := f.Stat()
-	if err != nil {
+	if !begun {
+		_, _ = f.WriteString(said) // a full disk keeps no node from running
+	}
+	if st, err = f.Stat(); err != nil {
 		_ = f.Close()
 		return nil, 0, err
 	}

@@ -56,6 +56,7 @@ type Status struct {
 	Folder string // made when the node first needs it
 	Log    string // path of its log
 	LogAt  int64  // where in its log the latest start begins, in bytes
+	Said   string // what its log will begin with, while there is no such file
 }
 
 // Node is what the holder must know to hold one.

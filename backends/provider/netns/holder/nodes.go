@@ -27,6 +27,7 @@ type node struct {
 	netns   *os.File
 	control *net.UnixConn // sessions are passed to the init over it
 	config  nodeinit.Config
+	said    string // that is not in its log, which is made when there is more to say
 	gone    bool
 	asked   bool          // its end was asked for
 	leaving bool          // for good
@@ -131,7 +132,7 @@ func (s *server) start(ref backends.NodeRef) error {
 		return nil
 	}
 	fail.Point("holder.boot.before")
-	pid, at, end, err := s.boot(n, off)
+	was, err := s.boot(n, off)
 	fail.Point("holder.boot.after")
 	if err != nil {
 		return fmt.Errorf("node %s: %w", ref, errors.Join(err, power.Off(int(n.netns.Fd()))))
@@ -140,11 +141,11 @@ func (s *server) start(ref backends.NodeRef) error {
 	s.mu.Lock()
 	n.off = false
 	st := &n.status
-	st.Running, st.PID, st.ExitReason, st.Started, st.LogAt = true, pid, "", time.Now(), at
+	st.Running, st.PID, st.ExitReason, st.Started, st.LogAt, st.Said = true, was.pid, "", time.Now(), was.at, was.said
 	st.Boot = max(st.Boot+1, uint64(time.Now().UnixNano())) // grows also from one holder to the next
 	s.tell(*st)
 	s.mu.Unlock()
-	go s.watch(n, end, n.ended)
+	go s.watch(n, was.end, n.ended)
 	return nil
 }
 

@@ -92,9 +92,21 @@ func (s *spawner) newNetns() (ns *os.File, err error) {
 
 // apart runs f on a thread that is inside the network namespace and in a
 // mount namespace of its own, which lives on with what f starts. It is given
-// the mount namespace of all others.
-func (s *spawner) apart(ns *os.File, f func(machine *os.File) error) error {
+// the mount namespace of all others, in which the thread is during before: a
+// file that is open keeps its mount from becoming read-only.
+func (s *spawner) apart(ns *os.File, before func() error, f func(machine *os.File) error) error {
 	return s.do(func(h *home) error {
+		if err := enter(ns); err != nil {
+			return err
+		}
+		defer func() {
+			if back := enter(h.net); back != nil {
+				panic(back)
+			}
+		}()
+		if err := before(); err != nil {
+			return err
+		}
 		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 			return fmt.Errorf("make a mount namespace: %w", err)
 		}
@@ -103,13 +115,6 @@ func (s *spawner) apart(ns *os.File, f func(machine *os.File) error) error {
 				panic(back)
 			}
 		}()
-		if err := enter(ns); err != nil {
-			return err
-		}
-		err := f(h.mnt)
-		if back := enter(h.net); back != nil {
-			panic(back)
-		}
-		return err
+		return f(h.mnt)
 	})
 }

@@ -30,6 +30,11 @@ type Config struct {
 	Built   bool `json:"built"`
 	Stepped bool `json:"stepped"`
 	Booted  bool `json:"booted"`
+
+	// Of an idle node without a log, where it is to be once somebody uses the
+	// node, and what it begins with.
+	Log  string `json:"-"`
+	Said string `json:"-"`
 }
 
 // Mount brings a file or folder of the machine into the node.

@@ -2,7 +2,6 @@ package nodeinit
 
 import (
 	"fmt"
-	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -58,7 +57,8 @@ func withInterface(name string, f func(fd int, i *unix.Ifreq) error) error {
 // can turn out to be missing. The calling thread must be in its network
 // namespace.
 func Idle(cfg *Config) bool {
-	if len(cfg.Processes)+len(cfg.Exec)+len(cfg.Sysctls)+len(cfg.Mounts) > 0 || cfg.Bridge != "" {
+	const longest = 64 // that the kernel takes
+	if len(cfg.Processes)+len(cfg.Exec)+len(cfg.Sysctls)+len(cfg.Mounts) > 0 || cfg.Bridge != "" || len(cfg.Hostname) > longest {
 		return false
 	}
 	for _, name := range cfg.Interfaces {
@@ -131,7 +131,7 @@ func steps(cfg *Config) []stub.Call {
 // Stub is the first process of a node: it takes the steps and then is the
 // program, at once or, where the node is Idle, when somebody comes to use it.
 // It is started with the descriptors of an init, a signalfd for Signals and
-// one of the program.
+// one of the program; where the node is Idle, with these Signals blocked.
 func Stub(cfg *Config, idle bool) []stub.Call {
 	out := steps(cfg)
 	if idle {
@@ -150,27 +150,44 @@ func Signals() unix.Sigset_t {
 	return set
 }
 
+// Boots is what an idle node says when it boots.
+func Boots(cfg *Config) string {
+	n := len(cfg.Interfaces)
+	return fmt.Sprintf("archetype-init: namespaces ready\narchetype-init: interfaces %d/%d\narchetype-init: ready\n", n, n)
+}
+
 // waiting puts around the steps what an idle node does beside them.
 func waiting(cfg *Config, steps []stub.Call) []stub.Call {
-	var text strings.Builder
-	line := func(format string, a ...any) { fmt.Fprintf(&text, "archetype-init: "+format+"\n", a...) }
-	line("namespaces ready")
-	line("interfaces %d/%d", len(cfg.Interfaces), len(cfg.Interfaces))
-	line("ready")
-	signals := Signals()
-	mask := unsafe.Slice((*byte)(unsafe.Pointer(&signals)), 8) // the kernel's own set has 64
-	none := make([]byte, 8)
+	text := Boots(cfg)
+	none := make([]byte, 8) // the kernel's own set has 64
 	polled := []unix.PollFd{{Fd: signalsFD, Events: unix.POLLIN}, {Fd: controlFD, Events: unix.POLLIN}}
 	fds := unsafe.Slice((*byte)(unsafe.Pointer(&polled[0])), 2*unsafe.Sizeof(polled[0]))
-	block := stub.Call{Nr: unix.SYS_RT_SIGPROCMASK, Args: []any{unix.SIG_BLOCK, mask, 0, len(mask)}, Op: stub.Try}
 	const leave = "archetype-init: failed: its own mount namespace\n"
-	return append(append([]stub.Call{block}, steps...), []stub.Call{
-		{Nr: unix.SYS_WRITE, Args: []any{1, text.String(), text.Len()}, Op: stub.Try},
+	out := steps
+	if cfg.Log == "" {
+		out = append(out, stub.Call{Nr: unix.SYS_WRITE, Args: []any{1, text, len(text)}, Op: stub.Try})
+	}
+	out = append(out, []stub.Call{
 		{Nr: unix.SYS_PPOLL, Args: []any{fds, 2, 0, 0, 0}, Op: stub.Try},
 		{Op: stub.ExitIf, Args: []any{stub.Part{Of: fds, At: int(unsafe.Offsetof(polled[0].Revents))}}},
 		{Nr: unix.SYS_RT_SIGPROCMASK, Args: []any{unix.SIG_SETMASK, none, 0, len(none)}, Op: stub.Try},
 		// Its view is built anew: from what only looks, nothing can be made.
 		{Nr: unix.SYS_SETNS, Args: []any{machineFD, unix.CLONE_NEWNS}, Op: stub.Must, Fail: leave},
-		{Nr: unix.SYS_UNSHARE, Args: []any{unix.CLONE_NEWNS}, Op: stub.Must, Fail: leave},
 	}...)
+	if cfg.Log != "" { // opened on the machine's own mounts, since those of the node become read-only
+		out = append(out,
+			stub.Call{Nr: unix.SYS_CLOSE, Args: []any{1}, Op: stub.Try}, // so that the next that is opened is 1
+			stub.Call{Nr: unix.SYS_OPENAT, Args: []any{unix.AT_FDCWD, cfg.Log, unix.O_CREAT | unix.O_APPEND | unix.O_RDWR, 0o600}, Op: stub.Try},
+			stub.Call{Nr: unix.SYS_DUP3, Args: []any{1, 2, 0}, Op: stub.Try},
+			stub.Call{Nr: unix.SYS_WRITE, Args: []any{1, cfg.Said, len(cfg.Said)}, Op: stub.Try})
+	}
+	out = append(out, stub.Call{Nr: unix.SYS_UNSHARE, Args: []any{unix.CLONE_NEWNS}, Op: stub.Must, Fail: leave})
+	if cfg.Log != "" { // what fails is said where others say it, too
+		for i := range out {
+			if out[i].Fail != "" {
+				out[i].Fail = "node " + cfg.Hostname + ": " + out[i].Fail
+			}
+		}
+	}
+	return out
 }
