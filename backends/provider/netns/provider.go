@@ -33,7 +33,8 @@ type Provider struct {
 	logs *logfile.Watcher
 
 	mu     sync.Mutex
-	netnss map[backends.NodeRef]string // paths, which stay while a node exists
+	netnss map[backends.NodeRef]string        // paths, which stay while a node exists
+	begun  map[backends.NodeRef]holder.Status // boots, until somebody reads what is said in them
 }
 
 var (
@@ -49,7 +50,7 @@ func New(cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Provider{cfg: cfg, logs: w, netnss: map[backends.NodeRef]string{}}, nil
+	return &Provider{cfg: cfg, logs: w, netnss: map[backends.NodeRef]string{}, begun: map[backends.NodeRef]holder.Status{}}, nil
 }
 
 // Close ends what the provider follows. Its nodes go on.
@@ -110,6 +111,7 @@ func (p *Provider) found(ref backends.NodeRef, netns string) {
 	defer p.mu.Unlock()
 	if netns == "" {
 		delete(p.netnss, ref)
+		delete(p.begun, ref)
 	} else {
 		p.netnss[ref] = netns
 	}
@@ -127,7 +129,13 @@ func needs(k *vendors.Kind) error {
 
 // Start starts the node's init.
 func (p *Provider) Start(ctx context.Context, ref backends.NodeRef) error {
-	return p.cfg.Holder.Start(ctx, ref)
+	st, err := p.cfg.Holder.Start(ctx, ref)
+	if err == nil {
+		p.mu.Lock()
+		p.begun[ref] = st
+		p.mu.Unlock()
+	}
+	return err
 }
 
 // Stop ends the node's init and with it all its processes.

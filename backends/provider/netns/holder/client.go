@@ -82,10 +82,9 @@ func (c *Client) Create(ctx context.Context, n Node) (Status, error) {
 	return c.one(ctx, request{Op: "create", Node: &n, Ref: n.Ref})
 }
 
-// Start starts a node's init, unless it runs.
-func (c *Client) Start(ctx context.Context, ref backends.NodeRef) error {
-	_, err := c.call(ctx, request{Op: "start", Ref: ref})
-	return err
+// Start starts a node's init, unless it runs, and tells how it is then.
+func (c *Client) Start(ctx context.Context, ref backends.NodeRef) (Status, error) {
+	return c.one(ctx, request{Op: "start", Ref: ref})
 }
 
 // Stop ends a node's init, by force after grace.

@@ -59,11 +59,18 @@ type Status struct {
 	Said   string // what its log will begin with, while there is no such file
 }
 
+// brief is without what only whoever asks for many nodes does not know: most
+// of a status.
+func (s Status) brief() Status {
+	s.Labels = nil
+	return s
+}
+
 // Node is what the holder must know to hold one.
 type Node struct {
 	Ref    backends.NodeRef
 	Folder string            // the node's own; it goes with the node
-	Labels map[string]string // kept for whoever asks
+	Labels map[string]string // kept for whoever lists nodes
 	Config json.RawMessage   // for its init
 }
 

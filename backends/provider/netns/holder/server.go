@@ -305,7 +305,7 @@ func (s *server) list(ref backends.NodeRef) response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.nodes[ref]; n != nil && n.status.Netns != "" {
-		return response{Nodes: []Status{n.status}}
+		return response{Nodes: []Status{n.status.brief()}}
 	}
 	var out []Status
 	for r, n := range s.nodes {
@@ -320,6 +320,7 @@ func (s *server) list(ref backends.NodeRef) response {
 // tell gives a change to all who listen. One that does not keep up is cut
 // off: it lists and listens again. The caller has the lock.
 func (s *server) tell(st Status) {
+	st = st.brief()
 	for ch := range s.subs {
 		select {
 		case ch <- st:
