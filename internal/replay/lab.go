@@ -109,6 +109,9 @@ func (b *Lab) Until(node, what string, ok func(*api.Node) bool) *api.Node {
 				b.percents[node] = append(b.percents[node], n.Progress)
 			}
 		case <-look.C:
+			if n == nil {
+				continue // on a busy machine nothing has been told yet
+			}
 			if err := b.Provider.Wrong(backends.NodeRef{Lab: b.snap.Labs[0].Name, Node: node}); err != nil {
 				b.Fatalf("%v\n%+v", err, n)
 			}
