@@ -25,7 +25,7 @@ const (
 // follow keeps subscribed to a provider's events and looks at everything
 // whenever the stream was lost, and at an interval.
 func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus) {
-	tick := time.NewTimer(e.defaults().LookEvery)
+	tick := e.lookTicks(0)
 	defer tick.Stop()
 	wait, silence := resubscribe, silence{backend: p.Name()}
 	for {
@@ -55,7 +55,7 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus) 
 				if !e.hasHeard(p) || !e.Idle() {
 					e.look(p)
 				}
-				tick.Reset(e.defaults().LookEvery)
+				tick.again()
 				continue
 			case <-e.ctx.Done():
 				return
@@ -71,6 +71,27 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus) 
 		if c, err := e.controller(st.Ref.Lab); err == nil {
 			c.post(func(c *controller) { c.observeNode(p.Name(), st) })
 		}
+	}
+}
+
+// lookTicks are the moments at which everything is looked at; apart keeps two
+// sorts of looks from falling together.
+type lookTicks struct {
+	*time.Ticker
+	e            *Engine
+	every, apart time.Duration
+}
+
+func (e *Engine) lookTicks(apart time.Duration) *lookTicks {
+	every := e.defaults().LookEvery + apart
+	return &lookTicks{time.NewTicker(every), e, every, apart}
+}
+
+// again heeds what has been chosen since.
+func (t *lookTicks) again() {
+	if every := t.e.defaults().LookEvery + t.apart; every != t.every {
+		t.every = every
+		t.Reset(every)
 	}
 }
 

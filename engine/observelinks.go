@@ -48,10 +48,9 @@ func (e *Engine) startFollowing(network string, subscribe func(context.Context) 
 
 // lookAtLinks is the safety net under the networks' events.
 func (e *Engine) lookAtLinks() {
-	const apart = time.Second // not at the same moments as the look at nodes
-	tick := time.NewTimer(e.defaults().LookEvery + apart)
+	tick := e.lookTicks(time.Second)
 	defer tick.Stop()
-	for ; ; tick.Reset(e.defaults().LookEvery) {
+	for ; ; tick.again() {
 		select {
 		case <-tick.C:
 		case <-e.ctx.Done():
