@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -85,6 +86,11 @@ func (r *reader) topology(root *value) *lab.Topology {
 	addresses := map[string]*value{}
 	for _, f := range nodes.fields {
 		switch other, ok := lower[strings.ToLower(f.name)]; {
+		case strings.Contains(f.name, "|"):
+			bridge, other, _ := strings.Cut(f.name, "|")
+			r.errorAt(f.line, f.column, fmt.Sprintf("call it %q, and it is a switch of the lab's own", bridge), "node %q: a bridge inside the namespace of another node (%s) is not served", f.name, other)
+			r.broken[f.name] = true
+			continue
 		case len(f.name) > maxHostName || !hostName.MatchString(f.name):
 			r.errorAt(f.line, f.column, "", "node name %q cannot be a host name: use up to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit", f.name)
 			r.broken[f.name] = true

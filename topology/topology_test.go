@@ -63,6 +63,7 @@ func TestMistakes(t *testing.T) {
 		"lab name":               {"name: ../l\ntopology:\n  nodes:\n    a: {kind: linux}\n", `t.yml:1:7: error: lab name "../l"`},
 		"unknown field":          {"name: l\ntopology:\n  nodes:\n    a: {kind: linux, imgae: x}\n", `unknown field "imgae" (did you mean "image"?)`},
 		"unknown field at top":   {"name: l\ntoplogy:\n  nodes: {}\n", `t.yml:2:1: error: the file: unknown field "toplogy" (did you mean "topology"?)`},
+		"bridge elsewhere":       {"name: l\ntopology:\n  nodes:\n    a: {kind: linux}\n    br|a: {kind: bridge, network-mode: \"container:a\"}\n  links:\n    - endpoints: [\"a:eth1\", \"br|a:x\"]\n", `a bridge inside the namespace of another node (a) is not served (call it "br", and it is a switch of the lab's own)`},
 		"unknown kind":           {"name: l\ntopology:\n  nodes:\n    a: {kind: linx}\n", `unknown kind "linx" (did you mean "linux"?)`},
 		"no kind":                {"name: l\ntopology:\n  nodes:\n    a: {}\n", `t.yml:4:5: error: node "a" has no kind`},
 		"no name":                {"topology:\n  nodes:\n    a: {kind: linux}\n", "the lab has no name (add a line such as name: t)"},

@@ -47,6 +47,10 @@ type Kind struct {
 	// made as one of the lab's own.
 	Outside string `yaml:"outside,omitempty" json:"outside,omitempty"`
 
+	// Foreign says that a node of the kind is a container of that name which
+	// something else runs: only links are made to it.
+	Foreign bool `yaml:"foreign,omitempty" json:"foreign,omitempty"`
+
 	// Embedded says how the kind runs as processes in namespaces. Only the
 	// embedded provider reads it.
 	Embedded Embedded `yaml:"embedded,omitempty" json:"embedded,omitzero"`

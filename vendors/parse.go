@@ -352,4 +352,4 @@ var fieldNames = []string{"name", "aliases", "description", "vendor", "source", 
 	"percent", "message", "interface_wait", "platform_detection_race", "interface_wait_env_var",
 	"interface_wait_script", "interface_wait_script_text", "startup_config", "path", "default", "config_extract",
 	"clean", "vendor_options", "file", "embedded", "bridge", "needs", "package", "processes", "when", "ready",
-	"restart", "groups", "folders", "files", "keep", "types", "template", "partial", "devices", "shm_size", "names", "match", "kernel", "accepts", "each", "separator", "outside"}
+	"restart", "groups", "folders", "files", "keep", "types", "template", "partial", "devices", "shm_size", "foreign", "names", "match", "kernel", "accepts", "each", "separator", "outside"}

@@ -27,6 +27,9 @@ func (p *Provider) Create(ctx context.Context, c backends.NodeConfig) error {
 }
 
 func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) error {
+	if c.Kind.Foreign {
+		return p.join(ctx, n, c)
+	}
 	cli, err := p.Client()
 	if err != nil {
 		return err

@@ -38,6 +38,9 @@ func (p *Provider) Start(ctx context.Context, ref backends.NodeRef) error {
 }
 
 func (p *Provider) start(ctx context.Context, n *node) error {
+	if n.known().Foreign {
+		return p.startForeign(ctx, n)
+	}
 	cli, id, err := p.container(ctx, n)
 	if err != nil {
 		return err
@@ -82,6 +85,9 @@ func (p *Provider) Stop(ctx context.Context, ref backends.NodeRef, grace time.Du
 	n := p.node(ref)
 	n.Lock()
 	defer n.Unlock()
+	if n.known().Foreign {
+		return nil
+	}
 	cli, id, err := p.container(ctx, n)
 	if err == nil {
 		n.ask()
@@ -129,6 +135,9 @@ func (p *Provider) Mend(ctx context.Context, ref backends.NodeRef) error {
 }
 
 func (p *Provider) mend(ctx context.Context, n *node) error {
+	if n.known().Foreign {
+		return fmt.Errorf("the container is not this lab's: %w", backends.ErrUnsupported)
+	}
 	cli, id, err := p.container(ctx, n)
 	if err != nil {
 		return err
@@ -163,6 +172,10 @@ func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 	n.Lock()
 	defer n.Unlock()
 	k := n.known()
+	if k.Foreign {
+		p.forget(n)
+		return p.fail("node "+ref.Node, p.cleanup(n))
+	}
 	cli, id, err := p.container(ctx, n)
 	if err == nil {
 		n.ask()

@@ -49,6 +49,7 @@ type kept struct {
 	Console    vendors.Console    `json:"console"`
 	Config     string             `json:"config,omitempty"` // hash of the startup configuration that was placed
 	Index      int                `json:"index,omitempty"`  // in the lab, from 1
+	Foreign    bool               `json:"foreign,omitempty"`
 	Made       made               `json:"made,omitzero"`
 }
 
@@ -123,7 +124,7 @@ func (n *node) note(k kept) error {
 // whole reports whether the making of a container came to its end, which is
 // noted last. One that runs is taken as it is.
 func (k *kept) whole(c *container.InspectResponse) bool {
-	return k.ID == c.ID || c.State != nil && c.State.Running
+	return k.ID == c.ID || k.Foreign || c.State != nil && c.State.Running
 }
 
 func (n *node) known() kept {

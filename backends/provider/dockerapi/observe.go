@@ -57,7 +57,10 @@ func (p *Provider) List(ctx context.Context, labName string) ([]backends.NodeSta
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	var out []backends.NodeStatus
+	out, err := p.listForeign(ctx, cli, labName)
+	if err != nil {
+		return nil, err
+	}
 	for _, st := range found {
 		if st != nil {
 			out = append(out, *st)
@@ -167,7 +170,7 @@ func (n *node) status(c *container.InspectResponse) backends.NodeStatus {
 	if n.kept.ID == "" && !st.Unfinished {
 		n.kept.ID, n.kept.Container = c.ID, st.Identifier
 	}
-	if n.kept.ID == c.ID && n.kept.Labels != nil {
+	if (n.kept.ID == c.ID || n.kept.Foreign) && n.kept.Labels != nil {
 		st.Labels = n.kept.Labels // of the latest Create, which a container cannot change
 	}
 	s := c.State
@@ -236,7 +239,8 @@ func (p *Provider) Events(ctx context.Context) (<-chan backends.NodeStatus, erro
 	if _, err := cli.Ping(ctx, client.PingOptions{}); err != nil {
 		return nil, p.fail("events", err)
 	}
-	f := p.filter(backends.NodeRef{}).Add("type", string(events.ContainerEventType))
+	// Also of others: a foreign node's bear no label of ours.
+	f := client.Filters{}.Add("type", string(events.ContainerEventType))
 	for _, a := range []events.Action{events.ActionStart, events.ActionDie, events.ActionDestroy, events.ActionHealthStatus,
 		events.ActionPause, events.ActionUnPause, events.ActionRename} {
 		f.Add("event", string(a))
@@ -286,6 +290,9 @@ func (p *Provider) action(m events.Message) events.Action {
 // was when it was sent.
 func (p *Provider) news(ctx context.Context, cli *client.Client, m events.Message) (backends.NodeStatus, bool) {
 	ref := backends.NodeRef{Lab: m.Actor.Attributes[labelLab], Node: m.Actor.Attributes[labelNode]}
+	if m.Actor.Attributes[labelHome] != p.home() {
+		return p.newsForeign(ctx, cli, m.Actor.Attributes["name"])
+	}
 	if ref.Lab == "" || ref.Node == "" {
 		return backends.NodeStatus{}, false
 	}
@@ -322,7 +329,9 @@ func (p *Provider) news(ctx context.Context, cli *client.Client, m events.Messag
 func (n *node) vanished() backends.NodeStatus {
 	n.state.Lock()
 	defer n.state.Unlock()
-	n.kept.ID = ""
+	if !n.kept.Foreign {
+		n.kept.ID = ""
+	}
 	n.boot++
 	return backends.NodeStatus{Ref: n.ref, Gone: true, Boot: n.boot}
 }

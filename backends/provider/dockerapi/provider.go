@@ -72,6 +72,8 @@ type Provider struct {
 	nodes  map[backends.NodeRef]*node
 	images map[string]*pull
 	closed bool
+	// foreign is done once the foreign nodes of former engines are known.
+	foreign sync.Once
 	// followers are those who follow the events, as long as their context.
 	followers map[context.Context]chan backends.NodeStatus
 

@@ -52,6 +52,7 @@ var cases = []struct {
 	{"image-files", imageFiles, false},
 	{"what-cannot-be-started", whatCannotBeStarted, false},
 	{"stand-in-for-ceos", ceosCountsItsPorts, false},
+	{"containers-of-others-are-wired", containersOfOthersAreWired, false},
 	{"stand-in-for-iol", iolReadsItsFiles, false},
 	{"kinds-have-their-files-made", kindsHaveTheirFilesMade, false},
 	{"killed-and-removed-while-nobody-looks", killedAndRemovedUnseen, false},
