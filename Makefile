@@ -10,10 +10,10 @@ SOURCES    = $(shell find . -name '*.go' -not -path './bin/*') $(wildcard vendor
 LINT      := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 TESTFLAGS ?= -race
 
-.PHONY: help run build test conformance bench lint format fuzz sim faults torture picture clean
+.PHONY: help run build test conformance images-test bench lint format fuzz sim faults torture picture clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 run: $(BIN) ## build the program and open the workbench on a working lab (LAB=file for another)
 	@$(BIN) $(LAB)
@@ -30,6 +30,11 @@ test: ## install what the tests need where that is possible, then run them all
 conformance: ## run every provider with every network and write the table in docs/conformance.md
 	@scripts/test-setup
 	@scripts/conformance $(TESTFLAGS)
+	@$(MAKE) --no-print-directory images-test
+
+images-test: ## boot a Debian cloud image, made of the distribution's packages, on every disk bus and interface model
+	@scripts/test-setup images
+	CLOUDIMAGE=$(CURDIR)/.build/images/debian-12-generic-amd64.qcow2 $(GO) test ./e2e -count=1 -run TestCloudImage -v -timeout 90m
 
 bench: $(BIN) ## measure, side by side with yardsticks, and print ratios
 	@scripts/test-setup bench

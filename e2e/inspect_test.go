@@ -14,6 +14,7 @@ type (
 		Name, Kind, Provider, Identifier, Desired, Actual string
 		Progress                                          int
 		ProgressText                                      string `json:"progress_text"`
+		ProgressLine                                      string `json:"progress_line"`
 		Error                                             string
 		PID                                               int
 	}
