@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -144,6 +146,81 @@ func TestLeftovers(t *testing.T) {
 	}
 	if got := w.sh("kept", "n0", "cat /etc/mine"); got != "mine" || !w.inspect("kept").whole() {
 		t.Errorf("the lab that is known has %q: %+v", got, w.inspect("kept"))
+	}
+
+	// The store is lost, and the holder of its nodes is out of reach: another is
+	// started, and what the first one holds nobody can use any more.
+	lost := w.holder()
+	w.kill(w.engine())
+	w.loseStore()
+	if err := os.Remove(filepath.Join(w.state(), "run", "holder.sock")); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"files folder kept/", fmt.Sprintf("netns holder %d", lost)}
+	if got := w.strays("gc"); !slices.Equal(got, want) {
+		t.Errorf("gc finds %q; wanted %q", got, want)
+	}
+	if !w.has(lost) || len(w.inits("kept")) != 2 {
+		t.Error("looking has ended it")
+	}
+	if got := w.strays("gc", "--remove"); !slices.Equal(got, want) {
+		t.Errorf("gc --remove finds %q; wanted %q", got, want)
+	}
+	if w.has(lost) || len(w.inits("kept")) != 0 {
+		t.Error("it is there still")
+	}
+	if got := w.strays("gc"); len(got) > 0 {
+		t.Errorf("left: %q", got)
+	}
+}
+
+// strays are those that a run of gc lists, each as backend, type and name,
+// sorted. Whatever cannot be removed or judged fails the test.
+func (w *world) strays(args ...string) []string {
+	w.Helper()
+	r := w.code(0, append(args, "--json")...)
+	found := w.found(r)
+	out := make([]string, 0, len(found))
+	for _, s := range found {
+		if s.Error != "" || s.Removed != slices.Contains(args, "--remove") {
+			w.Errorf("%v: %+v", args, s)
+		}
+		out = append(out, s.String())
+	}
+	slices.Sort(out)
+	return out
+}
+
+// stray is one in what gc says.
+type stray struct {
+	Backend, Type, Lab, Name, Error string
+	Removed                         bool
+}
+
+func (s stray) String() string {
+	if s.Lab != "" {
+		s.Lab += "/"
+	}
+	return s.Backend + " " + s.Type + " " + s.Lab + s.Name
+}
+
+func (w *world) found(r result) (out []stray) {
+	w.Helper()
+	w.decode(r.out, &out)
+	return out
+}
+
+// loseStore removes the store, and its backups.
+func (w *world) loseStore() {
+	w.Helper()
+	files, err := filepath.Glob(filepath.Join(w.state(), "archetype.db*"))
+	if err != nil || len(files) == 0 {
+		w.Fatal("no store to lose: ", err)
+	}
+	for _, f := range files {
+		if err := os.Remove(f); err != nil {
+			w.Fatal(err)
+		}
 	}
 }
 

@@ -208,6 +208,9 @@ func labOfContainers(t *testing.T) {
 	w.kill(w.holder())
 	w.awaitWhole("boxes")
 	reach("after the holder's end")
+	if e.name == "docker" && os.Getenv("E2E_NETWORK") == e.networks[0] {
+		keptWhileAway(w, engine, e.kind.Name)
+	}
 
 	// The file moves an end to another peer: the address of the old link goes,
 	// what the node gave itself stays, also over a restart.
@@ -237,6 +240,39 @@ func labOfContainers(t *testing.T) {
 	}
 	if e.alike {
 		w.await("the engine's own processes to end", func() bool { return !slices.ContainsFunc(names("/proc"), shim) })
+	}
+}
+
+// keptWhileAway loses the store while the engine of the containers is away:
+// nothing of the lab is taken for a leftover, and it is taken up once there is
+// somebody to ask.
+func keptWhileAway(w *world, engine *enginetest.Engine, provider string) {
+	w.Helper()
+	w.kill(w.engine())
+	w.loseStore()
+	engine.Kill()
+	r := w.code(1, "gc", "--remove", "--json")
+	said := map[string]string{}
+	for _, s := range w.found(r) {
+		if said[s.String()] = s.Error; s.Removed {
+			w.Errorf("removed though nobody could be asked: %+v", s)
+		}
+	}
+	for what, words := range map[string]string{provider + " node ": "cannot be looked for",
+		os.Getenv("E2E_NETWORK") + " links boxes/": "left alone: it may be of nodes of " + provider} {
+		if !strings.Contains(said[what], words) {
+			w.Errorf("of %q it says %q in %s", what, said[what], r)
+		}
+	}
+	if err := engine.Start(w.Context()); err != nil {
+		w.Fatal(err)
+	}
+	w.await("the lab to be known again", func() bool { return w.run("inspect", "boxes").code == 0 })
+	if got := w.strays("gc", "--remove"); slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, " boxes/") }) {
+		w.Errorf("of a lab that is known again, gc --remove finds %q", got)
+	}
+	if l := w.inspect("boxes"); len(l.Nodes) != 3 || len(l.Links) != 2 {
+		w.Errorf("known again is %+v", l)
 	}
 }
 

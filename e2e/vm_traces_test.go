@@ -52,9 +52,11 @@ func machinesLeaveNothing(t *testing.T) {
 	w, d := machines(t)
 	networks := []string{"veth", "linuxbridge"}
 	more := "keep: {backups: 0}\n" // what is lost here is lost
+	var sw *ovstest.Switch
 	if _, err := exec.LookPath("ovs-vswitchd"); err == nil {
+		sw = ovstest.Here(t)
 		networks = append(networks, "ovs")
-		more += "ovs: {socket: " + ovstest.Here(t).Socket + "}\n"
+		more += "ovs: {socket: " + sw.Socket + "}\n"
 	}
 	settings := filepath.Join(w.home, "config", "settings.yaml")
 	uri, err := os.ReadFile(settings)
@@ -111,12 +113,7 @@ func machinesLeaveNothing(t *testing.T) {
 	// Its record is lost: the machine and the node beside it say themselves what they are.
 	name := w.inspect(lab).node("vm").Identifier
 	w.kill(w.engine())
-	stored, _ := filepath.Glob(filepath.Join(w.state(), "*.db*"))
-	for _, file := range stored {
-		if err := os.Remove(file); err != nil {
-			t.Fatal(err)
-		}
-	}
+	w.loseStore()
 	eventually(t, "the lab to be known again", func() bool {
 		r := w.run("inspect", lab, "--json")
 		var l inspectJSON
@@ -145,6 +142,10 @@ func machinesLeaveNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	same("gc")
+	if sw != nil {
+		w.everySortIsLeft(d, sw)
+		same("a lab that was killed with all that it had, and gc")
+	}
 }
 
 // machinesAround is what lookAround finds, with what libvirt has beside it.

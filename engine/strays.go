@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +14,9 @@ import (
 	"archetype/engine/api"
 )
 
+// typeNode is what a node is called among strays.
+const typeNode = "node"
+
 // sweep is one search for what is ours and no lab owns.
 type sweep struct {
 	e      *Engine
@@ -20,6 +24,7 @@ type sweep struct {
 	began  time.Time
 	owned  map[string]bool // labs that are deployed
 	out    api.Strays
+	todo   []func() error // what removes each that was found, nil for none
 	// silent are the providers that may have nodes and cannot be asked: what
 	// belongs to labs that nobody knows may be those nodes'.
 	silent []string
@@ -39,31 +44,57 @@ func (e *Engine) Strays(ctx context.Context, req api.StraysRequest) (*api.Strays
 	}
 	w.links(ctx)
 	w.spares(ctx)
+	w.clear()
 	if err := w.folders(ctx); err != nil {
 		return nil, err
 	}
+	w.clear()
 	if req.Remove {
 		e.forgetUses(w)
 	}
 	return &w.out, nil
 }
 
-// found notes a stray, and removes it where that is asked for and nothing
-// speaks against it.
+// found notes a stray, and how it is removed unless something speaks against
+// it. One may go with another, so all are looked for before any is touched.
 func (w *sweep) found(s api.Stray, remove func() error) {
-	if w.remove && s.Error == "" {
-		if err := remove(); err != nil {
-			s.Error = reason(err)
-		} else {
-			s.Removed = true
-		}
+	if s.Error != "" {
+		remove = nil
 	}
-	w.out.Found = append(w.out.Found, s)
+	w.out.Found, w.todo = append(w.out.Found, s), append(w.todo, remove)
 }
 
 // unheard notes what could not be looked at.
 func (w *sweep) unheard(backend, kind, why string) {
-	w.out.Found = append(w.out.Found, api.Stray{Backend: backend, Type: kind, Error: "cannot be looked for: " + why})
+	w.found(api.Stray{Backend: backend, Type: kind, Error: "cannot be looked for: " + why}, nil)
+}
+
+// clear removes what was found, where that is asked for.
+func (w *sweep) clear() {
+	if !w.remove {
+		return
+	}
+	extra := map[string]bool{}
+	for i := range w.out.Found {
+		s := &w.out.Found[i]
+		if w.todo[i] == nil {
+			continue
+		}
+		if err := w.todo[i](); err != nil {
+			s.Error = reason(err)
+		} else {
+			s.Removed = true
+		}
+		w.todo[i] = nil
+		if s.Type == typeNode && w.owned[s.Lab] {
+			extra[s.Backend] = true
+		}
+	}
+	for name := range extra { // their labs are not to speak of them any more
+		if p, ok := w.e.opt.Backends.Provider(name); ok {
+			w.e.look(p)
+		}
+	}
 }
 
 // absent notes a backend that cannot be asked, and reports whether something of
@@ -103,14 +134,14 @@ func (w *sweep) listed(ctx context.Context) map[string][]backends.NodeStatus {
 	for _, name := range w.e.opt.Backends.Providers() {
 		p, _ := w.e.opt.Backends.Provider(name)
 		if a := p.Available(ctx); !a.OK {
-			if w.absent(name, "node", a) {
+			if w.absent(name, typeNode, a) {
 				w.silent = append(w.silent, name)
 			}
 			continue
 		}
 		list, err := p.List(ctx, "")
 		if err != nil {
-			w.unheard(name, "node", reason(err))
+			w.unheard(name, typeNode, reason(err))
 			w.silent = append(w.silent, name)
 			continue
 		}
@@ -131,12 +162,9 @@ func (w *sweep) nodes(ctx context.Context, have map[string][]backends.NodeStatus
 		}
 		for _, st := range have[name] {
 			if !w.owned[st.Ref.Lab] || slices.Contains(extra, st.Ref) {
-				w.found(api.Stray{Backend: name, Type: "node", Lab: st.Ref.Lab, Name: st.Ref.Node},
+				w.found(api.Stray{Backend: name, Type: typeNode, Lab: st.Ref.Lab, Name: st.Ref.Node},
 					func() error { return p.Remove(ctx, st.Ref) })
 			}
-		}
-		if w.remove && len(extra) > 0 { // the labs are not to speak of it any more
-			w.e.look(p)
 		}
 	}
 	return nil
@@ -144,10 +172,6 @@ func (w *sweep) nodes(ctx context.Context, have map[string][]backends.NodeStatus
 
 // links finds what networks have of labs that nobody knows.
 func (w *sweep) links(ctx context.Context) {
-	labs := map[string]bool{}
-	for _, s := range w.out.Found {
-		labs[s.Lab] = s.Lab != "" && !w.owned[s.Lab]
-	}
 	for _, name := range w.e.opt.Backends.Networks() {
 		n, _ := w.e.opt.Backends.Network(name)
 		if a := n.Available(ctx); !a.OK {
@@ -165,13 +189,6 @@ func (w *sweep) links(ctx context.Context) {
 			if !w.owned[labName] {
 				w.found(api.Stray{Backend: name, Type: "links", Lab: labName, Error: w.judged()},
 					func() error { return n.Cleanup(ctx, labName) })
-			}
-		}
-		for labName, stray := range labs { // what cannot be listed goes with the lab's nodes
-			if w.remove && stray && !slices.Contains(have, labName) && w.judged() == "" {
-				if err := n.Cleanup(ctx, labName); err != nil {
-					w.out.Found = append(w.out.Found, api.Stray{Backend: name, Type: "links", Lab: labName, Error: reason(err)})
-				}
 			}
 		}
 	}
@@ -225,7 +242,7 @@ func (w *sweep) spares(ctx context.Context) {
 func (w *sweep) folders(ctx context.Context) error {
 	nodes := map[string][]string{}
 	for _, s := range w.out.Found {
-		if s.Type == "node" && s.Lab != "" && !s.Removed {
+		if s.Type == typeNode && s.Lab != "" && !s.Removed {
 			nodes[s.Lab] = append(nodes[s.Lab], s.Name)
 		}
 	}
@@ -249,7 +266,11 @@ func (w *sweep) folders(ctx context.Context) error {
 	for _, f := range list {
 		labName, node, _ := strings.Cut(f, "/")
 		w.found(api.Stray{Backend: "files", Type: "folder", Lab: labName, Name: node, Error: w.judged()},
-			func() error { return removeFolder(filepath.Join(w.e.opt.Labs, f)) })
+			func() error {
+				err := removeFolder(filepath.Join(w.e.opt.Labs, f))
+				_ = os.Remove(w.e.opt.Labs) // when it was the last
+				return err
+			})
 	}
 	return nil
 }
