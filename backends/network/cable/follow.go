@@ -21,30 +21,23 @@ func (n *Network) wanted(v view) (want [2]bool, behind bool, err error) {
 }
 
 // follow has the far ends of a link, of which that view was had, be as wanted.
-// Where it fails, what made it fail is news of its own.
 func (n *Network) follow(l backends.Link, v view) {
 	if _, behind, err := n.wanted(v); !behind || err != nil {
 		return
 	}
-	defer n.locks.Lock(l.A, l.B)() // whoever is at work on it may do so as well
-	v, err := n.view(l)
-	if err != nil || !n.watch.Knows(l) {
-		return
-	}
-	want, behind, err := n.wanted(v)
-	if !behind || err != nil {
-		return
-	}
-	for i, h := range v.half {
-		if !want[i] {
-			_ = n.hold(h.Port, h.far.Attrs().Index)
+	n.watch.Bring(l, &n.locks, func() (want [2]bool, behind bool, err error) {
+		if v, err = n.view(l); err != nil {
+			return want, false, err
 		}
-	}
-	for i, h := range v.half {
-		if want[i] && !h.up {
+		return n.wanted(v)
+	}, func(i int, up bool) {
+		switch h := v.half[i]; {
+		case !up:
+			_ = n.hold(h.Port, h.far.Attrs().Index)
+		case !h.up:
 			_ = errors.Join(n.here.Plug(h.Attachment.Tap, true), n.set(h.Port, h.far.Attrs().Index, useFar, true))
 		}
-	}
+	})
 }
 
 // hold takes the carrier from an end for the other node's sake.

@@ -53,3 +53,22 @@ func Follow(machine *NS, leads [2]Lead) (want [2]bool, behind bool, err error) {
 	}
 	return want, behind, nil
 }
+
+// Bring has the far ends of a link be as wanted. It looks once more where nobody
+// is at work on the link, because whoever was may have done so; set then sets one
+// end, those that are to go down first. Where it fails, what made it fail is news
+// of its own.
+func (w *Watch) Bring(l backends.Link, locks *Locks, look func() (want [2]bool, behind bool, err error), set func(i int, up bool)) {
+	defer locks.Lock(l.A, l.B)()
+	want, behind, err := look()
+	if !behind || err != nil || !w.Knows(l) {
+		return
+	}
+	for _, up := range []bool{false, true} {
+		for i := range want {
+			if want[i] == up {
+				set(i, up)
+			}
+		}
+	}
+}

@@ -240,8 +240,29 @@ func FarIndex(what string) int {
 // back: it tells of that at once, but drops what leaves until a moment later.
 // It does not wait for long, because somebody may have changed it again.
 func (n *NS) Awake(ctx context.Context, name string) {
-	for end := time.Now().Add(time.Second); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(200 * time.Microsecond) {
-		if l, err := n.LinkByName(name); err != nil || l.Attrs().OperState == netlink.OperUp {
+	up := func() bool {
+		l, err := n.LinkByName(name)
+		return err != nil || l.Attrs().OperState == netlink.OperUp
+	}
+	if up() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	changed := make(chan struct{}, 1)
+	over, err := News(ctx, n.path, false, func(*Device) {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		return
+	}
+	for !up() {
+		select {
+		case <-changed:
+		case <-over:
 			return
 		}
 	}

@@ -151,29 +151,21 @@ func (n *Network) wanted(panel *nsnet.NS, l backends.Link, f found) (want [2]boo
 	return nsnet.Follow(panel, [2]nsnet.Lead{{Port: l.A, Far: f.far[0]}, {Port: l.B, Far: f.far[1]}})
 }
 
-// follow has the far ends of a link be as wanted. Where it fails, what made it
-// fail is news of its own.
+// follow has the far ends of a link, of which that was found, be as wanted.
 func (n *Network) follow(s *session, panel *nsnet.NS, l backends.Link, f found) {
 	if _, behind, err := n.wanted(panel, l, f); !behind || err != nil {
 		return
 	}
-	defer n.locks.Lock(l.A, l.B)() // whoever is at work on it may do so as well
-	f, err := n.find(s, panel, l)
-	if err != nil || !n.watch.Knows(l) {
-		return
-	}
-	want, behind, err := n.wanted(panel, l, f)
-	if !behind || err != nil {
-		return
-	}
-	for i, far := range f.far {
-		if !want[i] {
-			_ = set(panel, far, useHeld, false)
+	n.watch.Bring(l, &n.locks, func() (want [2]bool, behind bool, err error) {
+		if f, err = n.find(s, panel, l); err != nil {
+			return want, false, err
 		}
-	}
-	for i, far := range f.far {
-		if want[i] {
-			_ = set(panel, far, use, true)
+		return n.wanted(panel, l, f)
+	}, func(i int, up bool) {
+		mark := useHeld
+		if up {
+			mark = use
 		}
-	}
+		_ = set(panel, f.far[i], mark, up)
+	})
 }
