@@ -13,7 +13,6 @@ import (
 	"archetype/backends"
 	"archetype/backends/provider/logfile"
 	"archetype/backends/provider/netns/holder"
-	"archetype/internal/fail"
 	"archetype/internal/frozen"
 	"archetype/internal/installed"
 	"archetype/vendors"
@@ -159,10 +158,7 @@ func (p *Provider) Mend(ctx context.Context, ref backends.NodeRef) error {
 // Remove removes the node and its folder.
 func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 	p.found(ref, "")
-	if err := p.cfg.Holder.Remove(ctx, ref); err != nil {
-		return err
-	}
-	return fail.Around("files.remove", func() error { return holder.RemoveFiles(ref, p.folder(ref)) })
+	return p.cfg.Holder.Remove(ctx, ref, p.folder(ref))
 }
 
 // List asks the holder: what it does not hold does not exist.

@@ -93,9 +93,10 @@ func (c *Client) Stop(ctx context.Context, ref backends.NodeRef, grace time.Dura
 	return err
 }
 
-// Remove ends a node and removes its namespace and folder.
-func (c *Client) Remove(ctx context.Context, ref backends.NodeRef) error {
-	_, err := c.call(ctx, request{Op: "remove", Ref: ref})
+// Remove ends a node and removes its namespace and folder, the latter also of
+// one that is not held.
+func (c *Client) Remove(ctx context.Context, ref backends.NodeRef, folder string) error {
+	_, err := c.call(ctx, request{Op: "remove", Ref: ref, Node: &Node{Ref: ref, Folder: folder}})
 	return err
 }
 

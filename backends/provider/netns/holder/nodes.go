@@ -251,31 +251,48 @@ func (s *server) stop(ref backends.NodeRef, grace time.Duration) error {
 	return nil
 }
 
-// RemoveFiles removes what a node has left on the disk: also of one whose
-// holder has ended before it came to that.
-func RemoveFiles(ref backends.NodeRef, folder string) error {
-	err := os.RemoveAll(folder)
+// removeFiles removes what a node has left on the disk.
+func removeFiles(ref backends.NodeRef, folder string) error {
 	log := logFile(ref, folder)
-	_ = os.Remove(log)
-	_ = os.Remove(log + oldLog)
-	lab := filepath.Dir(folder)
-	if empty(filepath.Dir(log)) && empty(lab) { // with its last node
-		empty(filepath.Dir(lab)) // with the last lab
+	_ = unix.Unlink(log)
+	_ = unix.Unlink(log + oldLog)
+	return os.RemoveAll(folder)
+}
+
+// removeFolders removes the folders that a lab's nodes share, with its last
+// node, and that of all labs with the last lab. Who makes a node makes them
+// after it is known here.
+func (s *server) removeFolders(ref backends.NodeRef, folder string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for r := range s.nodes {
+		if r.Lab == ref.Lab {
+			return
+		}
 	}
-	return err
+	lab := filepath.Dir(folder)
+	if empty(filepath.Dir(logFile(ref, folder))) && empty(lab) {
+		empty(filepath.Dir(lab))
+	}
 }
 
 // empty removes a folder with nothing in it, and reports whether it is gone,
 // which it may have been before.
 func empty(folder string) bool {
-	err := os.Remove(folder)
+	err := unix.Rmdir(folder)
 	return err == nil || errors.Is(err, os.ErrNotExist)
 }
 
-func (s *server) remove(ref backends.NodeRef) error {
+// remove removes a node and what it has left on the disk, also of one whose
+// holder has ended before it came to that.
+func (s *server) remove(ref backends.NodeRef, folder string) error {
 	n, err := s.find(ref)
 	if errors.Is(err, backends.ErrNotFound) {
-		return nil
+		return fail.Around("holder.remove", func() error {
+			err := removeFiles(ref, folder)
+			s.removeFolders(ref, folder)
+			return err
+		})
 	}
 	n.Lock()
 	defer n.Unlock()
@@ -287,7 +304,7 @@ func (s *server) remove(ref backends.NodeRef) error {
 	s.mu.Unlock()
 	s.halt(n, 0)
 	n.gone = true
-	err = fail.Around("holder.remove", func() error { return RemoveFiles(ref, n.status.Folder) })
+	err = fail.Around("holder.remove", func() error { return removeFiles(ref, folder) })
 	if n.netns != nil {
 		_ = n.netns.Close()
 	}
@@ -298,6 +315,7 @@ func (s *server) remove(ref backends.NodeRef) error {
 	st.Gone = true
 	s.tell(st)
 	s.mu.Unlock()
+	s.removeFolders(ref, folder)
 	s.mayEnd()
 	return err
 }

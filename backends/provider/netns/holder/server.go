@@ -284,7 +284,10 @@ func (s *server) handle(req *request) (response, error) {
 	case "stop":
 		return response{}, s.stop(req.Ref, req.Grace)
 	case "remove":
-		return response{}, s.remove(req.Ref)
+		if req.Node == nil {
+			return response{}, errors.New("no node given")
+		}
+		return response{}, s.remove(req.Ref, req.Node.Folder)
 	case "list":
 		return s.list(req.Ref), nil
 	case "engine":

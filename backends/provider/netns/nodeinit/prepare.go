@@ -2,6 +2,7 @@ package nodeinit
 
 import (
 	"fmt"
+	"path/filepath"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -176,7 +177,8 @@ func waiting(cfg *Config, steps []stub.Call) []stub.Call {
 	}...)
 	if cfg.Log != "" { // opened on the machine's own mounts, since those of the node become read-only
 		out = append(out,
-			stub.Call{Nr: unix.SYS_CLOSE, Args: []any{1}, Op: stub.Try}, // so that the next that is opened is 1
+			stub.Call{Nr: unix.SYS_MKDIRAT, Args: []any{unix.AT_FDCWD, filepath.Dir(cfg.Log), 0o700}, Op: stub.Try}, // which somebody may have removed
+			stub.Call{Nr: unix.SYS_CLOSE, Args: []any{1}, Op: stub.Try},                                             // so that the next that is opened is 1
 			stub.Call{Nr: unix.SYS_OPENAT, Args: []any{unix.AT_FDCWD, cfg.Log, unix.O_CREAT | unix.O_APPEND | unix.O_RDWR, 0o600}, Op: stub.Try},
 			stub.Call{Nr: unix.SYS_DUP3, Args: []any{1, 2, 0}, Op: stub.Try},
 			stub.Call{Nr: unix.SYS_WRITE, Args: []any{1, cfg.Said, len(cfg.Said)}, Op: stub.Try})
