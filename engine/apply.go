@@ -125,7 +125,10 @@ func (c *controller) wantNode(i int, spec lab.Node, config string) {
 		n.restart = n.actual.Alive() || n.busy != nil
 	}
 	n.remove = false
-	n.spec, n.index, n.kind, n.config, n.hash, n.provider = spec, i, c.e.kindUnder(provider, kind), config, hash, provider
+	n.spec, n.index, n.kind, n.config, n.hash = spec, i, c.e.kindUnder(provider, kind), config, hash
+	if !n.rebuild { // else what is there is its provider's, until it has removed it
+		n.provider = provider
+	}
 	n.touch()
 	c.saveNode(n)
 }

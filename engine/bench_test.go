@@ -22,17 +22,18 @@ import (
 // it and to wait for what it does.
 type bench struct {
 	*testing.T
-	w    *world
-	e    *engine.Engine
-	st   *store.Store
-	dir  string
-	snap *api.Snapshot
-	upd  <-chan *api.Update
-	look time.Duration // between two looks at everything
+	w         *world
+	elsewhere *world // of another provider
+	e         *engine.Engine
+	st        *store.Store
+	dir       string
+	snap      *api.Snapshot
+	upd       <-chan *api.Update
+	look      time.Duration // between two looks at everything
 }
 
 func newBench(t *testing.T) *bench {
-	b := &bench{T: t, w: newWorld(), dir: t.TempDir()}
+	b := &bench{T: t, w: newWorld(), elsewhere: newWorld(), dir: t.TempDir()}
 	b.start()
 	t.Cleanup(func() { b.stop() })
 	return b
@@ -51,6 +52,7 @@ func (b *bench) start() {
 	reg := &backends.Registry{}
 	reg.AddProvider(simProvider{b.w})
 	reg.AddProvider(queued{simProvider{b.w}})
+	reg.AddProvider(simElsewhere{simProvider{b.elsewhere}})
 	reg.AddNetwork(simNetwork{b.w, "veth"})
 	reg.AddNetwork(simNetwork{b.w, "linuxbridge"})
 	reg.SetOutside(simOutside{simNetwork{b.w, "veth"}})

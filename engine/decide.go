@@ -88,6 +88,8 @@ func (c *controller) decideLeaving(n *node) *effect {
 		}
 		if n.rebuild && !n.remove && !c.m.destroying {
 			n.rebuild = false
+			n.provider = c.e.providerFor(n.spec, c.m.info.Provider)
+			c.saveNode(n)
 			n.look()
 		}
 		return nil

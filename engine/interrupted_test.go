@@ -141,3 +141,36 @@ func TestLinkToAPlaceThatAnotherIsLeaving(t *testing.T) {
 		t.Errorf("connected %d times", n)
 	}
 }
+
+// A node that another provider is to run is removed by the one that ran it.
+func TestNodeGoesToAnotherProvider(t *testing.T) {
+	for _, over := range []string{"one engine", "a crash"} {
+		t.Run(over, func(t *testing.T) {
+			b := newBench(t)
+			text := func(provider string) string {
+				return "name: pair\ntopology:\n  nodes:\n    r1: {kind: linux, provider: " + provider + "}\n"
+			}
+			b.completed(b.deploy(text("podman")).Job)
+			if got := b.elsewhere.what(); len(got) != 1 {
+				t.Fatalf("podman has %q", got)
+			}
+			hold := make(chan struct{})
+			b.elsewhere.set(func() { b.elsewhere.hold["remove r1"] = hold })
+			d := b.deploy(text("netns"))
+			b.until("r1 to be removed", func(*api.Snapshot) bool { return b.elsewhere.count("remove r1") > 0 })
+			if over == "a crash" {
+				b.stop()
+			}
+			b.elsewhere.set(func() { delete(b.elsewhere.hold, "remove r1") })
+			close(hold)
+			if over == "a crash" {
+				b.start()
+			}
+			b.completed(d.Job)
+			b.node("r1", lab.NodeRunning)
+			if got := append(b.elsewhere.what(), b.w.what()...); !slices.Equal(got, []string{"node pair/r1 running=true"}) || len(b.elsewhere.what()) > 0 {
+				t.Errorf("podman has %q, netns %q", b.elsewhere.what(), b.w.what())
+			}
+		})
+	}
+}

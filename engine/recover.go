@@ -210,6 +210,9 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 		n.progress, n.text, n.retries = rn.Progress, rn.ProgressText, rn.Retries
 		n.identifier, n.drift = rn.Identifier, drift{rn.Drift, rn.DriftLeft}
 		n.unsure = rn.Actual != lab.NodeUndeployed // until its provider has been heard
+		if n.unsure && rn.Provider != "" && rn.Provider != n.provider {
+			n.rebuild, n.provider = true, rn.Provider // its old one has not removed it yet
+		}
 		n.stale = rn.Hash != n.hash
 		n.restart = n.stale && n.actual.Alive()
 	}

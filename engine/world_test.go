@@ -499,3 +499,8 @@ func (simOutside) Check(context.Context, lab.Link, *lab.Management) ([]string, e
 }
 func (simOutside) Offers(context.Context) []backends.Offer  { return nil }
 func (simOutside) Over(n backends.Network) backends.Network { return n }
+
+// simElsewhere is a provider with a world of its own.
+type simElsewhere struct{ simProvider }
+
+func (simElsewhere) Name() string { return "podman" }
