@@ -49,10 +49,12 @@ func (c *controller) cleanLab() {
 	for _, l := range c.m.linkOrder {
 		used[l.net] = true
 	}
-	var networks []backends.Network
+	var networks, unused []backends.Network
 	for _, name := range c.e.opt.Backends.Networks() {
 		if n, ok := c.e.opt.Backends.Network(name); ok && used[name] {
 			networks = append(networks, n)
+		} else if ok {
+			unused = append(unused, n)
 		}
 	}
 	ran := map[string]bool{}
@@ -89,6 +91,11 @@ func (c *controller) cleanLab() {
 		for _, n := range networks {
 			errs = append(errs, cleanLinks(ctx, n, name))
 		}
+		for _, n := range unused { // of a move that was interrupted something may be there
+			if has(ctx, n, name) {
+				errs = append(errs, cleanLinks(ctx, n, name))
+			}
+		}
 		fail.Point("clean.links")
 		if o := c.e.opt.Backends.Outside(); o != nil {
 			errs = append(errs, o.Cleanup(ctx, name))
@@ -111,15 +118,21 @@ func cleanLinks(ctx context.Context, n backends.Network, labName string) error {
 	if err := n.Cleanup(ctx, labName); err != nil {
 		return err
 	}
+	if has(ctx, n, labName) {
+		return fmt.Errorf("%s still has links of it", n.Name())
+	}
+	return nil
+}
+
+// has reports whether a network has anything of a lab. One that cannot say so
+// has shown it when it was asked to clean up.
+func has(ctx context.Context, n backends.Network, labName string) bool {
 	l, ok := n.(backends.Lister)
 	if !ok {
-		return nil
+		return false
 	}
-	left, err := l.Labs(ctx)
-	if err == nil && slices.Contains(left, labName) {
-		err = fmt.Errorf("%s still has links of it", n.Name())
-	}
-	return err
+	labs, err := l.Labs(ctx)
+	return err == nil && slices.Contains(labs, labName)
 }
 
 // removeAll removes every node of a lab that a provider still has, and looks

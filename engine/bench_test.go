@@ -33,7 +33,7 @@ type bench struct {
 }
 
 func newBench(t *testing.T) *bench {
-	b := &bench{T: t, w: newWorld(), elsewhere: newWorld(), dir: t.TempDir()}
+	b := &bench{T: t, w: newWorld(), dir: t.TempDir()}
 	b.start()
 	t.Cleanup(func() { b.stop() })
 	return b
@@ -52,6 +52,9 @@ func (b *bench) start() {
 	reg := &backends.Registry{}
 	reg.AddProvider(simProvider{b.w})
 	reg.AddProvider(queued{simProvider{b.w}})
+	if b.elsewhere == nil {
+		b.elsewhere = newWorld()
+	}
 	reg.AddProvider(simElsewhere{simProvider{b.elsewhere}})
 	reg.AddNetwork(simNetwork{b.w, "veth"})
 	reg.AddNetwork(simNetwork{b.w, "linuxbridge"})

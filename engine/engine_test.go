@@ -56,6 +56,7 @@ func TestDestroyLeavesNothing(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(labs, "pair", ".logs"), 0o700); err != nil { // of a node that ended in its making
 		t.Fatal(err)
 	}
+	b.w.set(func() { b.w.links["pair/x1:eth1|x2:eth1"] = &simLink{net: "linuxbridge"} }) // of a move to it that was interrupted
 	j, err := b.e.Destroy(t.Context(), "pair")
 	if err != nil {
 		t.Fatal(err)

@@ -343,12 +343,24 @@ func (n simNetwork) Cleanup(ctx context.Context, labName string) error {
 	}
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()
-	for id := range n.w.links {
-		if strings.HasPrefix(id, labName+"/") {
+	for id, l := range n.w.links {
+		if strings.HasPrefix(id, labName+"/") && l.net == n.name {
 			delete(n.w.links, id)
 		}
 	}
 	return nil
+}
+
+func (n simNetwork) Labs(context.Context) ([]string, error) {
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	var out []string
+	for id, l := range n.w.links {
+		if name, _, _ := strings.Cut(id, "/"); l.net == n.name {
+			out = append(out, name)
+		}
+	}
+	return out, nil
 }
 
 func key(l backends.Link) string { return l.Lab + "/" + l.ID() }
