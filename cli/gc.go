@@ -67,7 +67,7 @@ func (a *app) showStrays(strays []api.Stray, remove, asJSON bool) error {
 		fmt.Fprintln(a.out, "nothing: all that is ours on this machine belongs to a lab")
 	default:
 		for _, s := range strays {
-			what := fmt.Sprintf("%s %s %s", s.Backend, s.Type, path.Join(s.Lab, s.Name))
+			what := strings.TrimSpace(fmt.Sprintf("%s %s %s", s.Backend, s.Type, path.Join(s.Lab, s.Name)))
 			switch {
 			case s.Error != "":
 				what += ": " + s.Error

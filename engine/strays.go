@@ -27,14 +27,15 @@ type sweep struct {
 	todo   []func() error // what removes each that was found, nil for none
 	// silent are the providers that may have nodes and cannot be asked: what
 	// belongs to labs that nobody knows may be those nodes'.
-	silent []string
+	silent   []string
+	answered map[string]bool // backends
 }
 
 // Strays implements api.Caretaker. What belongs to a lab that is deployed is
 // that lab's business, also where the lab does not want it any more; what only
 // bears its label is not.
 func (e *Engine) Strays(ctx context.Context, req api.StraysRequest) (*api.Strays, error) {
-	w := &sweep{e: e, remove: req.Remove, began: e.now(), owned: map[string]bool{}}
+	w := &sweep{e: e, remove: req.Remove, began: e.now(), owned: map[string]bool{}, answered: map[string]bool{}}
 	have := w.listed(ctx)
 	for _, c := range e.all() {
 		w.owned[c.m.info.Name] = true
@@ -145,7 +146,7 @@ func (w *sweep) listed(ctx context.Context) map[string][]backends.NodeStatus {
 			w.silent = append(w.silent, name)
 			continue
 		}
-		have[name] = list
+		have[name], w.answered[name] = list, true
 		w.e.hear(p, list, w.began)
 	}
 	return have
@@ -178,6 +179,7 @@ func (w *sweep) links(ctx context.Context) {
 			w.absent(name, "links", a)
 			continue
 		}
+		w.answered[name] = true
 		var have []string
 		if l, ok := n.(backends.Lister); ok {
 			var err error
@@ -194,30 +196,30 @@ func (w *sweep) links(ctx context.Context) {
 	}
 }
 
-// sweepers are all that have something beside nodes and links, by name; those
-// that cannot be asked have been told of.
-func (e *Engine) sweepers(ctx context.Context) map[string]backends.Sweeper {
+// sweepers are all that have something beside nodes and links, by name. Those
+// that did not answer have been told of.
+func (w *sweep) sweepers() map[string]backends.Sweeper {
 	out := map[string]backends.Sweeper{}
-	add := func(name string, backend any, ok bool) {
-		if s, is := backend.(backends.Sweeper); is && ok {
+	add := func(name string, backend any) {
+		if s, ok := backend.(backends.Sweeper); ok {
 			out[name] = s
 		}
 	}
-	for _, name := range e.opt.Backends.Providers() {
-		p, _ := e.opt.Backends.Provider(name)
-		add(name, p, p.Available(ctx).OK)
+	add("outside", w.e.opt.Backends.Outside())
+	for name := range w.answered {
+		if p, ok := w.e.opt.Backends.Provider(name); ok {
+			add(name, p)
+		}
+		if n, ok := w.e.opt.Backends.Network(name); ok {
+			add(name, n)
+		}
 	}
-	for _, name := range e.opt.Backends.Networks() {
-		n, _ := e.opt.Backends.Network(name)
-		add(name, n, n.Available(ctx).OK)
-	}
-	add("outside", e.opt.Backends.Outside(), true)
 	return out
 }
 
 // spares finds what there is beside nodes and links.
 func (w *sweep) spares(ctx context.Context) {
-	all := w.e.sweepers(ctx)
+	all := w.sweepers()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		list, err := all[name].Unused(ctx, "")
 		if err != nil {

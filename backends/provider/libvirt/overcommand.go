@@ -65,6 +65,10 @@ func (c *commandConn) Close() error {
 	c.once.Do(func() {
 		_ = c.WriteCloser.Close()
 		_ = c.cmd.Process.Kill()
+		select { // waiting closes what its last words are read from
+		case <-c.over:
+		case <-time.After(time.Second): // others have it open still
+		}
 		_ = c.cmd.Wait()
 	})
 	return nil

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"archetype/backends"
@@ -103,8 +104,11 @@ func (p *Provider) Available(ctx context.Context) backends.Availability {
 	}
 	version, err := p.conn.version(ctx)
 	if err != nil {
-		return backends.Availability{Reason: fmt.Sprintf("libvirt does not answer at %s: %v", p.conn.where(), err),
-			Fix: "start it (systemctl start libvirtd)"}
+		where, fix := p.conn.where(), "start it (systemctl start libvirtd)"
+		if u := p.conn.host(); u != nil {
+			fix = fmt.Sprintf("see that ssh to %s works without a question, and that libvirtd runs there and nc is installed; or correct libvirt.uri in the settings", u.Host)
+		}
+		return backends.Availability{Reason: fmt.Sprintf("libvirt does not answer at %s: %s", where, strings.TrimPrefix(err.Error(), "libvirt at "+where+": ")), Fix: fix}
 	}
 	if err := os.MkdirAll(p.cfg.Run, 0o711); err != nil {
 		return backends.Availability{Reason: err.Error(), Fix: "free or permit that folder"}
