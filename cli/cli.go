@@ -50,8 +50,23 @@ func (c codeError) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := fang.Execute(ctx, root(), fang.WithVersion(Version), fang.WithoutManpage(), fang.WithErrorHandler(showError))
+	err := run(ctx, root())
+	if err != nil {
+		showError(os.Stderr, err)
+	}
 	return exitCode(err)
+}
+
+// run executes the command line. Fang comes in only where help is wanted: it
+// asks the terminal for its colours before it shows anything, an error as well,
+// and where the workbench has just left the terminal the answer may never come.
+func run(ctx context.Context, cmd *cobra.Command) error {
+	cmd.Version, cmd.SilenceErrors = Version, true
+	var help error
+	cmd.SetHelpFunc(func(*cobra.Command, []string) {
+		help = fang.Execute(ctx, root(), fang.WithVersion(Version), fang.WithoutManpage())
+	})
+	return errors.Join(cmd.ExecuteContext(ctx), help)
 }
 
 func exitCode(err error) int {
@@ -73,7 +88,7 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-func showError(w io.Writer, _ fang.Styles, err error) {
+func showError(w io.Writer, err error) {
 	var code codeError
 	if errors.As(err, &code) {
 		return

@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/creack/pty"
 )
 
 // TestWrongUse: whatever is typed wrongly ends with exit code 2 and says what
@@ -55,6 +59,18 @@ func TestWrongUse(t *testing.T) {
 		if r.code != c.code || !strings.Contains(r.out+r.err, c.says) {
 			t.Errorf("want exit code %d and %q, got %s", c.code, c.says, r)
 		}
+	}
+	// In a terminal, too, which is asked nothing: some never answer.
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tty, err := pty.Start(w.command(ctx, "check", "nofile.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	said, _ := io.ReadAll(tty) // until the other end is closed, which is an error
+	if got := string(said); got != "archetype: no topology file nofile.yml\r\n" {
+		t.Errorf("in a terminal: %q", got)
 	}
 }
 
