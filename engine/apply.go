@@ -68,18 +68,21 @@ func (n *node) forgive() {
 
 func planText(p *api.Plan) string {
 	var parts []string
-	add := func(n int, what string) {
+	add := func(n int, thing, how string) {
+		if n > 1 {
+			thing += "s"
+		}
 		if n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, what))
+			parts = append(parts, fmt.Sprintf("%d %s %s", n, thing, how))
 		}
 	}
-	add(len(p.NodesAdded), "nodes new")
-	add(len(p.NodesChanged), "nodes changed")
-	add(len(p.NodesRemoved), "nodes removed")
-	add(p.NodesUnchanged, "nodes unchanged")
-	add(len(p.LinksAdded), "links new")
-	add(len(p.LinksChanged), "links changed")
-	add(len(p.LinksRemoved), "links removed")
+	add(len(p.NodesAdded), "node", "new")
+	add(len(p.NodesChanged), "node", "changed")
+	add(len(p.NodesRemoved), "node", "removed")
+	add(p.NodesUnchanged, "node", "unchanged")
+	add(len(p.LinksAdded), "link", "new")
+	add(len(p.LinksChanged), "link", "changed")
+	add(len(p.LinksRemoved), "link", "removed")
 	return strings.Join(parts, ", ")
 }
 

@@ -41,7 +41,7 @@ func (c *controller) nodeEnded(ef *effect, err error) {
 		}
 		n.exists, n.unsure = true, false
 		c.wakeWaiting()
-		n.identifier = c.m.info.Name + "/" + n.spec.Name
+		n.identifier = either(n.identifier, c.m.info.Name+"/"+n.spec.Name) // until its provider has told what it calls it
 	case doStart:
 		if err != nil {
 			c.fail(n, err)
