@@ -47,10 +47,12 @@ func (s *server) boot(n *node, off bool) (out started, err error) {
 		return out, err
 	}
 	s.hangUp(n, control)
-	cfg, idle := n.config, false
+	cfg, idle, dark := n.config, false, false
 	said := os.Stderr // of what starts it, while it has no log
 	err = s.spawner.apart(n.netns, func() error {
-		idle = stub.Supported() && nodeinit.Idle(&cfg)
+		if stub.Supported() {
+			idle, dark = nodeinit.Idle(&cfg)
+		}
 		if idle && len(n.said) < maxSaid && !exists(n.status.Log) {
 			out.at, out.said = int64(len(n.said)), n.said+nodeinit.Boots(&cfg)
 			cfg.Log, cfg.Said = n.status.Log, out.said
@@ -73,7 +75,7 @@ func (s *server) boot(n *node, off bool) (out started, err error) {
 			_, _ = fmt.Fprintf(said, "archetype-init: failed: %v\n", err)
 			return err
 		}
-		if off || nodeinit.Dark(&cfg) {
+		if off || dark || !idle && nodeinit.Dark(&cfg) {
 			if err := power.On(int(n.netns.Fd()), cfg.Addresses); err != nil {
 				return err
 			}

@@ -28,7 +28,7 @@ func Prepare(cfg *Config, idle bool) error {
 }
 
 func loopbackUp() error {
-	return withInterface("lo", func(fd int, lo *unix.Ifreq) error {
+	return withInterfaces([]string{"lo"}, func(fd int, lo *unix.Ifreq) error {
 		if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, lo); err != nil {
 			return err
 		}
@@ -37,52 +37,54 @@ func loopbackUp() error {
 	})
 }
 
-func withInterface(name string, f func(fd int, i *unix.Ifreq) error) error {
-	i, err := unix.NewIfreq(name)
-	if err != nil {
-		return err
-	}
+// withInterfaces calls f for each interface, until there is an error.
+func withInterfaces(names []string, f func(fd int, i *unix.Ifreq) error) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	if err := f(fd, i); err != nil {
-		return fmt.Errorf("interface %s: %w", name, err)
+	for _, name := range names {
+		i, err := unix.NewIfreq(name)
+		if err == nil {
+			err = f(fd, i)
+		}
+		if err != nil {
+			return fmt.Errorf("interface %s: %w", name, err)
+		}
 	}
 	return nil
 }
 
 // Idle reports whether a node has booted once its steps are taken: it runs
 // nothing until somebody uses it, has all its interfaces, and nothing of it
-// can turn out to be missing. The calling thread must be in its network
-// namespace.
-func Idle(cfg *Config) bool {
+// can turn out to be missing. Of one that is, it tells what Dark does. The
+// calling thread must be in its network namespace.
+func Idle(cfg *Config) (idle, dark bool) {
 	const longest = 64 // that the kernel takes
 	if len(cfg.Processes)+len(cfg.Exec)+len(cfg.Sysctls)+len(cfg.Mounts) > 0 || cfg.Bridge != "" || len(cfg.Hostname) > longest {
-		return false
+		return false, false
 	}
-	for _, name := range cfg.Interfaces {
-		err := withInterface(name, func(fd int, i *unix.Ifreq) error { return unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, i) })
-		if err != nil {
-			return false
-		}
+	err := withInterfaces(cfg.Interfaces, func(fd int, i *unix.Ifreq) error {
+		err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, i)
+		dark = dark || i.Uint16()&unix.IFF_UP == 0
+		return err
+	})
+	if err != nil {
+		return false, false
 	}
-	return true
+	return true, dark
 }
 
 // Dark reports whether an interface of the node is down: it was made while the
 // node did not run. The calling thread must be in its network namespace.
-func Dark(cfg *Config) bool {
-	down := false
-	for _, name := range cfg.Interfaces {
-		_ = withInterface(name, func(fd int, i *unix.Ifreq) error { // one that is not there is not down
-			err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, i)
-			down = down || err == nil && i.Uint16()&unix.IFF_UP == 0
-			return err
-		})
-	}
-	return down
+func Dark(cfg *Config) (dark bool) {
+	_ = withInterfaces(cfg.Interfaces, func(fd int, i *unix.Ifreq) error {
+		err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, i)
+		dark = dark || err == nil && i.Uint16()&unix.IFF_UP == 0
+		return nil // one that is not there is not down
+	})
+	return dark
 }
 
 // DropCapabilities takes from all that the calling thread will start what
