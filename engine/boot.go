@@ -100,6 +100,12 @@ func (c *controller) settleBoot(n *node) {
 	}
 	took := c.e.now().Sub(n.since)
 	n.retryAt, n.permanent = time.Time{}, false
+	if n.told { // when it began is hearsay
+		c.moveNode(n, lab.NodeRunning)
+		c.infof(n, "running")
+		n.touch()
+		return
+	}
 	if err := c.e.boots.add(n, took); err != nil {
 		c.e.log.Warn("boot times", "error", err)
 	}

@@ -207,7 +207,7 @@ func (c *controller) moveNode(n *node, to lab.NodeState) {
 		return
 	}
 	n.actual = to
-	n.since = c.e.now()
+	n.since, n.told = c.e.now(), false
 	if to.Matches(n.desired) && !n.renamed {
 		n.drift = drift{}
 	}

@@ -54,6 +54,7 @@ type node struct {
 
 	actual lab.NodeState
 	since  time.Time
+	told   bool      // since is an earlier engine's word: the clock may have been set meanwhile
 	exists bool      // made at the provider, so that interfaces can be attached
 	place  bool      // no node of the lab: where a link goes that leaves it
 	unsure bool      // its making was withdrawn half-way: something of it may be there

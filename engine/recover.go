@@ -53,7 +53,7 @@ func (e *Engine) loadSaved() (*saved, error) {
 			}
 			s.jobs = append(s.jobs, open...)
 		}
-		slices.SortStableFunc(s.jobs, func(a, b store.Job) int { return a.Created.Compare(b.Created) })
+		slices.SortStableFunc(s.jobs, func(a, b store.Job) int { return cmp.Compare(jobNumber(a.ID), jobNumber(b.ID)) })
 		events, err = tx.Events(api.KeepEvents)
 		return err
 	})
@@ -84,6 +84,13 @@ func (e *Engine) logSaved(s *saved, name string) {
 	e.log.Info("a lab is taken up", "lab", name, "nodes to run", wished, "nodes that ran", ran, "links that were up", up)
 }
 
+// jobNumber is a job's place among all jobs: the clock may have been set back
+// since an earlier one was made.
+func jobNumber(id string) uint64 {
+	n, _ := strconv.ParseUint(strings.TrimPrefix(id, "j"), 10, 64)
+	return n
+}
+
 // showSaved puts the past into the snapshot and counts on from it.
 func (e *Engine) showSaved(s *saved, events []store.Event) {
 	var snap api.Snapshot
@@ -93,9 +100,7 @@ func (e *Engine) showSaved(s *saved, events []store.Event) {
 		e.events.Store(max(e.events.Load(), r.Seq))
 	}
 	for _, r := range s.jobs {
-		if n, err := strconv.ParseUint(strings.TrimPrefix(r.ID, "j"), 10, 64); err == nil {
-			e.jobs.Store(max(e.jobs.Load(), n))
-		}
+		e.jobs.Store(max(e.jobs.Load(), jobNumber(r.ID)))
 		if r.State.Ended() {
 			snap.Jobs = append(snap.Jobs, shownJob(r))
 		}
@@ -206,7 +211,11 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 		if n == nil { // an apply was interrupted before it was gone
 			n = c.condemned(rn)
 		}
-		n.desired, n.actual, n.since, n.err = rn.Desired, rn.Actual, rn.Since, rn.Error
+		n.desired, n.actual, n.err = rn.Desired, rn.Actual, rn.Error
+		n.since, n.told = rn.Since, true
+		if now := e.now(); n.since.After(now) { // the clock has been set back
+			n.since = now
+		}
 		n.progress, n.text, n.retries = rn.Progress, rn.ProgressText, rn.Retries
 		n.identifier, n.drift = rn.Identifier, drift{rn.Drift, rn.DriftLeft}
 		n.unsure = rn.Actual != lab.NodeUndeployed // until its provider has been heard

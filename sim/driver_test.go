@@ -48,6 +48,8 @@ type driver struct {
 	// How often each call was made while the clock stood still.
 	instant  time.Time
 	instants map[string]int
+	clock    clock
+	jobs     map[string]jobSeen
 
 	e      *engine.Engine
 	st     *store.Store
@@ -155,7 +157,7 @@ var allKinds = sync.OnceValue(func() *vendors.Registry {
 
 func newDriver(t *testing.T, seed uint64, dir string) *driver {
 	d := &driver{T: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0x5eed)), dir: dir, w: sim.NewWorld(),
-		kinds: allKinds(), wishes: map[string]string{}, boots: map[string]bootSeen{}, counts: map[string]int{}}
+		kinds: allKinds(), wishes: map[string]string{}, boots: map[string]bootSeen{}, counts: map[string]int{}, clock: clock{begin: time.Now()}, jobs: map[string]jobSeen{}}
 	d.w.Gate = d
 	d.w.Tell = func(ev sim.Event) {
 		d.mu.Lock()
@@ -183,7 +185,7 @@ func (d *driver) boot() {
 	d.started = make(chan error, 1)
 	go func() {
 		e, err := engine.New(ctx, engine.Options{Store: st, Backends: reg, Vendors: d.kinds,
-			Defaults: engine.Defaults{Provider: sim.ProviderName, Network: sim.CableName, BootTimeout: 2 * time.Minute}, Log: slog.New(watchful{d}), Parallel: 1000})
+			Defaults: engine.Defaults{Provider: sim.ProviderName, Network: sim.CableName, BootTimeout: 2 * time.Minute}, Log: slog.New(watchful{d}), Parallel: 1000, Now: d.clock.now})
 		d.mu.Lock()
 		d.e = e
 		d.mu.Unlock()
@@ -238,6 +240,7 @@ func (d *driver) crash() {
 	// for that nobody has answered may be or not.
 	if d.unsaved(e) || slices.ContainsFunc(d.ops, func(o *op) bool { return !o.done || o.err != nil }) {
 		d.wishes, d.lost = nil, true
+		clear(d.jobs) // one of them may not be stored, and its number be given again
 	}
 	d.ops = nil
 	d.boots = map[string]bootSeen{}

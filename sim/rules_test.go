@@ -35,7 +35,61 @@ func (d *driver) check() {
 		}
 	}
 	d.checkProgress(s)
+	d.checkTimes(s)
 	d.checkWishes(s)
+}
+
+// jobSeen is a job as it was first seen.
+type jobSeen struct {
+	created time.Time
+	at      time.Time // when it was, by no clock that can be set
+	ended   bool
+}
+
+// checkTimes: whatever the clock is set to, what waits does not wait for longer
+// than it was to, no job is given up before its time, no boot is remembered to
+// have taken hours, and no job has the number of another.
+func (d *driver) checkTimes(s *api.Snapshot) {
+	longest := lab.DefaultRetry().Rest + time.Second
+	for _, l := range s.Labs {
+		for _, n := range l.Nodes {
+			if wait := n.RetryAt.Sub(d.clock.now()); !n.RetryAt.IsZero() && wait > longest {
+				d.fail("%s/%s is tried again in %s", l.Name, n.Name, wait)
+			}
+			if n.Typical > time.Hour {
+				d.fail("a boot of %s/%s is said to take %s", l.Name, n.Name, n.Typical)
+			}
+		}
+		for _, k := range l.Links {
+			if wait := k.RetryAt.Sub(d.clock.now()); !k.RetryAt.IsZero() && wait > longest {
+				d.fail("%s/%s is tried again in %s", l.Name, k.ID(), wait)
+			}
+		}
+	}
+	for _, j := range s.Jobs {
+		was, known := d.jobs[j.ID]
+		switch {
+		case !known:
+			d.jobs[j.ID] = jobSeen{j.Created, time.Now(), j.State.Ended()}
+		case !was.created.Equal(j.Created):
+			d.fail("job %s is another's number", j.ID)
+		case j.State.Ended() && !was.ended:
+			if text, ok := strings.CutPrefix(j.Error, "no progress for "); ok {
+				text, _, _ = strings.Cut(text, ";")
+				patience, err := time.ParseDuration(text)
+				if err != nil || time.Since(was.at) < patience {
+					d.fail("job %s is given up after %s: %s", j.ID, time.Since(was.at), j.Error)
+				}
+			}
+			was.ended = true
+			d.jobs[j.ID] = was
+		}
+	}
+	for i, ev := range s.Events[max(0, len(s.Events)-20):] {
+		if i > 0 && ev.Seq <= s.Events[max(0, len(s.Events)-20)+i-1].Seq {
+			d.fail("event %d comes after a later one: %s", ev.Seq, ev.Text)
+		}
+	}
 }
 
 // checkProgress: within a boot, it only grows.

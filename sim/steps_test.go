@@ -47,6 +47,7 @@ func (d *driver) step() {
 		{when(up, 50), d.ask},
 		{25, d.mischief},
 		{3, func() { d.note("crash"); d.counts["crash"]++; d.crash() }},
+		{2, d.setClock},
 		{4, d.toggleDisk},
 		{4, d.toggleBackend},
 	}
@@ -149,6 +150,14 @@ func (d *driver) pass() {
 	d.note("%s pass", t)
 	d.counts["time"]++
 	time.Sleep(t)
+}
+
+// setClock sets the machine's clock, by hours forward or back.
+func (d *driver) setClock() {
+	by := time.Duration(d.rng.IntN(24*3600)-12*3600) * time.Second
+	d.clock.off += by
+	d.counts["clock"]++
+	d.note("the clock is set by %s", by)
 }
 
 func (d *driver) toggleDisk() {

@@ -32,13 +32,41 @@ const (
 )
 
 // BackupName is what a backup beside the database is called by default.
-func BackupName(path string) string { return path + backupInfix + time.Now().Format(stamp) }
+func BackupName(path string) string { return path + backupInfix + nextStamp(path) }
+
+// nextStamp is the present time as names tell it, or a moment after the newest
+// backup's: the clock may have been set back, and theirs is the order.
+func nextStamp(path string) string {
+	now := time.Now().Format(stamp)
+	all, _ := filepath.Glob(path + backupInfix + "*")
+	for _, b := range all {
+		if s := stampOf(b); s >= now {
+			if at, err := time.Parse(stamp, s); err == nil {
+				now = at.Add(time.Millisecond).Format(stamp)
+			}
+		}
+	}
+	return now
+}
+
+// stampOf is when a backup was made, as names tell it.
+func stampOf(file string) string {
+	if s := file[max(0, len(file)-len(stamp)):]; s != "" {
+		if _, err := time.Parse(stamp, s); err == nil {
+			return s
+		}
+	}
+	if st, err := os.Stat(file); err == nil {
+		return st.ModTime().Format(stamp)
+	}
+	return ""
+}
 
 // BackUp writes a backup beside the database and forgets all but the newest
 // keep of those that were written so.
 func (s *Store) BackUp(keep int) error {
 	path := s.db.Path()
-	if _, err := s.Backup(path + autoInfix + time.Now().Format(stamp)); err != nil {
+	if _, err := s.Backup(path + autoInfix + nextStamp(path)); err != nil {
 		return err
 	}
 	all, err := filepath.Glob(path + autoInfix + "*") // the oldest first, by their names
@@ -53,7 +81,7 @@ func (s *Store) BackUp(keep int) error {
 
 // backupBefore keeps a file as it was before it is brought to another schema.
 func (s *Store) backupBefore(path string, from uint64) (string, error) {
-	to := fmt.Sprintf("%s%sschema-%d-%s", path, backupInfix, from, time.Now().Format(stamp))
+	to := fmt.Sprintf("%s%sschema-%d-%s", path, backupInfix, from, nextStamp(path))
 	_, err := s.Backup(to)
 	return to, err
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -76,7 +77,13 @@ func (t *Tx) jobKey(r Job) (k []byte, known bool, err error) {
 		k, err = unseal(id, v)
 		return slices.Clone(k), true, err
 	}
-	k = append(number(uint64(max(r.Created.UnixNano(), 0))), r.ID...)
+	// In the order in which they came, also where the clock was set back in
+	// between: a newer one is neither forgotten before an older one nor hidden by it.
+	at := uint64(max(r.Created.UnixNano(), 0))
+	if last, _ := t.bucket(bucketJobs).Cursor().Last(); len(last) >= 8 {
+		at = max(at, binary.BigEndian.Uint64(last)+1)
+	}
+	k = append(number(at), r.ID...)
 	return k, false, ids.Put(id, seal(id, k))
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -94,13 +95,7 @@ func Repair(path string) (*Repaired, error) {
 	if err != nil {
 		return nil, err
 	}
-	age := map[string]time.Time{}
-	for _, b := range backups {
-		if st, err := os.Stat(b); err == nil {
-			age[b] = st.ModTime()
-		}
-	}
-	slices.SortFunc(backups, func(a, b string) int { return age[b].Compare(age[a]) })
+	slices.SortFunc(backups, func(a, b string) int { return strings.Compare(stampOf(b), stampOf(a)) })
 	r.Kept = path + ".damaged-" + time.Now().Format(stamp)
 	if err := os.Rename(path, r.Kept); err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -214,10 +215,18 @@ func TestBackupsByThemselves(t *testing.T) {
 		})
 		_ = kept.Close()
 	}
+	// The clock was ahead when one was made, and has been set back since.
+	ahead := path + autoInfix + time.Now().Add(365*24*time.Hour).Format(stamp)
+	if _, err := s.Backup(ahead); err != nil {
+		t.Fatal(err)
+	}
 	for range 5 {
 		if err := s.BackUp(3); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := os.Stat(ahead); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is kept before those that were made later: %v", err)
 	}
 	_ = s.Close()
 	autos, _ := filepath.Glob(path + ".backup-auto-*")

@@ -156,6 +156,33 @@ func TestHistoryIsBounded(t *testing.T) {
 	})
 }
 
+// The clock is set back: what is newer stays the newest, and what is older is
+// forgotten first.
+func TestHistoryOutlivesTheClock(t *testing.T) {
+	s := fresh(t)
+	ahead := time.Now().Add(365 * 24 * time.Hour)
+	done := lab.JobStates()[len(lab.JobStates())-1]
+	must(t, s, func(tx *Tx) error {
+		for i := range KeepJobs + 2*trimSlack {
+			j := Job{ID: fmt.Sprint("j", i), Verb: lab.JobDeploy, State: done, Created: ahead.Add(time.Duration(i) * time.Second)}
+			if i >= KeepJobs {
+				j.Created = time.Now()
+			}
+			if err := tx.PutJob(j); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	must(t, s, func(tx *Tx) error {
+		jobs, _ := tx.Jobs(2)
+		if last := KeepJobs + 2*trimSlack - 1; len(jobs) != 2 || jobs[0].ID != fmt.Sprint("j", last-1) || jobs[1].ID != fmt.Sprint("j", last) {
+			t.Errorf("the newest two are %v", jobs)
+		}
+		return tx.Check()
+	})
+}
+
 // Whatever is put, in whatever order: what is stored is legal, every step
 // was, and a store opened again holds the same.
 func TestNothingIllegalIsEverStored(t *testing.T) {

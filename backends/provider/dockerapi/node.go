@@ -33,9 +33,10 @@ type node struct {
 	server   *gate.Server
 	starting chan error // where a start of ours waits for the gate, or nil
 	release  chan struct{}
-	asked    bool   // its end was asked for
-	checked  uint64 // boot whose health is being checked
-	started  string // what the engine said last of its start
+	asked    bool            // its end was asked for
+	checked  uint64          // boot whose health is being checked
+	boots    *backends.Boots // of the provider
+	started  string          // what the engine said last of its start
 	boot     uint64
 }
 
@@ -69,7 +70,7 @@ func (p *Provider) node(ref backends.NodeRef) *node {
 	n := p.nodes[ref]
 	if n == nil {
 		dir := p.folder(ref)
-		n = &node{ref: ref, dir: dir, place: nskeep.At(filepath.Join(dir, "ns"))}
+		n = &node{ref: ref, boots: &p.boots, dir: dir, place: nskeep.At(filepath.Join(dir, "ns"))}
 		if b, err := os.ReadFile(n.file()); err == nil {
 			_ = json.Unmarshal(b, &n.kept) // what cannot be read is noted anew by Create
 			n.place.Tidy()

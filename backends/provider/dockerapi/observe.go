@@ -180,7 +180,7 @@ func (n *node) status(c *container.InspectResponse) backends.NodeStatus {
 	at, err := time.Parse(time.RFC3339Nano, s.StartedAt)
 	if err == nil && at.Year() > 1 && s.StartedAt != n.started {
 		n.started = s.StartedAt
-		n.boot = max(n.boot+1, uint64(at.UnixNano()))
+		n.boot = n.boots.Next(n.boot, at)
 	}
 	st.Boot = n.boot
 	if s.Running {
@@ -298,7 +298,7 @@ func (p *Provider) news(ctx context.Context, cli *client.Client, m events.Messag
 	}
 	n := p.peek(ref)
 	if n == nil && p.action(m) == events.ActionDestroy {
-		return backends.NodeStatus{Ref: ref, Gone: true, Boot: uint64(max(0, m.TimeNano))}, true
+		return backends.NodeStatus{Ref: ref, Gone: true, Boot: p.boots.Next(0, time.Unix(0, m.TimeNano))}, true
 	}
 	if n == nil {
 		n = p.node(ref)

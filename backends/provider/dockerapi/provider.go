@@ -65,7 +65,8 @@ type Config struct {
 // Provider makes nodes of containers. It implements backends.Provider, but for
 // whether the engine is available, and its optional parts.
 type Provider struct {
-	cfg Config
+	cfg   Config
+	boots backends.Boots
 
 	mu     sync.Mutex
 	cli    *client.Client

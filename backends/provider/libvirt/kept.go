@@ -53,6 +53,7 @@ func (p *Provider) read(ref backends.NodeRef) (*kept, error) {
 	if err := json.Unmarshal(data, k); err != nil {
 		return nil, fmt.Errorf("node %s: what is kept of it: %w", ref.Node, err)
 	}
+	p.boots.Met(k.Boot)
 	return k, nil
 }
 
@@ -76,7 +77,7 @@ func replace(path string, data []byte) error {
 // begun notes that the node starts, and where its record begins.
 func (p *Provider) begun(ref backends.NodeRef) error {
 	return p.change(ref, func(k *kept) {
-		k.Boot = max(k.Boot+1, uint64(time.Now().UnixNano()))
+		k.Boot = p.boots.Next(k.Boot, time.Now())
 		k.LogAt = 0
 		if st, err := os.Stat(filepath.Join(p.folder(ref), serialline.Record)); err == nil {
 			k.LogAt = st.Size()

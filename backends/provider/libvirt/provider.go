@@ -38,6 +38,7 @@ type Provider struct {
 	logs  *logfile.Watcher
 	conn  connection
 	kvm   accelerator
+	boots backends.Boots
 
 	mu    sync.Mutex
 	locks map[backends.NodeRef]*sync.Mutex

@@ -115,6 +115,14 @@ func (s *server) make(n *node, w *Node) error {
 	return nil
 }
 
+// sinceBoot is a number that grows also from one holder to the next, whatever
+// becomes of the machine's clock, in nanoseconds.
+func sinceBoot() uint64 {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) // every kernel has it
+	return uint64(t.Nano())
+}
+
 func (s *server) start(ref backends.NodeRef) error {
 	n, err := s.find(ref)
 	if err != nil {
@@ -142,7 +150,7 @@ func (s *server) start(ref backends.NodeRef) error {
 	n.off = false
 	st := &n.status
 	st.Running, st.PID, st.ExitReason, st.Started, st.LogAt, st.Said = true, was.pid, "", time.Now(), was.at, was.said
-	st.Boot = max(st.Boot+1, uint64(time.Now().UnixNano())) // grows also from one holder to the next
+	st.Boot = max(st.Boot+1, sinceBoot())
 	s.tell(*st)
 	s.mu.Unlock()
 	go s.watch(n, was.end, n.ended)
