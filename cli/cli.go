@@ -21,6 +21,7 @@ import (
 
 	"archetype/daemon"
 	"archetype/engine/api"
+	"archetype/internal/heap"
 	"archetype/internal/plain"
 	"archetype/lab"
 	"archetype/settings"
@@ -48,6 +49,7 @@ func (c codeError) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 // Main runs the program and returns its exit code.
 func Main() int {
+	heap.Burst()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := run(ctx, root())

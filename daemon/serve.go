@@ -27,7 +27,6 @@ import (
 	"archetype/engine"
 	"archetype/engine/wire"
 	"archetype/internal/fail"
-	"archetype/internal/heap"
 	"archetype/lab"
 	"archetype/settings"
 	"archetype/store"
@@ -42,7 +41,6 @@ const patience = 10 * time.Second
 func Serve(s *settings.Settings, version string) error {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
-	heap.Burst()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	log.Info("engine starts", "version", version, "pid", os.Getpid(), "rootless", s.Rootless)
 	h, err := holder.Connect(ctx, holder.Config{Dir: s.Run(), Rootless: s.Rootless})
