@@ -96,7 +96,7 @@ func (a *app) showJobs(list []*api.Job) error {
 			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d/%d\t%s\t%s\t\n", j.ID, j.Lab, strings.TrimSpace(string(j.Verb)+" "+j.Target), j.State,
-			j.Done, j.Total, until.Sub(j.Created).Round(100*time.Millisecond), cmp.Or(j.Owner, "-"))
+			j.Done, j.Total, j.Took(until).Round(100*time.Millisecond), cmp.Or(j.Owner, "-"))
 		if about != "" {
 			fmt.Fprintf(w, "\t%s\n", about)
 		}

@@ -128,7 +128,7 @@ func (p *plainShow) end(job *api.Job, l *api.Lab, nodes []*api.Node, links []*ap
 	}
 	took := ""
 	if !job.Ended.IsZero() {
-		took = " after " + job.Ended.Sub(job.Created).Round(10*time.Millisecond).String()
+		took = " after " + job.Took(job.Ended).Round(10*time.Millisecond).String()
 	}
 	what := string(job.Verb) + " of " + job.Lab
 	if job.Target != "" {

@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 	if err == nil {
 		program = filepath.Join(dir, "archetype")
 		build := exec.Command("go", "build", "-o", program, "..")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is given out
 		build.Stderr = os.Stderr
 		err = build.Run()
 	}

@@ -230,7 +230,7 @@ func first(s []string, n int) []string {
 func (c *controller) endJob(j *job, to lab.JobState, text string) {
 	j.State, j.Ended, j.Error, j.Text, j.moved = to, c.e.now(), text, "", true
 	c.saveJob(&j.Job)
-	took := j.Ended.Sub(j.Created).Round(10 * time.Millisecond)
+	took := j.Took(j.Ended).Round(10 * time.Millisecond)
 	ev := api.Event{Job: j.ID}
 	what := strings.TrimSpace(string(j.Verb) + " " + j.Target)
 	switch to {

@@ -97,7 +97,7 @@ func (m *Model) jobsPicker() tea.Cmd {
 		if !j.State.Ended() {
 			return m.cancel(j)
 		}
-		text := []string{what(j) + ": " + jobState(j), fmt.Sprintf("asked for at %s, ended after %s", j.Created.Local().Format("15:04:05"), short(j.Ended.Sub(j.Created)))}
+		text := []string{what(j) + ": " + jobState(j), fmt.Sprintf("asked for at %s, ended after %s", j.Created.Local().Format("15:04:05"), short(j.Took(j.Ended)))}
 		if j.Owner != "" {
 			text = append(text, "asked for by "+clean(j.Owner))
 		}

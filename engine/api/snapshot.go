@@ -127,6 +127,10 @@ type Drift struct {
 // Asks reports whether somebody is to be asked what to do about it.
 func (d Drift) Asks(p lab.Policy) bool { return d.What != "" && !d.Left && p == lab.PolicyAsk }
 
+// Took is how long it took until then, by the clock; nothing where that was set
+// back meanwhile.
+func (j *Job) Took(until time.Time) time.Duration { return max(0, until.Sub(j.Created)) }
+
 // Job is a piece of work that somebody asked for.
 type Job struct {
 	ID     string       `json:"id"`
