@@ -53,6 +53,7 @@ func (c *controller) slots(ef *effect) []chan struct{} {
 		if _, ok := n.(backends.Batcher); ok {
 			return []chan struct{}{c.e.batched}
 		}
+		return []chan struct{}{c.e.linking}
 	case ef.verb == doStart:
 		if own := c.e.starts[ef.node.provider]; own != nil {
 			return []chan struct{}{own, c.e.slots}

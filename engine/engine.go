@@ -77,6 +77,7 @@ type Engine struct {
 	persist *persister
 	boots   *bootTimes
 	slots   chan struct{}
+	linking chan struct{}            // slots for links, which nodes that can start do not wait behind
 	batched chan struct{}            // slots for what networks carry out together
 	starts  map[string]chan struct{} // slots for starts, by provider that bounds them
 	wg      sync.WaitGroup
@@ -116,7 +117,7 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	e := &Engine{opt: opt, log: opt.Log, now: opt.Now, ctx: ctx, cancel: cancel,
 		hub: newHub(), boots: newBootTimes(opt.BootTimes), labs: map[string]*controller{}, ended: map[string]time.Time{},
-		slots: make(chan struct{}, opt.Parallel), batched: make(chan struct{}, max(128, opt.Parallel)),
+		slots: make(chan struct{}, opt.Parallel), linking: make(chan struct{}, opt.Parallel), batched: make(chan struct{}, max(128, opt.Parallel)),
 		starts: map[string]chan struct{}{}}
 	e.uses.at, e.heard.of = map[string]time.Time{}, map[string]bool{}
 	for _, name := range opt.Backends.Providers() {
