@@ -14,6 +14,7 @@ import (
 	"archetype/backends"
 	"archetype/engine/api"
 	"archetype/internal/fail"
+	"archetype/internal/folder"
 	"archetype/lab"
 	"archetype/store"
 	"archetype/vendors"
@@ -105,7 +106,7 @@ func (c *controller) cleanLab() {
 		}
 		err := errors.Join(errs...)
 		if err == nil && c.e.opt.Labs != "" { // which nodes have left
-			if err = removeFolder(filepath.Join(c.e.opt.Labs, name)); err == nil {
+			if err = folder.Remove(filepath.Join(c.e.opt.Labs, name)); err == nil {
 				_ = os.Remove(c.e.opt.Labs) // with the last lab
 			}
 		}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,19 +38,4 @@ func strayFolders(dir string, nodes map[string][]string) ([]string, error) {
 		}
 	}
 	return out, nil
-}
-
-// removeFolder removes a folder, and nothing that is mounted in it.
-func removeFolder(dir string) error {
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(mounts)) {
-		f := strings.Fields(line)
-		if len(f) > 1 && (f[1] == dir || strings.HasPrefix(f[1], dir+"/")) {
-			return fmt.Errorf("%s is left: something is mounted on %s", dir, f[1])
-		}
-	}
-	return os.RemoveAll(dir)
 }

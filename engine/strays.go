@@ -12,6 +12,7 @@ import (
 
 	"archetype/backends"
 	"archetype/engine/api"
+	"archetype/internal/folder"
 )
 
 // typeNode is what a node is called among strays.
@@ -269,7 +270,7 @@ func (w *sweep) folders(ctx context.Context) error {
 		labName, node, _ := strings.Cut(f, "/")
 		w.found(api.Stray{Backend: "files", Type: "folder", Lab: labName, Name: node, Error: w.judged()},
 			func() error {
-				err := removeFolder(filepath.Join(w.e.opt.Labs, f))
+				err := folder.Remove(filepath.Join(w.e.opt.Labs, f))
 				_ = os.Remove(w.e.opt.Labs) // when it was the last
 				return err
 			})

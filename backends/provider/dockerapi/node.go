@@ -17,6 +17,7 @@ import (
 	"archetype/backends/provider/gate"
 	"archetype/backends/provider/nskeep"
 	"archetype/internal/fail"
+	"archetype/internal/folder"
 	"archetype/vendors"
 )
 
@@ -334,7 +335,7 @@ func (p *Provider) cleanup(n *node) error {
 	fail.Point("node.cleanup.before")
 	err = errors.Join(err, os.RemoveAll(n.dir))
 	fail.Point("node.cleanup.within")
-	err = errors.Join(err, os.RemoveAll(p.own(n.ref)))
+	err = errors.Join(err, folder.Remove(p.own(n.ref)))
 	_ = os.Remove(filepath.Dir(n.dir)) // the lab's, with its last node
 	_ = os.Remove(filepath.Dir(p.own(n.ref)))
 	err = errors.Join(err, p.removeGate())

@@ -14,6 +14,7 @@ import (
 
 	"archetype/backends"
 	failpoint "archetype/internal/fail"
+	"archetype/internal/folder"
 	"archetype/internal/frozen"
 )
 
@@ -307,7 +308,7 @@ func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 	failpoint.Point("machine.cleanup.before")
 	_ = os.Remove(p.socket(ref))
 	_ = os.Remove(p.screen(ref))
-	err = errors.Join(err, os.RemoveAll(p.folder(ref)))
+	err = errors.Join(err, folder.Remove(p.folder(ref)))
 	failpoint.Point("machine.cleanup.within")
 	_ = os.Remove(filepath.Dir(p.folder(ref))) // the lab's, when this was its last
 	_ = os.Remove(p.cfg.Labs)

@@ -16,6 +16,7 @@ import (
 	"archetype/backends/provider/netns/nodeinit"
 	"archetype/backends/provider/power"
 	"archetype/internal/fail"
+	"archetype/internal/folder"
 	"archetype/internal/reap"
 	"archetype/internal/unixsock"
 )
@@ -260,11 +261,11 @@ func (s *server) stop(ref backends.NodeRef, grace time.Duration) error {
 }
 
 // removeFiles removes what a node has left on the disk.
-func removeFiles(ref backends.NodeRef, folder string) error {
-	log := logFile(ref, folder)
+func removeFiles(ref backends.NodeRef, dir string) error {
+	log := logFile(ref, dir)
 	_ = unix.Unlink(log)
 	_ = unix.Unlink(log + oldLog)
-	return os.RemoveAll(folder)
+	return folder.Remove(dir)
 }
 
 // removeFolders removes the folders that a lab's nodes share, with its last
