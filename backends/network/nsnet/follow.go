@@ -25,9 +25,13 @@ type Lead struct {
 // Up reports whether a far end is; one that is not is held.
 func (l Lead) Up() bool { return l.Far.Attrs().Flags&net.FlagUp != 0 }
 
-// awake reports whether the node has its interface up. What is inside a
-// machine does not show at its tap.
+// awake reports whether the node has its interface up. Of a machine only that it
+// runs shows at its tap: when its system sets an interface down, QEMU is not
+// told, and what it knows of the interface, its receive filter too, stays the same.
 func (l Lead) awake(machine *NS) (bool, error) {
+	if tap := l.Attachment.Tap; tap != "" {
+		return machine.inUse(tap)
+	}
 	if l.Up() { // then the carrier says so
 		return l.Far.Attrs().RawFlags&unix.IFF_LOWER_UP != 0, nil
 	}

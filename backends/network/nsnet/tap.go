@@ -1,11 +1,13 @@
 package nsnet
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
@@ -124,6 +126,28 @@ func (n *NS) Plugged(tap string) (there, in bool, err error) {
 		return false, false, err
 	}
 	return true, l.Attrs().RawFlags&unix.IFF_UP != 0, nil
+}
+
+// inUse reports whether somebody has a tap open: then the kernel gives it a
+// carrier, which it keeps also while it is down.
+func (n *NS) inUse(tap string) (carrier bool, err error) {
+	err = n.Do(func() error {
+		req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
+		req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+		req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(tap)))
+		msgs, err := req.Execute(unix.NETLINK_ROUTE, 0)
+		for _, m := range msgs {
+			attrs, perr := nl.ParseRouteAttr(m[unix.SizeofIfInfomsg:])
+			err = errors.Join(err, perr)
+			for _, a := range attrs {
+				if a.Attr.Type == unix.IFLA_CARRIER && len(a.Value) > 0 {
+					carrier = a.Value[0] != 0
+				}
+			}
+		}
+		return err
+	})
+	return carrier, err
 }
 
 // Resize sets the MTU of an interface, in bytes.

@@ -30,8 +30,12 @@ const (
 // it is held.
 func marked(l netlink.Link, e end) (far, held bool) {
 	m, ok := mark.Parse(l.Attrs().Alias)
-	return ok && isFar(m) && m.Lab == e.lab && m.ID == e.end, m.Use == useHeld
+	held = m.Use == useHeld || m.Use == nsnet.UseTap && l.Attrs().Group == heldTaps
+	return ok && isFar(m) && m.Lab == e.lab && m.ID == e.end, held
 }
+
+// heldTaps is the group of taps that are held: their aliases are their provider's.
+var heldTaps = nsnet.Group("held taps")
 
 func isFar(m mark.Mark) bool { return m.Use == use || m.Use == useHeld }
 
@@ -272,8 +276,19 @@ func hold(panel *nsnet.NS, name string) error {
 }
 
 // set marks a far end and sets it up or down, at once: a mark without what it
-// says would stay. A tap has its provider's mark.
+// says would stay. A tap has its provider's mark, and ours beside it.
 func set(panel *nsnet.NS, l netlink.Link, as string, up bool) error {
+	if m, ok := mark.Parse(l.Attrs().Alias); ok && m.Use == nsnet.UseTap {
+		group := uint32(0)
+		if as == useHeld {
+			group = heldTaps
+		}
+		if l.Attrs().Group != group {
+			if err := panel.LinkSetGroup(l, int(group)); err != nil {
+				return err
+			}
+		}
+	}
 	if m, ok := mark.Parse(l.Attrs().Alias); ok && isFar(m) && m.Use != as {
 		b, err := panel.Batch()
 		if err != nil {

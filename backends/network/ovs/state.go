@@ -142,10 +142,9 @@ func (n *Network) status(l backends.Link, f found) (backends.LinkStatus, error) 
 }
 
 // wanted says which far ends should be up, and whether one is not as it should
-// be. Of a link that is cut, or not whole, or has a machine at an end, it says
-// nothing: a tap is marked by its provider.
+// be. Of a link that is cut, or not whole, it says nothing.
 func (n *Network) wanted(panel *nsnet.NS, l backends.Link, f found) (want [2]bool, behind bool, err error) {
-	if f.tag == 0 || f.far[0] == nil || f.far[1] == nil || f.cut(0) || f.cut(1) || l.A.Attachment.Tap != "" || l.B.Attachment.Tap != "" {
+	if f.tag == 0 || f.far[0] == nil || f.far[1] == nil || f.cut(0) || f.cut(1) {
 		return want, false, nil
 	}
 	return nsnet.Follow(panel, [2]nsnet.Lead{{Port: l.A, Far: f.far[0]}, {Port: l.B, Far: f.far[1]}})
