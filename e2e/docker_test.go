@@ -32,7 +32,7 @@ func containers(managed bool) string {
 topology:
   defaults: {kind: linux, image: "%s", cmd: sleep 1000}
   nodes:
-    a: {%s, env-files: [greeting.env], exec: ["sh -c 'echo $GREETING >/said'"]}
+    a: {%s, env: {PASSWORD: `+marker+`-box}, env-files: [greeting.env], exec: ["sh -c 'echo $GREETING >/said'"]}
     b: {%s, startup-delay: 2}
     c: {network-mode: none, stages: {create: {wait-for: [{node: a, stage: configure}]}}}
   links:
@@ -118,6 +118,7 @@ func labOfContainers(t *testing.T) {
 	asked := time.Now()
 	w.ok("deploy", file, "--provider", e.kind.Name, "--network", os.Getenv("E2E_NETWORK"))
 	l := w.awaitWhole("boxes")
+	w.keepsSecrets("boxes")
 	for _, n := range l.Nodes {
 		if n.Provider != e.kind.Name || n.Identifier != "clab-boxes-"+n.Name {
 			t.Errorf("%+v", n)

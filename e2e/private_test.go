@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -55,6 +56,9 @@ func TestSecretsAndPrivateFiles(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, m)
 			w.prefix = []string{"/bin/sh", "-c", `umask 000; exec "$@"`, "sh"}
+			if m == asRoot { // and through sudo: what is made is root's all the same
+				w.env = append(w.env, "SUDO_USER=nobody", fmt.Sprintf("SUDO_UID=%d", nobody), fmt.Sprintf("SUDO_GID=%d", nobody))
+			}
 			w.vendor("guarded.yaml", guarded)
 			w.vendor("never.yaml", strings.NewReplacer("name: guarded", "name: guarded-never", `"^up$", timeout: 60s`, `"^never$", timeout: 1s`).Replace(guarded))
 			w.vendor("bad.yaml", "name: bad\nenv: {PASSWORD: "+marker+"-bad, x: [}\n")
@@ -102,6 +106,49 @@ func TestSecretsAndPrivateFiles(t *testing.T) {
 			tell("engine", "stop")
 			w.private()
 		})
+	}
+}
+
+// keepsSecrets wants nothing that is said of a lab to have a secret in it, and
+// no file that others could read.
+func (w *world) keepsSecrets(lab string) {
+	w.Helper()
+	said := map[string]string{"events": w.events()}
+	for _, args := range [][]string{{"inspect", lab}, {"inspect", lab, "--json"}, {"jobs", "--json"}, {"exec", lab, "a", "--", "no-such-command"}, {"store", "backup"}} {
+		r := w.run(args...)
+		said["archetype "+strings.Join(args, " ")] = r.out + r.err
+	}
+	for _, p := range w.processes() {
+		said["the command line of "+p.command] = p.command
+	}
+	if log, err := os.ReadFile(filepath.Join(w.state(), "engine.log")); err == nil {
+		said["engine.log"] = string(log)
+	}
+	for what, text := range said {
+		if strings.Contains(text, marker) {
+			w.Errorf("%s tells a secret: %s", what, text)
+		}
+	}
+	kept := 0
+	_ = filepath.WalkDir(w.state(), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return nil //nolint:nilerr // it went meanwhile
+		}
+		st, err := d.Info()
+		if err != nil || st.Size() > 64<<20 { // a machine's disk
+			return nil //nolint:nilerr // likewise
+		}
+		data, _ := os.ReadFile(path)
+		if !bytes.Contains(data, []byte(marker)) {
+			return nil
+		}
+		if kept++; st.Mode().Perm()&0o077 != 0 {
+			w.Errorf("%s has a secret in it and mode %o", path, st.Mode().Perm())
+		}
+		return nil
+	})
+	if kept == 0 {
+		w.Error("no file has the secret in it: nothing was looked for")
 	}
 }
 

@@ -49,8 +49,8 @@ func virsh(t *testing.T, d *libvirttest.Daemon, words ...string) string {
 const oneMachine = `name: %s
 topology:
   nodes:
-    vm: {kind: small}
-    pc: {kind: linux, exec: ["ip addr add 10.0.0.2/24 dev eth1"]}
+    vm: {kind: small, env: {PASSWORD: ` + marker + `-vm}}
+    pc: {kind: linux, env: {PASSWORD: ` + marker + `-pc}, exec: ["ip addr add 10.0.0.2/24 dev eth1"]}
   links:
     - endpoints: ["vm:eth1", "pc:eth1"]
 `
@@ -87,6 +87,7 @@ func TestMachines(t *testing.T) {
 			t.Errorf("pc in %s does not reach the machine after the cable was in again", name)
 		}
 	}
+	w.keepsSecrets("vms-b")
 	w.bootsByDialogue(d)
 	for name := range labs {
 		w.ok("destroy", name, "--yes")
