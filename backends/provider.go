@@ -61,7 +61,7 @@ type StatsReader interface {
 // to start at a time. Others wait their turn in the engine, where they are in
 // nobody's way.
 type Queuer interface {
-	// StartsAtOnce is how many calls of Start may be under way.
+	// StartsAtOnce is how many calls of Start and Stage may be under way.
 	StartsAtOnce() int
 }
 
@@ -70,6 +70,16 @@ type Queuer interface {
 type Awaiter interface {
 	// Awaits has no use but to tell such a provider from others.
 	Awaits()
+}
+
+// Stager is implemented by providers to whom moving a node's interfaces into
+// the node costs more than making them there. Their nodes are brought up to
+// where their init begins, which then waits for its start.
+type Stager interface {
+	// Stage does that with a node that was just created with Staged set, and
+	// reports whether it waits. One whose interfaces are somewhere already is
+	// left as it is, and so is one that runs. Start has the init go on.
+	Stage(ctx context.Context, ref NodeRef) (waits bool, err error)
 }
 
 // Speaker is implemented by providers whose nodes have a line on which they
@@ -161,6 +171,9 @@ type NodeConfig struct {
 	File string
 	// Labels go onto the real thing, so that truth can be rebuilt from it.
 	Labels map[string]string
+	// Staged says that Stage comes next, before any interface: only then is the
+	// node whole. Providers that are no Stager are not told.
+	Staged bool
 	// Progress, where not nil, is told how far a long making has come, such as
 	// the pull of an image: per cent of all of it, and what is being done. A
 	// making that tells is given more time.
@@ -181,6 +194,7 @@ type NodeStatus struct {
 	Labels     map[string]string // as given to Create
 	Gone       bool              // in events: it does not exist any more
 	Unfinished bool              // its making was interrupted: only Create or Remove may be next
+	Staged     bool              // not running, but its init waits for its start
 	Health     Health            // empty where nothing checks it
 
 	// ManagementIPv4 and ManagementIPv6 are its addresses in the management

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 
+	"archetype/backends"
 	"archetype/lab"
 )
 
@@ -34,12 +35,14 @@ type effect struct {
 	node   *node // for effects on nodes, and the end of a provision
 	link   *link
 	cancel func()
-	more   func()   // gives it its time again
-	boot   uint64   // the node's, before a start
-	kept   [2]bool  // the ends whose interface doDelete leaves to another link
-	vlan   int      // of the link, once it is connected
-	impair impaired // what doImpair gives
-	moved  moved    // how doSwap went
+	more   func()          // gives it its time again
+	stager backends.Stager // stages the node that is created, or nil
+	gated  bool            // the node's init waits for its start
+	boot   uint64          // the node's, before a start
+	kept   [2]bool         // the ends whose interface doDelete leaves to another link
+	vlan   int             // of the link, once it is connected
+	impair impaired        // what doImpair gives
+	moved  moved           // how doSwap went
 }
 
 // decideNode takes the one step that brings the node nearer to what is wanted
@@ -109,6 +112,12 @@ func (c *controller) decideLeaving(n *node) *effect {
 }
 
 func (c *controller) decideStopped(n *node) *effect {
+	switch {
+	case n.half && (n.actual == lab.NodeStopping || n.actual == lab.NodeStopped):
+		return &effect{verb: doRemove, node: n} // an earlier engine was about to make it anew
+	case n.gated && (n.actual == lab.NodePending || n.actual == lab.NodeStopped):
+		return &effect{verb: doStop, node: n} // it was about to be started
+	}
 	switch n.actual {
 	case lab.NodeStarting, lab.NodeRunning, lab.NodePaused:
 		c.moveNode(n, lab.NodeStopping)

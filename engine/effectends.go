@@ -39,7 +39,7 @@ func (c *controller) nodeEnded(ef *effect, err error) {
 			c.fail(n, err)
 			return
 		}
-		n.exists, n.unsure = true, false
+		n.exists, n.unsure, n.half, n.gated = true, false, false, n.gated || ef.gated
 		c.wakeWaiting()
 		n.identifier = either(n.identifier, c.m.info.Name+"/"+n.spec.Name) // until its provider has told what it calls it
 	case doStart:
@@ -47,6 +47,7 @@ func (c *controller) nodeEnded(ef *effect, err error) {
 			c.fail(n, err)
 			return
 		}
+		n.gated = false
 		n.fresh = n.boot == ef.boot
 		c.arrived(n)
 		// It may have ended meanwhile, and that news may have been faster.
@@ -57,7 +58,7 @@ func (c *controller) nodeEnded(ef *effect, err error) {
 			return
 		}
 		c.bootOver(n)
-		n.inited = false
+		n.inited, n.gated = false, false
 		n.err = ""
 		n.ended = n.boot // late news of this boot is no news
 		c.moveNode(n, lab.NodeStopped)
@@ -116,7 +117,7 @@ func (c *controller) fail(n *node, err error) {
 func (c *controller) vanished(n *node) {
 	c.bootOver(n)
 	n.ended = max(n.ended, n.boot) // late news of it are no news
-	n.exists, n.unsure, n.inited, n.pid, n.boot = false, false, false, 0, 0
+	n.exists, n.unsure, n.half, n.inited, n.gated, n.pid, n.boot = false, false, false, false, false, 0, 0
 	n.health, n.stage, n.renamed = "", staged{}, false
 	n.mgmt4, n.mgmt6, n.screen = "", "", ""
 	n.err = ""

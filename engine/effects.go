@@ -21,20 +21,29 @@ func (c *controller) carryOut(ef *effect) {
 	ctx, cancel := context.WithCancel(c.ctx)
 	ef.cancel = cancel
 	var late atomic.Bool
-	run, slots := c.prepare(ef), c.slots(ef)
+	steps := []step{{ef.verb.String(), c.prepare(ef), c.slots(ef)}}
+	if ef.stager != nil {
+		steps = append(steps, c.staging(ef))
+	}
 	go func() {
 		defer cancel()
-		err := limit(ctx, func() error {
-			t := time.AfterFunc(effectTimeout, func() {
-				late.Store(true)
-				cancel()
-			})
-			defer t.Stop()
-			ef.more = func() { t.Reset(effectTimeout) }
-			fail.Point(ef.verb.String() + ".before")
-			defer fail.Point(ef.verb.String() + ".after")
-			return run(ctx)
-		}, slots...)
+		var err error
+		for _, s := range steps {
+			if err != nil {
+				break
+			}
+			err = limit(ctx, func() error {
+				t := time.AfterFunc(effectTimeout, func() {
+					late.Store(true)
+					cancel()
+				})
+				defer t.Stop()
+				ef.more = func() { t.Reset(effectTimeout) }
+				fail.Point(s.name + ".before")
+				defer fail.Point(s.name + ".after")
+				return s.run(ctx)
+			}, s.slots...)
+		}
 		switch {
 		case err != nil && late.Load(): // not withdrawn: it took too long
 			err = fmt.Errorf("%s took longer than %s: %s", ef.verb, effectTimeout, err) //nolint:errorlint // that its context ended is not to be told from a withdrawal
@@ -43,6 +52,30 @@ func (c *controller) carryOut(ef *effect) {
 		}
 		c.post(func(c *controller) { c.ended(ef, err) })
 	}()
+}
+
+// step is a part of an effect that waits for slots of its own.
+type step struct {
+	name  string // of its failpoints
+	run   func(context.Context) error
+	slots []chan struct{}
+}
+
+// staging is what follows the creation of a node that is to be staged.
+func (c *controller) staging(ef *effect) step {
+	ref := c.ref(ef.node)
+	return step{"stage", func(ctx context.Context) (err error) {
+		ef.gated, err = ef.stager.Stage(ctx, ref)
+		return err
+	}, c.startSlots(ef.node)}
+}
+
+// startSlots are those that a node's start waits for.
+func (c *controller) startSlots(n *node) []chan struct{} {
+	if own := c.e.starts[n.provider]; own != nil {
+		return []chan struct{}{own, c.e.slots}
+	}
+	return []chan struct{}{c.e.slots}
 }
 
 // slots are those that an effect waits for, one after the other.
@@ -54,10 +87,8 @@ func (c *controller) slots(ef *effect) []chan struct{} {
 			return []chan struct{}{c.e.batched}
 		}
 		return []chan struct{}{c.e.linking}
-	case ef.verb == doStart:
-		if own := c.e.starts[ef.node.provider]; own != nil {
-			return []chan struct{}{own, c.e.slots}
-		}
+	case ef.verb == doStart && !ef.node.gated: // one that is staged has only to go on
+		return c.startSlots(ef.node)
 	}
 	return []chan struct{}{c.e.slots}
 }
@@ -101,6 +132,9 @@ func (c *controller) prepareNode(ef *effect) func(context.Context) error {
 			ef.more()
 			c.post(func(c *controller) { c.making(n, ef, percent, text) })
 		}
+		if ef.stager = c.stager(n, p); ef.stager != nil {
+			cfg.Staged = true
+		}
 		_, n.image = p.(backends.ImageManager)
 		n.stale = false // what changes from here on makes it stale again
 		n.given = n.ends()
@@ -127,6 +161,16 @@ func (c *controller) prepareNode(ef *effect) func(context.Context) error {
 	default:
 		return func(ctx context.Context) error { return p.Remove(ctx, ref) }
 	}
+}
+
+// stager is the node's provider when it stages the node: one that is made, and
+// that nothing but its links keeps from being started.
+func (c *controller) stager(n *node, p backends.Provider) backends.Stager {
+	s, ok := p.(backends.Stager)
+	if !ok || n.exists || len(n.links) == 0 || c.held(n, lab.StageCreateLinks) != "" {
+		return nil
+	}
+	return s
 }
 
 func (c *controller) prepareLink(ef *effect) func(context.Context) error {

@@ -61,6 +61,8 @@ type node struct {
 	stale  bool      // made from an older spec than the present one
 	given  []lab.End // the interfaces that its init waits for, as it was made here
 	inited bool      // its init runs
+	gated  bool      // its init waits for its start
+	half   bool      // found half made
 
 	identifier string
 	pid        int

@@ -175,15 +175,17 @@ func (c *controller) observeNode(provider string, st backends.NodeStatus) {
 	if n == nil || n.provider != provider || st.Boot < n.boot || st.Running && st.Boot > 0 && st.Boot <= n.ended {
 		return // of no concern here, or news of an earlier boot
 	}
+	if n.gated != st.Staged || n.half != st.Unfinished {
+		n.gated, n.half = st.Staged, st.Unfinished
+		n.touch()
+	}
 	switch {
 	case st.Gone:
 		c.observeGone(n)
 	case st.Running:
 		c.observeRunning(n, st)
 	case st.Unfinished:
-		n.exists, n.unsure = false, true
-		n.touch()
-		c.foundMade(n)
+		c.observeHalf(n)
 	case st.Boot > 0 || n.inited || n.actual == lab.NodeRunning:
 		c.observeEnded(n, st) // also one made anew that was never started, of which the store knows less
 	default:
@@ -193,6 +195,18 @@ func (c *controller) observeNode(provider string, st backends.NodeStatus) {
 	if !st.Running && !st.Gone && n.exists && n.busy == nil {
 		c.observeName(n, st)
 	}
+}
+
+// observeHalf deals with a node whose making was interrupted.
+func (c *controller) observeHalf(n *node) {
+	if n.busy == nil && n.actual.Alive() { // made anew, of which the store knows nothing
+		c.forgetOld(n)
+		c.vanished(n)
+		c.drifted(n, "is half made: its making was interrupted")
+	}
+	n.exists, n.unsure, n.half = false, true, true
+	n.touch()
+	c.foundMade(n)
 }
 
 // there notes that the node exists, which its links may have waited for.
@@ -270,6 +284,7 @@ func (c *controller) foundRunning(n *node) {
 	case lab.NodePending:
 		c.moveNode(n, lab.NodeStarting)
 	}
+	n.restart = n.restart || n.stale // else it would stay as it was before
 	n.touch()
 	if was == lab.NodeStopped && n.desired == lab.WishStopped {
 		c.drifted(n, "was started behind our back")

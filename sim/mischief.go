@@ -150,7 +150,7 @@ func (w *World) Reboot() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, m := range w.nodes {
-		m.running, m.exit = false, ""
+		m.running, m.staged, m.exit = false, false, ""
 		m.log.end()
 	}
 	clear(w.wires)

@@ -36,12 +36,28 @@ func (p *Provider) Create(ctx context.Context, cfg backends.NodeConfig) error {
 	cfg.Progress = nil
 	return p.w.do(ctx, p.call("create", cfg.Ref), func(bool) error {
 		if m := p.w.nodes[cfg.Ref]; m != nil {
-			m.cfg = cfg
+			m.cfg, m.bare = cfg, m.bare && cfg.Staged
 			return nil
 		}
-		p.w.nodes[cfg.Ref] = &machine{cfg: cfg, log: newBootLog()}
+		p.w.nodes[cfg.Ref] = &machine{cfg: cfg, bare: cfg.Staged, log: newBootLog()}
 		return nil
 	})
+}
+
+// Stage gives a node its place for interfaces, and has it wait.
+func (p *Provider) Stage(ctx context.Context, ref backends.NodeRef) (waits bool, err error) {
+	err = p.w.do(ctx, p.call("stage", ref), func(bool) error {
+		m := p.w.nodes[ref]
+		if m == nil {
+			return fmt.Errorf("%s: %w", ref, backends.ErrNotFound)
+		}
+		if m.bare && !m.running {
+			m.bare, m.staged = false, true
+		}
+		waits = m.staged
+		return nil
+	})
+	return waits && err == nil, err
 }
 
 // Start runs a node.
@@ -61,7 +77,7 @@ func (p *Provider) Start(ctx context.Context, ref backends.NodeRef) error {
 // run starts a node's init; w.mu is held.
 func (w *World) run(ref backends.NodeRef, m *machine) {
 	w.boot++
-	m.paused = false
+	m.paused, m.bare, m.staged = false, false, false
 	m.running, m.boot, m.pid, m.exit, m.started = true, w.boot, int(1000+w.boot), "", w.now()
 	m.log.begin()
 	if w.Boots > 0 {
@@ -77,6 +93,7 @@ func (p *Provider) Stop(ctx context.Context, ref backends.NodeRef, _ time.Durati
 		if m == nil {
 			return fmt.Errorf("%s: %w", ref, backends.ErrNotFound)
 		}
+		m.staged = false
 		if m.running {
 			m.running = false
 			m.log.end()
@@ -142,7 +159,7 @@ func (p *Provider) Attachment(_ context.Context, ref backends.NodeRef, iface str
 	switch {
 	case p.w.down[ProviderName]:
 		return backends.Attachment{}, ErrDown
-	case p.w.nodes[ref] == nil:
+	case p.w.nodes[ref] == nil || p.w.nodes[ref].bare:
 		return backends.Attachment{}, fmt.Errorf("%s: %w", ref, backends.ErrNotFound)
 	}
 	return backends.Attachment{Netns: "/simulated/" + ref.String(), Interface: iface}, nil

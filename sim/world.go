@@ -64,6 +64,8 @@ type machine struct {
 	boot    uint64
 	started time.Time
 	exit    string
+	bare    bool // it is to be staged, and has no place for interfaces before
+	staged  bool // its init waits for its start
 	log     *bootLog
 }
 
@@ -248,7 +250,7 @@ func (w *World) drop(ref backends.NodeRef) {
 
 func (m *machine) status(ref backends.NodeRef) backends.NodeStatus {
 	st := backends.NodeStatus{Ref: ref, Identifier: "simulated:" + ref.String(), Running: m.running, Boot: m.boot,
-		Labels: m.cfg.Labels, ExitReason: m.exit}
+		Labels: m.cfg.Labels, ExitReason: m.exit, Unfinished: m.bare, Staged: m.staged}
 	if m.name != "" {
 		st.Identifier, st.Renamed = "simulated:"+m.name, true
 	}
@@ -272,6 +274,9 @@ func (m *machine) line(ref backends.NodeRef) string {
 	line := fmt.Sprintf("node %s running=%v", ref, m.running)
 	if m.running && m.paused {
 		line += " paused"
+	}
+	if m.staged {
+		line += " waiting for its start"
 	}
 	if m.name != "" {
 		line += " as " + m.name

@@ -56,13 +56,16 @@ func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) e
 	if p.cfg.Amend != nil {
 		p.cfg.Amend(&req)
 	}
+	n.goes(false)
 	if err := p.serve(n); err != nil {
 		return err
 	}
-	if err := n.place.Make(); err != nil {
-		return fmt.Errorf("%w (moving interfaces between namespaces needs root)", err)
-	}
 	before := n.known()
+	if !c.Staged || sharesNetwork(string(req.HostConfig.NetworkMode)) {
+		if err := n.place.Make(); err != nil {
+			return fmt.Errorf("%w (moving interfaces between namespaces needs root)", err)
+		}
+	}
 	k := kept{Container: req.Name, ID: before.ID, Labels: c.Labels, Interfaces: interfaces(c), Management: management,
 		Console: c.Kind.Console, Config: configHash(c), Index: m.Vars.Index + 1, Made: m}
 	files, err := p.placeFiles(c, before.Config != k.Config)
@@ -77,12 +80,13 @@ func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) e
 			return err
 		}
 	}
-	id, made, err := p.ensure(ctx, cli, req, c.Ref, &before)
+	id, found, err := p.ensure(ctx, cli, req, c.Ref, &before)
 	if err != nil {
 		return err
 	}
-	k.ID = id
-	if made && len(files) > 0 {
+	n.runs = found == foundRunning
+	k.ID, k.Staged = id, c.Staged && !n.runs || before.staged(id)
+	if found == foundNone && len(files) > 0 {
 		if err := copyFiles(ctx, cli, id, files); err != nil {
 			_, rerr := cli.ContainerRemove(ctx, id, removal) // else the next try would take it for whole
 			return errors.Join(err, rerr)
@@ -93,34 +97,46 @@ func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) e
 
 var removal = client.ContainerRemoveOptions{Force: true, RemoveVolumes: true}
 
+// found is what there was of a container that is to be made.
+type found int
+
+const (
+	foundNone found = iota // it was made now
+	foundMade
+	foundRunning
+)
+
 // ensure makes the container, or finds that it exists already and is whole.
-func (p *Provider) ensure(ctx context.Context, cli *client.Client, req client.ContainerCreateOptions, ref backends.NodeRef, before *kept) (id string, made bool, err error) {
+func (p *Provider) ensure(ctx context.Context, cli *client.Client, req client.ContainerCreateOptions, ref backends.NodeRef, before *kept) (id string, was found, err error) {
 	for range 2 {
 		res, err := cli.ContainerCreate(ctx, req)
 		if err == nil {
-			return res.ID, true, nil
+			return res.ID, foundNone, nil
 		}
 		if !cerrdefs.IsConflict(err) && (p.cfg.NameTaken == nil || !p.cfg.NameTaken(err)) {
-			return "", false, err
+			return "", foundNone, err
 		}
 		have, ierr := cli.ContainerInspect(ctx, req.Name, client.ContainerInspectOptions{})
 		if ierr != nil {
-			return "", false, errors.Join(err, ierr)
+			return "", foundNone, errors.Join(err, ierr)
 		}
 		at := have.Container
 		l := at.Config.Labels
 		if l[labelHome] != p.home() || l[labelLab] != ref.Lab || l[labelNode] != ref.Node {
-			return "", false, fmt.Errorf("a container named %s exists that this lab did not make: remove it (%s rm -f %s), or give the lab another name or prefix (%w)",
+			return "", foundNone, fmt.Errorf("a container named %s exists that this lab did not make: remove it (%s rm -f %s), or give the lab another name or prefix (%w)",
 				req.Name, p.cfg.Name, req.Name, backends.ErrConflict)
 		}
-		if before.whole(&at) && l[labelHash] == req.Config.Labels[labelHash] || at.State != nil && at.State.Running {
-			return at.ID, false, nil
+		switch {
+		case at.State != nil && at.State.Running && !before.staged(at.ID):
+			return at.ID, foundRunning, nil
+		case before.whole(&at) && l[labelHash] == req.Config.Labels[labelHash]:
+			return at.ID, foundMade, nil
 		}
 		if _, err := cli.ContainerRemove(ctx, at.ID, removal); err != nil && !cerrdefs.IsNotFound(err) {
-			return "", false, err
+			return "", foundNone, err
 		}
 	}
-	return "", false, fmt.Errorf("container %s comes back whenever it is removed (%w)", req.Name, backends.ErrConflict)
+	return "", foundNone, fmt.Errorf("container %s comes back whenever it is removed (%w)", req.Name, backends.ErrConflict)
 }
 
 // identity tells whether a container is made from the same as another. What

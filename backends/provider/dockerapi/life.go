@@ -48,12 +48,20 @@ func (p *Provider) start(ctx context.Context, n *node) error {
 	if err := p.serve(n); err != nil {
 		return err
 	}
+	if staged, err := n.unstage(); staged || err != nil {
+		defer p.tellOf(ctx, cli, n, id) // for the engine it began when it was staged
+		if err != nil {
+			return err
+		}
+	}
 	opened := n.expect()
 	defer n.expected()
-	if _, err := cli.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
-		return err
+	if !n.letIn() {
+		if _, err := cli.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
+			return err
+		}
+		n.letGo()
 	}
-	n.letGo()
 	tick := time.NewTicker(glance)
 	defer tick.Stop()
 	for {
@@ -191,7 +199,7 @@ func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 		return p.fail("node "+ref.Node, err)
 	}
 	n.stopServing()
-	p.forget(n)
+	n.goes(true)
 	// What is kept goes last: it tells who comes after an interruption of what
 	// else belongs to the node.
 	if k.Management != "" && cli != nil {
@@ -199,7 +207,13 @@ func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 			return p.fail("management network "+k.Management, err)
 		}
 	}
-	return p.fail("node "+ref.Node, p.cleanup(n))
+	if err := p.cleanup(n); err != nil {
+		return p.fail("node "+ref.Node, err)
+	}
+	// Before, late news of its container would make the node known once more, by
+	// what was kept of it.
+	p.forget(n)
+	return nil
 }
 
 // removeLater removes a container once no other lives in its namespaces: with

@@ -239,7 +239,7 @@ func (p *Provider) Sweep(ctx context.Context, s backends.Spare) error {
 func (p *Provider) leave(ctx context.Context, cli *client.Client, name string) error {
 	p.mu.Lock()
 	for _, n := range p.nodes {
-		if n.known().Management == name {
+		if n.stays() == name {
 			p.mu.Unlock()
 			return nil
 		}

@@ -28,13 +28,17 @@ type node struct {
 	ref   backends.NodeRef
 	dir   string // for its socket, its namespace and what is noted of it
 	place *nskeep.Place
+	runs  bool // its init did, when it was created last
 
 	state    sync.Mutex // of what follows
 	kept     kept
 	server   *gate.Server
-	starting chan error // where a start of ours waits for the gate, or nil
+	starting chan error    // where a start of ours waits for the gate, or nil
+	staging  chan error    // where the staging waits for it, or nil
+	let      chan struct{} // closed by the start that a staged container waits for at the gate, or nil
 	release  chan struct{}
 	asked    bool            // its end was asked for
+	going    bool            // it is being removed
 	checked  uint64          // boot whose health is being checked
 	boots    *backends.Boots // of the provider
 	started  string          // what the engine said last of its start
@@ -53,6 +57,7 @@ type kept struct {
 	Index      int                `json:"index,omitempty"`  // in the lab, from 1
 	Foreign    bool               `json:"foreign,omitempty"`
 	Made       made               `json:"made,omitzero"`
+	Staged     bool               `json:"staged,omitempty"` // at the gate it waits for a start of ours
 }
 
 func (p *Provider) folder(ref backends.NodeRef) string {
@@ -79,6 +84,23 @@ func (p *Provider) node(ref backends.NodeRef) *node {
 		p.nodes[ref] = n
 	}
 	return n
+}
+
+// goes notes whether the node is being removed.
+func (n *node) goes(going bool) {
+	n.state.Lock()
+	defer n.state.Unlock()
+	n.going = going
+}
+
+// stays names the management network of a node that is not being removed.
+func (n *node) stays() (management string) {
+	n.state.Lock()
+	defer n.state.Unlock()
+	if n.going {
+		return ""
+	}
+	return n.kept.Management
 }
 
 // peek is the node if anything is kept of it, else nil.
@@ -128,6 +150,9 @@ func (n *node) note(k kept) error {
 func (k *kept) whole(c *container.InspectResponse) bool {
 	return k.ID == c.ID || k.Foreign || c.State != nil && c.State.Running
 }
+
+// staged reports whether that container's init begins with a start of ours only.
+func (k *kept) staged(id string) bool { return k.Staged && k.ID == id }
 
 func (n *node) known() kept {
 	n.state.Lock()
@@ -248,9 +273,17 @@ const patience = 30 * time.Second
 // of ours has them all in place; behind our back some may still be coming.
 func (n *node) open(pid int, gone <-chan struct{}) error {
 	n.state.Lock()
-	starting, want := n.starting, n.kept.Interfaces
+	starting, staging, want := n.starting, n.staging, n.kept.Interfaces
+	var let chan struct{}
+	if starting == nil && n.kept.Staged {
+		let = make(chan struct{})
+		n.let = let
+	}
 	n.state.Unlock()
 	err := n.place.Adopt(pid, want)
+	if let != nil {
+		return n.wait(let, staging, err, gone)
+	}
 	if starting != nil {
 		select {
 		case starting <- err:
@@ -280,14 +313,14 @@ func (n *node) open(pid int, gone <-chan struct{}) error {
 	return err
 }
 
-// refuse has a start of ours fail for what keeps the gate closed.
+// refuse has a start or a staging of ours fail for what keeps the gate closed.
 func (n *node) refuse(err error) error {
 	n.state.Lock()
 	defer n.state.Unlock()
-	if n.starting != nil {
+	for _, asked := range []chan error{n.starting, n.staging} {
 		select {
-		case n.starting <- err:
-		default: // this start has been answered
+		case asked <- err:
+		default: // nobody waits for it, or it has been answered
 		}
 	}
 	return err

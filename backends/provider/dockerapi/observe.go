@@ -153,7 +153,7 @@ func (n *node) settle(c *container.InspectResponse) error {
 // of a device that is switched off, whoever ended it. Those in a namespace that
 // is not the node's own are left alone.
 func (n *node) off(st backends.NodeStatus, c *container.InspectResponse) error {
-	if st.Running || st.Boot == 0 || c.State == nil || c.State.Restarting || c.HostConfig != nil && sharesNetwork(string(c.HostConfig.NetworkMode)) {
+	if st.Running || st.Staged || st.Boot == 0 || c.State == nil || c.State.Restarting || c.HostConfig != nil && sharesNetwork(string(c.HostConfig.NetworkMode)) {
 		return nil
 	}
 	return n.place.Off()
@@ -175,6 +175,11 @@ func (n *node) status(c *container.InspectResponse) backends.NodeStatus {
 	}
 	s := c.State
 	if s == nil {
+		return st
+	}
+	if n.kept.staged(c.ID) { // its boot has not begun
+		st.Boot, st.Staged = n.boot, s.Running
+		st.Unfinished = st.Unfinished || !n.place.Exists()
 		return st
 	}
 	at, err := time.Parse(time.RFC3339Nano, s.StartedAt)
@@ -320,6 +325,9 @@ func (p *Provider) news(ctx context.Context, cli *client.Client, m events.Messag
 		return backends.NodeStatus{}, false
 	}
 	st := n.status(&res.Container)
+	if st.Staged {
+		return st, false // whoever stages it knows
+	}
 	_ = n.off(st, &res.Container) // else the next look does
 	p.checkHealth(n, &res.Container, st)
 	return st, true

@@ -91,6 +91,7 @@ var (
 	_ backends.ImageManager = (*Provider)(nil)
 	_ backends.Mover        = (*Provider)(nil)
 	_ backends.Queuer       = (*Provider)(nil)
+	_ backends.Stager       = (*Provider)(nil)
 )
 
 // New makes the provider. It talks to nobody until it is used.

@@ -149,7 +149,8 @@ func (b *bench) cable(x backends.NodeConfig, y backends.NodeConfig, iface string
 			}
 			for _, p := range append(append([]netip.Prefix(nil), e.IPv4...), e.IPv6...) {
 				if err == nil {
-					err = h.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}})
+					err = h.AddrAdd(l, &netlink.Addr{Flags: unix.IFA_F_NODAD,
+						IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}})
 				}
 			}
 		}

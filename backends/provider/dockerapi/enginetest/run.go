@@ -35,6 +35,8 @@ var cases = []struct {
 	{"foreign-containers-are-not-touched", foreignContainersAreNotTouched, false},
 	{"nothing-is-left", everythingIsGoneAfterwards, false},
 	{"interfaces-before-init", interfacesAreThereBeforeTheInitAndOnEveryRestart, false},
+	{"staged-nodes-wait-for-their-start", stagedNodesWaitForTheirStart, false},
+	{"staged-and-disturbed", stagedAndDisturbed, false},
 	{"late-interface-is-waited-for", aLateInterfaceIsWaitedForBehindOurBack, false},
 	{"started-while-nobody-serves", aContainerThatStartsWhileNobodyServesWaits, false},
 	{"restarted-behind-our-back", restartBehindOurBackKeepsLinks, false},
