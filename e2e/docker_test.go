@@ -209,9 +209,6 @@ func labOfContainers(t *testing.T) {
 	w.kill(w.holder())
 	w.awaitWhole("boxes")
 	reach("after the holder's end")
-	if e.name == "docker" && os.Getenv("E2E_NETWORK") == e.networks[0] {
-		keptWhileAway(w, engine, e.kind.Name)
-	}
 
 	// The file moves an end to another peer: the address of the old link goes,
 	// what the node gave itself stays, also over a restart.
@@ -230,6 +227,9 @@ func labOfContainers(t *testing.T) {
 	}
 
 	labels, image := look("a").Config.Labels, look("a").Config.Image
+	if e.name == "docker" && os.Getenv("E2E_NETWORK") == e.networks[0] {
+		keptWhileAway(w, engine, e.kind.Name)
+	}
 	w.ok("destroy", "boxes", "--yes")
 	leftBehind(w, cli, labels, image)
 	w.await("all to end", func() bool { return len(w.processes()) == 0 })
