@@ -82,9 +82,14 @@ func namespaces(w *world) []string {
 		}
 	}
 	kept, _ := filepath.Glob(filepath.Join(w.home, "*/*/*/*/*/ns-*"))
-	paths = append(paths, kept...)
+	out, _ := inNamespaces(append(paths, kept...))
+	return out
+}
+
+// inNamespaces tells what is in the namespaces at those paths, each once, and
+// by which of them it was found.
+func inNamespaces(paths []string) (out, at []string) {
 	seen := map[uint64]bool{}
-	var out []string
 	for _, path := range paths {
 		var st unix.Stat_t
 		if unix.Stat(path, &st) != nil || seen[st.Ino] {
@@ -100,9 +105,9 @@ func namespaces(w *world) []string {
 			in = append(in, i.String())
 		}
 		slices.Sort(in)
-		out = append(out, "namespace with "+strings.Join(in, ", "))
+		out, at = append(out, "namespace with "+strings.Join(in, ", ")), append(at, path)
 	}
-	return out
+	return out, at
 }
 
 // iface is an interface as it is seen from outside.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -305,9 +306,26 @@ func (o *torture) deploy(t *testing.T, l *randomLab) {
 	}
 }
 
-// seen is the portrait without files.
+// seen is the portrait without files, and with the namespaces that only a
+// mount or an open file of a process keeps.
 func (o *torture) seen() string {
-	return strings.Join(slices.DeleteFunc(o.p.portrait(), func(s string) bool { return strings.HasPrefix(s, "file ") }), "\n")
+	is := slices.DeleteFunc(o.p.portrait(), func(s string) bool {
+		return strings.HasPrefix(s, "file ") || strings.HasPrefix(s, "namespace ")
+	})
+	paths, _ := filepath.Glob("/proc/[0-9]*/ns/net")
+	kept, _ := filepath.Glob(filepath.Join(o.w.home, "*/*/*/*/*/*/ns-*"))
+	paths = append(paths, kept...)
+	open, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, path := range open {
+		if to, _ := os.Readlink(path); strings.HasPrefix(to, "net:[") {
+			paths = append(paths, path)
+		}
+	}
+	in, at := inNamespaces(paths)
+	for i := range in {
+		is = append(is, at[i]+": "+in[i])
+	}
+	return strings.Join(is, "\n")
 }
 
 func (o *torture) destroyAll(t *testing.T) {

@@ -91,7 +91,9 @@ func (c *controller) decideLeaving(n *node) *effect {
 		}
 		if n.rebuild && !n.remove && !c.m.destroying {
 			n.rebuild = false
-			n.provider = c.e.providerFor(n.spec, c.m.info.Provider)
+			if p := c.e.providerFor(n.spec, c.m.info.Provider); p != n.provider {
+				n.provider, n.ended = p, 0 // each counts boots for itself
+			}
 			c.saveNode(n)
 			n.look()
 		}

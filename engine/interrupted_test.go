@@ -150,6 +150,7 @@ func TestNodeGoesToAnotherProvider(t *testing.T) {
 			text := func(provider string) string {
 				return "name: pair\ntopology:\n  nodes:\n    r1: {kind: linux, provider: " + provider + "}\n"
 			}
+			b.elsewhere.set(func() { b.elsewhere.boot = 1000 }) // each counts its boots for itself
 			b.completed(b.deploy(text("podman")).Job)
 			if got := b.elsewhere.what(); len(got) != 1 {
 				t.Fatalf("podman has %q", got)
@@ -167,7 +168,9 @@ func TestNodeGoesToAnotherProvider(t *testing.T) {
 				b.start()
 			}
 			b.completed(d.Job)
-			b.node("r1", lab.NodeRunning)
+			b.until("r1 to run as netns says", func(s *api.Snapshot) bool {
+				return s.Labs[0].Nodes[0].Actual == lab.NodeRunning && s.Labs[0].Nodes[0].PID == 1001
+			})
 			if got := append(b.elsewhere.what(), b.w.what()...); !slices.Equal(got, []string{"node pair/r1 running=true"}) || len(b.elsewhere.what()) > 0 {
 				t.Errorf("podman has %q, netns %q", b.elsewhere.what(), b.w.what())
 			}
