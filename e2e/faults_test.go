@@ -262,6 +262,7 @@ func (f *faults) killedAt(op *operation, place string) {
 			f.Fatal(err)
 		}
 	}
+	holder := w.holder()
 	r := w.run(op.verb...)
 	when := op.name
 	if place != "" {
@@ -283,6 +284,11 @@ func (f *faults) killedAt(op *operation, place string) {
 		f.Fatalf("%s: %s\nand once more: %s", when, r, again)
 	}
 	f.rest(when)
+	if op.name == "stop" && w.holder() != holder { // what does not run went with it, and is made by its start
+		w.ok("start", faultLab, "n1")
+		w.ok(op.verb...)
+		f.rest(when)
+	}
 	now := f.p.portrait()
 	if slices.Equal(now, op.portrait) || became(func() bool {
 		now = f.p.portrait()
