@@ -78,7 +78,7 @@ func (c *controller) decideNode(n *node) *effect {
 func (c *controller) withdrawn(n *node) bool {
 	switch n.busy.verb {
 	case doCreate, doStart:
-		return c.m.leaving(n) || n.desired == lab.WishStopped
+		return c.m.leaving(n) || n.desired == lab.WishStopped && !c.leftAlone(n)
 	default:
 		return false
 	}

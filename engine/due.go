@@ -110,9 +110,13 @@ func (a *alarms) Pop() any {
 // wait reports whether the moment is still to come, and makes sure that what
 // is being decided upon, or else the lab as such, is looked at when it has.
 func (c *controller) wait(until time.Time) bool {
-	if until.IsZero() || !until.After(c.e.now()) {
+	now := c.e.now()
+	if until.IsZero() || !until.After(now) {
 		return false
 	}
+	// One that the store has kept knows only the clock's time. An alarm has to
+	// be where it is whatever becomes of the clock, or those behind it never ring.
+	until = now.Add(until.Sub(now))
 	has := &c.wake
 	switch {
 	case c.deciding.node != nil:

@@ -65,7 +65,7 @@ func stagedNodesWaitForTheirStart(b *bench) {
 		b.Fatal(err)
 	}
 	b.start(dev)
-	st := b.event("started", dev, func(st backends.NodeStatus) bool { return true })
+	st := b.event("started", dev, func(backends.NodeStatus) bool { return true })
 	if !st.Running || st.PID == 0 || st.Boot == 0 || st.Staged {
 		b.Errorf("the first news of it: %+v", st)
 	}
