@@ -95,7 +95,7 @@ func contract(w *world, file, network string) {
 	}
 	pc1.PID = 0
 	if want := (nodeJSON{Name: "pc1", Kind: "linux", Provider: "netns", Identifier: "quickstart/pc1", Desired: "running",
-		Actual: "running", Progress: 100, ProgressText: "ready"}); pc1 != want {
+		Actual: "running", Progress: 100, ProgressText: "ready", ProgressLine: "archetype-init: ready"}); pc1 != want {
 		w.Errorf("got node %+v, want %+v", pc1, want)
 	}
 	if got, want := l.link("pc1:eth1", "sw1:eth2"), (linkJSON{A: "pc1:eth1", B: "sw1:eth2", Desired: "up", Actual: "up", Carrier: "on"}); got != want {

@@ -103,14 +103,14 @@ func inSandbox(t *testing.T) {
 }
 
 // stays reports whether a file is to stay when all labs have gone: what was
-// learned of kinds, what was said, what labs were made with, and the store's own
-// backups.
+// learned of kinds, what was said, what labs were made with, and backups of the
+// store.
 func stays(path string) bool {
 	switch filepath.Base(path) {
 	case "boot-times.json", "engine.log", "holder.log":
 		return true
 	}
-	return strings.Contains(path, ".backup-auto-") || strings.HasSuffix(path, "/used") || filepath.Base(filepath.Dir(path)) == "used"
+	return strings.Contains(path, ".backup-") || strings.HasSuffix(path, "/used") || filepath.Base(filepath.Dir(path)) == "used"
 }
 
 // lookAround lists what ip link, ps, mount, ip netns and lsns show, and the

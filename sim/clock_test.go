@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -12,7 +13,7 @@ import (
 // which a time.Time has been laid out since Go 1.9.
 type clock struct {
 	begin time.Time
-	off   time.Duration // by how much the hands have been set, whole seconds
+	off   atomic.Int64 // by how much the hands have been set, in nanoseconds: whole seconds
 }
 
 const (
@@ -22,7 +23,7 @@ const (
 
 func (c *clock) now() time.Time {
 	t := time.Now()
-	hands := t.Add(c.off)
+	hands := t.Add(time.Duration(c.off.Load()))
 	parts := (*[2]uint64)(unsafe.Pointer(&hands))
 	parts[0] = hasMonotonic | uint64(hands.Unix()+since1885)<<30 | uint64(hands.Nanosecond())
 	parts[1] = uint64(t.Sub(c.begin) + 1)
@@ -34,7 +35,7 @@ func TestClockIsAsTheKernels(t *testing.T) {
 	c := &clock{begin: time.Now()}
 	before := c.now()
 	for _, by := range []time.Duration{6 * time.Hour, -12 * time.Hour, 0} {
-		c.off = by
+		c.off.Store(int64(by))
 		after := c.now()
 		if d := after.Sub(before); d < 0 || d > time.Minute {
 			t.Errorf("set by %s, %s have passed", by, d)

@@ -155,7 +155,7 @@ func (d *driver) pass() {
 // setClock sets the machine's clock, by hours forward or back.
 func (d *driver) setClock() {
 	by := time.Duration(d.rng.IntN(24*3600)-12*3600) * time.Second
-	d.clock.off += by
+	d.clock.off.Add(int64(by))
 	d.counts["clock"]++
 	d.note("the clock is set by %s", by)
 }

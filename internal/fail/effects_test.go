@@ -45,6 +45,7 @@ var without = map[string]string{
 	"archetype/backends/diskimage.Check":                           "only looks",
 	"(*archetype/backends/diskimage.Store).Import":                 "takes away what a failed import has left under a name that nothing reads",
 	"archetype/backends/diskimage.Run":                             "is called within image.import and machine.disk, where something of it is kept",
+	"(*archetype/backends/network/nsnet.NS).inUse":                 "only looks",
 	"archetype/backends/network/ovs.findSwitch":                    "asks whether a process is there",
 	"archetype/backends/provider/dockerapi.Dial":                   "puts the places into every connection to an engine: here, and nowhere else, one is made",
 	"archetype/backends/provider/dockerapi.run":                    "changes something within firewall.rule, and else only looks",
