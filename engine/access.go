@@ -93,7 +93,7 @@ func (c *controller) cleanLab() {
 			errs = append(errs, cleanLinks(ctx, n, name))
 		}
 		for _, n := range unused { // of a move that was interrupted something may be there
-			if has(ctx, n, name) {
+			if left, _ := has(ctx, n, name); left { // one that is not to be had has had no part in it
 				errs = append(errs, cleanLinks(ctx, n, name))
 			}
 		}
@@ -119,21 +119,22 @@ func cleanLinks(ctx context.Context, n backends.Network, labName string) error {
 	if err := n.Cleanup(ctx, labName); err != nil {
 		return err
 	}
-	if has(ctx, n, labName) {
-		return fmt.Errorf("%s still has links of it", n.Name())
+	left, err := has(ctx, n, labName)
+	if err == nil && left {
+		err = fmt.Errorf("%s still has links of it", n.Name())
 	}
-	return nil
+	return err
 }
 
 // has reports whether a network has anything of a lab. One that cannot say so
 // has shown it when it was asked to clean up.
-func has(ctx context.Context, n backends.Network, labName string) bool {
+func has(ctx context.Context, n backends.Network, labName string) (bool, error) {
 	l, ok := n.(backends.Lister)
 	if !ok {
-		return false
+		return false, nil
 	}
 	labs, err := l.Labs(ctx)
-	return err == nil && slices.Contains(labs, labName)
+	return slices.Contains(labs, labName), err
 }
 
 // removeAll removes every node of a lab that a provider still has, and looks

@@ -100,17 +100,15 @@ func (c *controller) settleBoot(n *node) {
 	}
 	took := c.e.now().Sub(n.since)
 	n.retryAt, n.permanent = time.Time{}, false
-	if n.told { // when it began is hearsay
-		c.moveNode(n, lab.NodeRunning)
-		c.infof(n, "running")
-		n.touch()
-		return
-	}
-	if err := c.e.boots.add(n, took); err != nil {
-		c.e.log.Warn("boot times", "error", err)
+	after := ""
+	if !n.told { // else when it began is hearsay
+		after = " after " + took.Round(10*time.Millisecond).String()
+		if err := c.e.boots.add(n, took); err != nil {
+			c.e.log.Warn("boot times", "error", err)
+		}
 	}
 	c.moveNode(n, lab.NodeRunning)
-	c.infof(n, "running after %s", took.Round(10*time.Millisecond))
+	c.infof(n, "running%s", after)
 	n.touch()
 }
 

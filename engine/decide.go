@@ -67,18 +67,21 @@ func (c *controller) decideNode(n *node) *effect {
 			return ef
 		}
 	}
-	if n.desired == lab.WishStopped && !c.leftAlone(n) || n.restart {
+	if c.toStop(n) || n.restart {
 		return c.decideStopped(n)
 	}
 	return c.decideRunning(n)
 }
+
+// toStop reports whether the node is to run no more.
+func (c *controller) toStop(n *node) bool { return n.desired == lab.WishStopped && !c.leftAlone(n) }
 
 // withdrawn reports whether what is being done to the node is not wanted any
 // more, so that it is better cancelled than waited for.
 func (c *controller) withdrawn(n *node) bool {
 	switch n.busy.verb {
 	case doCreate, doStart:
-		return c.m.leaving(n) || n.desired == lab.WishStopped && !c.leftAlone(n)
+		return c.m.leaving(n) || c.toStop(n)
 	default:
 		return false
 	}

@@ -27,23 +27,17 @@ func (c *controller) carryOut(ef *effect) {
 	}
 	go func() {
 		defer cancel()
-		var err error
-		for _, s := range steps {
-			if err != nil {
-				break
-			}
-			err = limit(ctx, func() error {
-				t := time.AfterFunc(effectTimeout, func() {
-					late.Store(true)
-					cancel()
-				})
-				defer t.Stop()
-				ef.more = func() { t.Reset(effectTimeout) }
-				fail.Point(s.name + ".before")
-				defer fail.Point(s.name + ".after")
-				return s.run(ctx)
-			}, s.slots...)
-		}
+		err := takeAll(ctx, steps, func(s step) error {
+			t := time.AfterFunc(effectTimeout, func() {
+				late.Store(true)
+				cancel()
+			})
+			defer t.Stop()
+			ef.more = func() { t.Reset(effectTimeout) }
+			fail.Point(s.name + ".before")
+			defer fail.Point(s.name + ".after")
+			return s.run(ctx)
+		})
 		switch {
 		case err != nil && late.Load(): // not withdrawn: it took too long
 			err = fmt.Errorf("%s took longer than %s: %s", ef.verb, effectTimeout, err) //nolint:errorlint // that its context ended is not to be told from a withdrawal
@@ -59,6 +53,16 @@ type step struct {
 	name  string // of its failpoints
 	run   func(context.Context) error
 	slots []chan struct{}
+}
+
+// takeAll takes one step after the other, each in its slots, until one fails.
+func takeAll(ctx context.Context, steps []step, take func(step) error) error {
+	for _, s := range steps {
+		if err := limit(ctx, func() error { return take(s) }, s.slots...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // staging is what follows the creation of a node that is to be staged.

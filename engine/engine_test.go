@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -426,43 +425,6 @@ func TestCancelledDeployStopsWhereItIs(t *testing.T) {
 	b.node("r1", lab.NodeRunning)
 	if err := b.e.CancelJob(t.Context(), d.Job.ID); api.CodeOf(err) != api.CodeNotFound {
 		t.Errorf("cancelled twice: %v", err)
-	}
-}
-
-// Starts at a provider that wants few at once wait for their turn where they
-// are in nobody's way: there are more of them than calls that may be under way.
-func TestStartsWaitForTheirTurnApart(t *testing.T) {
-	b := newBench(t)
-	waiting := max(16, 8*runtime.NumCPU()) + 1
-	text := "name: queue\ntopology:\n  nodes:\n"
-	held := make(chan struct{})
-	for i := range waiting {
-		name := fmt.Sprintf("q%d", i)
-		b.w.hold["start "+name] = held
-		text += "    " + name + ": {kind: linux, provider: docker}\n"
-	}
-	d := b.deploy(text + "    other: {kind: linux}\n")
-	b.until("all but the other are to start", func(s *api.Snapshot) bool {
-		starting := 0
-		for _, l := range s.Labs {
-			for _, n := range l.Nodes {
-				if n.Actual == lab.NodeStarting && n.Name != "other" {
-					starting++
-				}
-			}
-		}
-		return starting == waiting
-	})
-	b.node("other", lab.NodeRunning)
-	j, err := b.e.SetNodes(t.Context(), api.NodesRequest{Lab: "queue", Nodes: []string{"other"}, Verb: lab.JobRestart})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.completed(j)
-	close(held)
-	b.completed(d.Job)
-	if b.w.started != 1 {
-		t.Errorf("%d starts at once", b.w.started)
 	}
 }
 

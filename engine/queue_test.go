@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -154,5 +156,42 @@ func TestCommandsAreJobsOfTheirOwners(t *testing.T) {
 	b.completed(b.nodes(lab.JobRestart, "r2"))
 	if n := len(b.snap.Jobs); n != before+1 {
 		t.Errorf("%d jobs more", n-before)
+	}
+}
+
+// Starts at a provider that wants few at once wait for their turn where they
+// are in nobody's way: there are more of them than calls that may be under way.
+func TestStartsWaitForTheirTurnApart(t *testing.T) {
+	b := newBench(t)
+	waiting := max(16, 8*runtime.NumCPU()) + 1
+	text := "name: queue\ntopology:\n  nodes:\n"
+	held := make(chan struct{})
+	for i := range waiting {
+		name := fmt.Sprintf("q%d", i)
+		b.w.hold["start "+name] = held
+		text += "    " + name + ": {kind: linux, provider: docker}\n"
+	}
+	d := b.deploy(text + "    other: {kind: linux}\n")
+	b.until("all but the other are to start", func(s *api.Snapshot) bool {
+		starting := 0
+		for _, l := range s.Labs {
+			for _, n := range l.Nodes {
+				if n.Actual == lab.NodeStarting && n.Name != "other" {
+					starting++
+				}
+			}
+		}
+		return starting == waiting
+	})
+	b.node("other", lab.NodeRunning)
+	j, err := b.e.SetNodes(t.Context(), api.NodesRequest{Lab: "queue", Nodes: []string{"other"}, Verb: lab.JobRestart})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.completed(j)
+	close(held)
+	b.completed(d.Job)
+	if b.w.started != 1 {
+		t.Errorf("%d starts at once", b.w.started)
 	}
 }

@@ -20,12 +20,9 @@ import (
 	"archetype/internal/gotemplate"
 )
 
-// Limits on what a template may do. A lab of thousands of nodes stays far
-// below them.
-const (
-	maxSteps = 2_000_000 // places passed in the text, loops counted each time
-	maxWork  = 64 << 20  // bytes and elements that functions made
-)
+// maxWork bounds what the functions of a template make, in bytes and elements. A
+// lab of thousands of nodes stays far below it.
+const maxWork = 64 << 20
 
 // rendered is what became of a template, and the way back to its files.
 type rendered struct {
@@ -217,8 +214,8 @@ func (w *tracer) Write(p []byte) (int, error) {
 		return w.buf.Write(p)
 	}
 	w.steps++
-	if w.steps > maxSteps {
-		return 0, fmt.Errorf("%w: it takes more than %d steps", gotemplate.ErrRunaway, maxSteps)
+	if w.steps > gotemplate.MaxSteps {
+		return 0, fmt.Errorf("%w: it takes more than %d steps", gotemplate.ErrRunaway, gotemplate.MaxSteps)
 	}
 	if w.steps%1024 == 0 && time.Now().After(w.until) {
 		return 0, fmt.Errorf("%w: it takes more than %v", gotemplate.ErrRunaway, gotemplate.MaxTime)

@@ -252,7 +252,7 @@ func (s *suite) configure(t testing.TB, ends ...lab.End) {
 		return
 	}
 	for _, e := range ends {
-		for _, a := range slices.Concat(e.IPv4, e.IPv6) {
+		for _, a := range e.Addresses() {
 			if _, err := s.ask(t.Context(), e.Node, probe.Request{Op: probe.OpAddress, Iface: e.Interface, Text: a.String()}); err != nil {
 				t.Fatal(err)
 			}

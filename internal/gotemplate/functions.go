@@ -196,8 +196,8 @@ func (w *Work) seq(args ...any) ([]int, error) {
 	step = max(step, -step)
 	span := new(big.Int).Sub(big.NewInt(int64(last)), big.NewInt(int64(first)))
 	count := new(big.Int).Div(new(big.Int).Abs(span), big.NewInt(int64(step)))
-	if !count.IsInt64() || count.Int64() > maxSeq {
-		return nil, fmt.Errorf("%w: seq of more than %d numbers", ErrRunaway, maxSeq)
+	if !count.IsInt64() || count.Int64() > MaxSteps {
+		return nil, fmt.Errorf("%w: seq of more than %d numbers", ErrRunaway, MaxSteps)
 	}
 	if last < first {
 		step = -step

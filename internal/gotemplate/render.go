@@ -15,7 +15,7 @@ import (
 const (
 	MaxDepth = 100 // templates within templates, and blocks within blocks
 	MaxTime  = 20 * time.Second
-	maxSeq   = 2_000_000 // numbers in a row, and steps of a whole template
+	MaxSteps = 2_000_000 // numbers in a row, and steps of a whole template
 )
 
 // ErrRunaway is what a template fails with that goes beyond.
@@ -86,8 +86,8 @@ func (b *bounded) Write(p []byte) (int, error) {
 	if b.Len()+len(p) > b.limit {
 		return 0, fmt.Errorf("%w: it becomes more than %d bytes", ErrRunaway, b.limit)
 	}
-	if b.writes++; b.writes > maxSeq {
-		return 0, fmt.Errorf("%w: it takes more than %d steps", ErrRunaway, maxSeq)
+	if b.writes++; b.writes > MaxSteps {
+		return 0, fmt.Errorf("%w: it takes more than %d steps", ErrRunaway, MaxSteps)
 	}
 	return b.Buffer.Write(p)
 }

@@ -8,8 +8,10 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/client"
 
@@ -30,8 +32,8 @@ func (p *Provider) Logs(ctx context.Context, ref backends.NodeRef, opt backends.
 	if opt.Lines > 0 {
 		req.Tail = strconv.Itoa(opt.Lines)
 	}
-	if opt.Boot && at.Container.State != nil {
-		req.Since = at.Container.State.StartedAt
+	if opt.Boot {
+		req.Since = bootSince(at.Container.State)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	f := &follower{p: p, cli: cli, ref: ref}
@@ -56,6 +58,27 @@ func (p *Provider) Logs(ctx context.Context, ref backends.NodeRef, opt backends.
 		w.CloseWithError(err) // nil is the end
 	}()
 	return &logReader{PipeReader: r, cancel: cancel}, nil
+}
+
+// noted is how long an engine may take to note that a container has started.
+const noted = time.Second
+
+// bootSince is from when on a log is of the latest boot. The engine notes its
+// beginning when the init runs already, and may have said something: so it is
+// the end of the boot before or, where that is longer ago, a little earlier.
+func bootSince(s *container.State) string {
+	if s == nil {
+		return ""
+	}
+	started, err := time.Parse(time.RFC3339Nano, s.StartedAt)
+	if err != nil || started.Year() <= 1 {
+		return ""
+	}
+	from := started.Add(-noted)
+	if before, err := time.Parse(time.RFC3339Nano, s.FinishedAt); err == nil && before.After(from) && before.Before(started) {
+		from = before
+	}
+	return from.Format(time.RFC3339Nano)
 }
 
 type logReader struct {
@@ -109,7 +132,7 @@ func (f *follower) run(ctx context.Context, stream io.ReadCloser, tty bool, w io
 			return f.p.fail("node "+f.ref.Node, err)
 		}
 		stream, err = f.cli.ContainerLogs(ctx, id, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Follow: true,
-			Since: at.Container.State.StartedAt})
+			Since: bootSince(at.Container.State)})
 		if err != nil {
 			return f.p.fail("node "+f.ref.Node, err)
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -164,9 +163,7 @@ func (n *node) known() kept {
 func interfaces(c backends.NodeConfig) []nskeep.Interface {
 	var out []nskeep.Interface
 	for _, e := range c.Ends {
-		i := nskeep.Interface{Name: e.Interface}
-		i.Addresses = append(append([]netip.Prefix(nil), e.IPv4...), e.IPv6...)
-		out = append(out, i)
+		out = append(out, nskeep.Interface{Name: e.Interface, Addresses: e.Addresses()})
 	}
 	return out
 }
@@ -285,10 +282,7 @@ func (n *node) open(pid int, gone <-chan struct{}) error {
 		return n.wait(let, staging, err, gone)
 	}
 	if starting != nil {
-		select {
-		case starting <- err:
-		default: // this start has been answered
-		}
+		answer(starting, err)
 		return err
 	}
 	if err != nil {
@@ -317,13 +311,18 @@ func (n *node) open(pid int, gone <-chan struct{}) error {
 func (n *node) refuse(err error) error {
 	n.state.Lock()
 	defer n.state.Unlock()
-	for _, asked := range []chan error{n.starting, n.staging} {
-		select {
-		case asked <- err:
-		default: // nobody waits for it, or it has been answered
-		}
-	}
+	answer(n.starting, err)
+	answer(n.staging, err)
 	return err
+}
+
+// answer tells whoever waits there what came of it, unless it was told already;
+// with nil nobody waits.
+func answer(asked chan error, err error) {
+	select {
+	case asked <- err:
+	default:
+	}
 }
 
 // letGo opens a gate that holds a container for interfaces.

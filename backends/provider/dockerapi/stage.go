@@ -79,12 +79,7 @@ func (n *node) stageAt(there chan error) chan error {
 
 // wait holds a staged container at the gate until it is let in.
 func (n *node) wait(let chan struct{}, staging chan error, adopted error, gone <-chan struct{}) error {
-	if staging != nil {
-		select {
-		case staging <- adopted:
-		default: // told already
-		}
-	}
+	answer(staging, adopted)
 	err := adopted
 	if err == nil {
 		select {
@@ -98,11 +93,8 @@ func (n *node) wait(let chan struct{}, staging chan error, adopted error, gone <
 	if n.let == let {
 		n.let = nil
 	}
-	if err == nil && n.starting != nil {
-		select {
-		case n.starting <- nil:
-		default:
-		}
+	if err == nil {
+		answer(n.starting, nil)
 	}
 	return err
 }

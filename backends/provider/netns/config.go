@@ -28,7 +28,7 @@ func (p *Provider) bootConfig(n backends.NodeConfig) (json.RawMessage, error) {
 		Sysctls: merged(k.Sysctls, spec.Sysctls), Files: merged(k.Embedded.Files, nil),
 	}
 	for _, e := range n.Ends {
-		if all := slices.Concat(e.IPv4, e.IPv6); len(all) > 0 {
+		if all := e.Addresses(); len(all) > 0 {
 			cfg.Addresses[e.Interface] = all
 		}
 	}

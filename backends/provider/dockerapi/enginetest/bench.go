@@ -147,7 +147,7 @@ func (b *bench) cable(x backends.NodeConfig, y backends.NodeConfig, iface string
 			if e.Interface != iface {
 				continue
 			}
-			for _, p := range append(append([]netip.Prefix(nil), e.IPv4...), e.IPv6...) {
+			for _, p := range e.Addresses() {
 				if err == nil {
 					err = h.AddrAdd(l, &netlink.Addr{Flags: unix.IFA_F_NODAD,
 						IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}})
