@@ -43,7 +43,10 @@ func (p *pair) portrait() []string {
 		}
 	}
 	_ = filepath.WalkDir(p.w.home, func(path string, _ fs.DirEntry, err error) error {
-		if err == nil && !stays(path) {
+		// An embedded node's log is put on the disk when there is enough of it,
+		// which is after so many boots; the folder around it counts.
+		log := filepath.Base(filepath.Dir(path)) == ".logs"
+		if err == nil && !stays(path) && !log {
 			out = append(out, "file "+blur(path))
 		}
 		return nil
