@@ -17,6 +17,7 @@ func (c *controller) ended(ef *effect, err error) {
 	if ef.link != nil {
 		ef.link.busy = nil
 		c.linkEnded(ef, err)
+		c.catchUp(ef.link)
 		ef.link.touch()
 		ef.link.a.look()
 		ef.link.b.look()

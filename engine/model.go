@@ -122,10 +122,11 @@ type link struct {
 	net     string         // the network that made what there is of it; empty: none did
 	impair  impairing
 
-	verifying bool // its state is being asked for
-	doubt     bool // there was news since it was asked for
-	turns     int  // how often something was begun at it
-	stored    bool // the store has a record of it
+	meanwhile *linkNews // the latest of what was said while it was busy
+	verifying bool      // its state is being asked for
+	doubt     bool      // there was news since it was asked for
+	turns     int       // how often something was begun at it
+	stored    bool      // the store has a record of it
 	busy      *effect
 	retries   int
 	retryAt   time.Time

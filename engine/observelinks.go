@@ -80,7 +80,11 @@ func (c *controller) verifySome() {
 // observeLink takes in what a network says of a link.
 func (c *controller) observeLink(network string, st backends.LinkStatus) {
 	l := c.m.links[st.ID]
-	if l == nil || network != "" && l.network(c) != network || l.busy != nil || c.m.destroying || c.moving(l) {
+	if l == nil || network != "" && l.network(c) != network || c.m.destroying || c.moving(l) {
+		return
+	}
+	if l.busy != nil {
+		l.meanwhile = &linkNews{network, st}
 		return
 	}
 	if l.made || c.linkLeftAlone(l) {
@@ -93,6 +97,21 @@ func (c *controller) observeLink(network string, st backends.LinkStatus) {
 		return
 	}
 	c.settle(network, st)
+}
+
+// linkNews is what a network has said of a link.
+type linkNews struct {
+	network string
+	status  backends.LinkStatus
+}
+
+// catchUp takes in what was said last while something was done to the link: it
+// may be older than that, or newer.
+func (c *controller) catchUp(l *link) {
+	if m := l.meanwhile; m != nil {
+		l.meanwhile = nil
+		c.observeLink(m.network, m.status)
+	}
 }
 
 // settle takes in what is true of a link.

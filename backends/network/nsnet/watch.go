@@ -62,6 +62,7 @@ func (w *Watch) Calling(l backends.Link) (done func()) {
 		defer w.mu.Unlock()
 		if w.calls[k]--; w.calls[k] == 0 {
 			delete(w.calls, k)
+			delete(w.last, k) // who called may think otherwise than was told last
 			w.stir(k)
 		}
 	}
