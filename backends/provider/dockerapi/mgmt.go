@@ -267,7 +267,11 @@ func (p *Provider) leave(ctx context.Context, cli *client.Client, name string) e
 		if err != nil && !cerrdefs.IsNotFound(err) {
 			return err
 		}
-		_, err = cli.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
+		if p.cfg.RemoveNetwork != nil {
+			err = p.cfg.RemoveNetwork(ctx, cli, n.Name)
+		} else {
+			_, err = cli.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
+		}
 		if err != nil && busy(err) {
 			continue
 		}

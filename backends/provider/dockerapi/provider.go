@@ -50,6 +50,9 @@ type Config struct {
 	// Bridge, where not nil, says by which interface of the machine a network
 	// is reached, where that is not told in Docker's way.
 	Bridge func(ctx context.Context, cli *client.Client, network string) (string, error)
+	// RemoveNetwork, where not nil, removes a network unless a container is in
+	// it, which is backends.ErrConflict, where Docker's way does not see to that.
+	RemoveNetwork func(ctx context.Context, cli *client.Client, network string) error
 	// Access, where not nil, lets other machines reach the nodes that meet at a
 	// bridge, or keeps them out; with nil the bridge is about to be forgotten.
 	Access func(ctx context.Context, bridge string, allowed *bool) error

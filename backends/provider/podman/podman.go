@@ -40,7 +40,7 @@ func New(cfg Config) *Provider {
 	p := &Provider{cfg: cfg}
 	c := dockerapi.Config{Name: "podman", Run: cfg.Run, Labs: cfg.Labs,
 		Connect: p.connect, Explain: explain, LocalNames: localNames, NameTaken: nameTaken, Amend: limits,
-		Enter: freeNetworkSettings, Needed: needed, Bridge: bridge,
+		Enter: freeNetworkSettings, Needed: needed, Bridge: bridge, RemoveNetwork: removeNetwork,
 		Actions: map[events.Action]events.Action{"died": events.ActionDie, "remove": events.ActionDestroy}}
 	if cfg.Rootless {
 		c.Uncounted = !unifiedGroups() // a user's containers have none of their own
@@ -134,6 +134,17 @@ func nameTaken(err error) bool { return strings.Contains(err.Error(), "name is a
 // needed knows the words of the error, as above.
 func needed(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "has dependent containers")
+}
+
+// removeNetwork calls the network by its name: called by its ID, Podman removes
+// also one that containers are in, which stay on a bridge that nobody knows
+// and that has the subnet for ever.
+func removeNetwork(ctx context.Context, cli *client.Client, network string) error {
+	_, err := cli.NetworkRemove(ctx, network, client.NetworkRemoveOptions{})
+	if err != nil && strings.Contains(err.Error(), "network is being used") { // an internal error to Podman
+		return fmt.Errorf("%w (%w)", err, backends.ErrConflict)
+	}
+	return err
 }
 
 // limits asks for no more open files and processes than this machine grants:

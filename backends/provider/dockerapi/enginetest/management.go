@@ -1,17 +1,22 @@
 package enginetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httputil"
 	"net/netip"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/moby/moby/client"
 
 	"archetype/backends"
+	"archetype/internal/unixsock"
 	"archetype/lab"
 )
 
@@ -121,6 +126,63 @@ func foreignManagement(b *bench) {
 	if err := b.Remove(b.Context(), ref); err != nil {
 		b.Fatal(err)
 	}
+}
+
+// contendedManagement: a network stays when a container has come into it just
+// before it was to be removed, be it one that the next engine of the program
+// made while a request of the last one's was on its way.
+func contendedManagement(b *bench) {
+	m := &lab.Management{Network: "mgmt-" + b.lab, IPv4Subnet: "172.31.204.0/24"}
+	late := b.managed("late", m, "", "")
+	p := b.through(func(r *http.Request) error {
+		if r.Method != http.MethodDelete || !strings.Contains(r.URL.Path, "/networks/") {
+			return nil
+		}
+		return errors.Join(b.Create(r.Context(), late), b.Start(r.Context(), late.Ref))
+	})
+	c := b.managed("a", m, "", "")
+	if err := errors.Join(p.Create(b.Context(), c), p.Remove(b.Context(), c.Ref)); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := b.ManagementBridge(b.Context(), m); err != nil {
+		b.Errorf("it went while a container was in it: %v", err)
+	}
+	// What one made another who came last does not remove.
+	if err := b.Remove(b.Context(), late.Ref); err != nil {
+		b.Error(err)
+	}
+	if _, err := b.cli.NetworkRemove(b.Context(), m.Network, client.NetworkRemoveOptions{}); err != nil {
+		b.Error(err)
+	}
+}
+
+// through is a provider whose requests to the engine are seen before they get
+// there; one with which something is wrong does not.
+func (b *bench) through(see func(*http.Request) error) Provider {
+	b.Helper()
+	dir := b.TempDir()
+	l, err := unixsock.Listen(filepath.Join(dir, "s"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var d net.Dialer
+	to := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return d.DialContext(ctx, "unix", strings.TrimPrefix(b.d.Host, "unix://"))
+	}}
+	proxy := &httputil.ReverseProxy{Transport: to, FlushInterval: -1,
+		Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "engine" }}
+	s := &http.Server{ReadHeaderTimeout: short, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := see(r); err != nil {
+			http.Error(w, err.Error(), http.StatusTeapot)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	})}
+	go func() { _ = s.Serve(l) }()
+	b.Cleanup(func() { _ = s.Close(); to.CloseIdleConnections() })
+	p := b.d.New("unix://"+l.Addr().String(), filepath.Join(dir, "run"), filepath.Join(dir, "labs"))
+	b.Cleanup(func() { remove(b, p) })
+	return p
 }
 
 // eventually looks until something is so: for what has no event to wait for.

@@ -64,4 +64,5 @@ var cases = []struct {
 	{"shared-namespaces", sharedNamespaces, false},
 	{"management-network", management, false},
 	{"management-network-of-somebody-else", foreignManagement, false},
+	{"management-network-that-somebody-comes-to-use", contendedManagement, false},
 }
