@@ -135,6 +135,9 @@ func (c *controller) observeAll(p backends.Provider, found map[string]backends.N
 			continue // what is being done to it will tell, or told since
 		}
 		if st, ok := found[n.spec.Name]; ok {
+			if st.Boot == 0 && !st.Running { // another in its place, that was never started
+				n.ended, n.boot = max(n.ended, n.boot), 0
+			}
 			c.observeNode(p.Name(), st)
 		} else if n.believed() {
 			c.observeNode(p.Name(), backends.NodeStatus{Ref: c.ref(n), Boot: n.boot, Gone: true})

@@ -50,16 +50,18 @@ type driver struct {
 	instants map[string]int
 	clock    clock
 	jobs     map[string]jobSeen
+	checked  time.Time // when the rules were last looked at, or this engine was started
 
 	e      *engine.Engine
 	st     *store.Store
 	cancel context.CancelFunc
 	down   []string
 
-	calm  bool
-	steps int
-	said  []string                         // the course
-	rule  func(*api.Snapshot) (bad string) // one more that must hold; nil: none
+	calm    bool
+	refuses func(sim.Call) error // what fails though all is calm; nil: nothing
+	steps   int
+	said    []string                         // the course
+	rule    func(*api.Snapshot) (bad string) // one more that must hold; nil: none
 
 	lost   bool              // something that was asked for may never have been saved
 	wishes map[string]string // what was wished, by node and link, as far as it is known
@@ -182,6 +184,11 @@ func (d *driver) boot() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	d.st, d.cancel, d.dead = st, cancel, false
+	d.checked = time.Now()
+	for id, j := range d.jobs { // one that goes on has all its time again
+		j.at = d.checked
+		d.jobs[id] = j
+	}
 	d.started = make(chan error, 1)
 	go func() {
 		e, err := engine.New(ctx, engine.Options{Store: st, Backends: reg, Vendors: d.kinds,

@@ -42,7 +42,7 @@ func (d *driver) check() {
 // jobSeen is a job as it was first seen.
 type jobSeen struct {
 	created time.Time
-	at      time.Time // when it was, by no clock that can be set
+	at      time.Time // before which it had not begun, by no clock that can be set
 	ended   bool
 }
 
@@ -70,7 +70,7 @@ func (d *driver) checkTimes(s *api.Snapshot) {
 		was, known := d.jobs[j.ID]
 		switch {
 		case !known:
-			d.jobs[j.ID] = jobSeen{j.Created, time.Now(), j.State.Ended()}
+			d.jobs[j.ID] = jobSeen{j.Created, d.checked, j.State.Ended()}
 		case !was.created.Equal(j.Created):
 			d.fail("job %s is another's number", j.ID)
 		case j.State.Ended() && !was.ended:
@@ -85,6 +85,7 @@ func (d *driver) checkTimes(s *api.Snapshot) {
 			d.jobs[j.ID] = was
 		}
 	}
+	d.checked = time.Now()
 	for i, ev := range s.Events[max(0, len(s.Events)-20):] {
 		if i > 0 && ev.Seq <= s.Events[max(0, len(s.Events)-20)+i-1].Seq {
 			d.fail("event %d comes after a later one: %s", ev.Seq, ev.Text)

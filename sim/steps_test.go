@@ -88,6 +88,8 @@ func (d *driver) endCall(h *held) {
 		case 3:
 			v = sim.Verdict{Err: errors.New("a simulated failure half-way"), Half: true}
 		}
+	} else if d.refuses != nil {
+		v.Err = d.refuses(h.call)
 	}
 	d.note("%s: %v", h.call, v)
 	d.counts["call"]++

@@ -1,0 +1,96 @@
+package sim_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"archetype/engine/api"
+	"archetype/lab"
+)
+
+// A job that comes no further fails at its deadline, with what it waits for.
+func TestJobThatStallsFailsAtItsDeadline(t *testing.T) {
+	drifting(t, lab.PolicyEnforce, func(d *driver) {
+		var j *api.Job
+		d.ask1(func(ctx context.Context) (err error) {
+			j, err = d.e.SetNodes(ctx, api.NodesRequest{Lab: "alpha", Nodes: []string{"n0"}, Verb: lab.JobRestart})
+			return err
+		})
+		begin := time.Now()
+		for time.Since(begin) < 30*time.Minute { // no call ends, but by running out of its time
+			time.Sleep(time.Second)
+			synctest.Wait()
+			s, _ := d.e.Snapshot(context.Background())
+			at := slices.IndexFunc(s.Jobs, func(x *api.Job) bool { return x.ID == j.ID && x.State.Ended() })
+			if at < 0 {
+				continue
+			}
+			if j = s.Jobs[at]; j.State != lab.JobFailed || !strings.Contains(j.Error, "no progress for 5m0s; still waits for n0") {
+				t.Errorf("it is %s: %s", j.State, j.Error)
+			}
+			if took := time.Since(begin); took < 4*time.Minute || took > 6*time.Minute {
+				t.Errorf("after %s", took)
+			}
+			return
+		}
+		t.Error("it never ends")
+	})
+}
+
+// A job that goes on has all its time from when its lab is taken up, also where
+// the engine waits for another's network before it serves anybody.
+func TestJobThatGoesOnHasItsTimeFromItsLabOn(t *testing.T) {
+	drifting(t, lab.PolicyEnforce, func(d *driver) {
+		file := filepath.Join(d.dir, "beta.clab.yml")
+		if err := os.WriteFile(file, []byte(strings.Replace(driftLab, "alpha", "beta", 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.ask1(func(ctx context.Context) error {
+			_, err := d.e.Deploy(ctx, api.DeployRequest{File: file})
+			return err
+		})
+		d.await("beta up", func(*api.Lab) bool { return d.w.Wired("beta", driftLink) })
+		var j *api.Job
+		go func() { j, _ = d.e.Destroy(context.Background(), "alpha") }()
+		synctest.Wait()
+		d.crash()
+		begin := time.Now()
+		for time.Since(begin) < 10*time.Minute {
+			if !d.up() { // alpha is taken up; beta's network does not answer
+				d.mu.Lock()
+				calls := d.sorted()
+				d.mu.Unlock()
+				for _, h := range calls {
+					if h.call.Verb == "list" {
+						d.endCall(h)
+					}
+				}
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			d.check()
+			if !d.up() {
+				continue
+			}
+			if time.Since(begin) < time.Minute {
+				t.Fatal("beta's network was not waited for")
+			}
+			s, _ := d.e.Snapshot(context.Background())
+			at := slices.IndexFunc(s.Jobs, func(x *api.Job) bool { return x.ID == j.ID && x.State.Ended() })
+			if at < 0 {
+				continue
+			}
+			if took := time.Since(begin); took < 3*time.Minute || took > 3*time.Minute+10*time.Second {
+				t.Errorf("given up after %s: %s", took, s.Jobs[at].Error)
+			}
+			return
+		}
+		t.Error("it never ends")
+	})
+}
