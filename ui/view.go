@@ -232,8 +232,11 @@ func (m *Model) place(p pane, x, y, w, h int) []string {
 		m.canvas.Resize(inW, inH)
 		title, lines = "1 topology", m.canvas.Lines()
 		foot = m.canvas.Level().String()
-		if m.canvas.Level() == canvas.Overview { // the only place where a name has room
+		if m.canvas.Level() == canvas.Overview { // there may be no other place for the name
 			foot += " " + m.glyphs.Dot + " " + m.canvas.Selected()
+			if m.canvas.Hides() {
+				foot += ", some links only of the node selected"
+			}
 		}
 	case paneNodes:
 		if l != nil {

@@ -33,6 +33,11 @@ type Model struct {
 
 	seen map[string]look // how other labs were looked at
 
+	longest int             // name of a node
+	near    map[string]bool // nodes joined to the selected one, while the overview is drawn
+	hidden  map[[2]int]bool // rows of the overview between which links are left out
+	named   []rect          // names that were written in the overview, by node
+
 	fresh bool // view is what is to be seen
 	view  []string
 	buf   []cell
@@ -97,9 +102,10 @@ func (m *Model) SetLab(l *api.Lab) {
 	m.shape = shape
 	m.plan = newPlan(l)
 	m.scenes = map[Level]*scene{}
-	m.index, m.links = map[string]int{}, map[string][]int{}
+	m.index, m.links, m.longest = map[string]int{}, map[string][]int{}, 0
 	for i, n := range l.Nodes {
 		m.index[n.Name] = i
+		m.longest = max(m.longest, len(n.Name))
 	}
 	for i, k := range l.Links {
 		a, b := nodeOf(k.A), nodeOf(k.B)
@@ -166,7 +172,7 @@ func (m *Model) scene(level Level) *scene {
 		return s
 	}
 	if level == Overview {
-		s := m.plan.overview(m.w, m.h)
+		s := m.plan.overview(m.w, m.h, m.longest)
 		m.scenes[level] = s
 		return s
 	}
@@ -362,7 +368,7 @@ func (m *Model) Hit(x, y int) (node, link string) {
 	s := m.scene(m.level)
 	x, y = x+m.ox, y+m.oy
 	for i, b := range s.boxes {
-		if b.has(x, y) {
+		if b.has(x, y) || (m.level == Overview && i < len(m.named) && m.named[i].has(x, y)) {
 			return m.lab.Nodes[i].Name, ""
 		}
 	}

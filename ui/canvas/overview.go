@@ -1,15 +1,27 @@
 package canvas
 
-import "archetype/themes"
+import (
+	"math"
+	"sort"
+)
 
-// overview places every node in a cell of its own, layer by layer, within
-// the width of the view where that is possible.
-func (p *plan) overview(w, h int) *scene {
+// The most that layers and nodes are drawn apart in the overview, where there
+// is room, and the width from which on a name counts as long.
+const (
+	layersApart = 12
+	nodesApart  = 6
+	longName    = 24
+)
+
+// overview places every node in a cell of its own, layer by layer, and takes
+// the view as far as that helps: what is drawn wide has names, and lines that
+// can be told apart. name is how wide the longest name is.
+func (p *plan) overview(w, h, name int) *scene {
+	name = min(name, longName)
 	s := &scene{level: Overview, boxes: make([]rect, p.nodes), paths: make([][]point, len(p.ends)), flip: make([]bool, len(p.ends))}
 	if p.track {
 		return p.overviewTrack(s, w, h)
 	}
-	w = max(w-2, 20)
 	var layers [][]int
 	for i, row := range p.rows {
 		if i == 0 || p.layer[i] != p.layer[i-1] {
@@ -21,31 +33,166 @@ func (p *plan) overview(w, h int) *scene {
 			}
 		}
 	}
+	if p.among(layers) && p.overviewCircle(s, w, h, name) {
+		return s
+	}
+	w = max(w-2, 20)
 	perRow := w / 2
 	rows, widest := 0, 0
-	for _, l := range layers {
-		rows += (len(l) + perRow - 1) / perRow
-		widest = max(widest, min(perRow, len(l)))
+	parts := make([]int, len(layers))
+	for i, l := range layers {
+		parts[i] = p.stacked(l, perRow, h/2)
+		rows += parts[i]
+		widest = max(widest, (len(l)+parts[i]-1)/parts[i])
 	}
-	between := 4
-	for between > 1 && rows+between*(len(layers)-1) > h {
-		between--
+	within := 1 // between the rows of a layer
+	if 2*rows+2*len(layers) <= h {
+		within = 2
 	}
-	span := min(w, max(2*widest, min(6*widest, w)))
-	for _, l := range layers {
-		parts := max(1, (len(l)+perRow-1)/perRow)
-		for i := range parts {
-			lo, hi := i*len(l)/parts, (i+1)*len(l)/parts
-			for j, n := range l[lo:hi] {
-				s.boxes[n] = rect{1 + (2*j+1)*span/(2*(hi-lo)), s.h, 1, 1}
-			}
-			s.h++
+	between := within
+	if gaps := len(layers) - 1; gaps > 0 {
+		spare := h - 2 - within*(rows-len(layers)) // a row for names above and below
+		between = max(1, min(layersApart, spare/gaps))
+	}
+	span := min(w, max(2*widest, widest*max(nodesApart, name+2)))
+	y := 0
+	for i, l := range layers {
+		if i > 0 {
+			y += between
 		}
-		s.h += between - 1
+		parts := parts[i]
+		if parts > 1 || p.folded(l) {
+			p.byAbove(s, l)
+		}
+		cols := (len(l) + parts - 1) / parts
+		lines := make([][]int, parts)
+		for j, n := range l { // what hangs together stands together: column by column
+			at := j % parts
+			s.boxes[n] = rect{1 + (2*(j/parts)+1)*span/(2*cols), y + at*within, 1, 1}
+			lines[at] = append(lines[at], n)
+		}
+		s.lines = append(s.lines, lines...)
+		y += (parts - 1) * within
 	}
-	s.h -= between - 1
-	s.w = span + 2
+	s.w, s.h = span+2, y+1
 	return s
+}
+
+// stacked is in how many rows a layer stands: as few as it needs or, where as
+// many nodes hang on each of those above, one below the other.
+func (p *plan) stacked(l []int, perRow, most int) int {
+	parts := max(1, (len(l)+perRow-1)/perRow)
+	if parts == 1 {
+		return 1
+	}
+	hang := map[int]int{}
+	for _, n := range l {
+		if len(p.adj[n]) != 1 {
+			return parts
+		}
+		hang[p.adj[n][0]]++
+	}
+	each := hang[p.adj[l[0]][0]]
+	for _, n := range hang {
+		if n != each {
+			return parts
+		}
+	}
+	if each < parts || each > most {
+		return parts
+	}
+	return each
+}
+
+// folded reports whether a layer was laid out in several rows.
+func (p *plan) folded(l []int) bool {
+	for _, n := range l {
+		if p.rowOf[n] != p.rowOf[l[0]] {
+			return true
+		}
+	}
+	return false
+}
+
+// byAbove orders a layer by where the nodes are that it hangs on.
+func (p *plan) byAbove(s *scene, l []int) {
+	key := make(map[int]float64, len(l))
+	for _, n := range l {
+		sum, count := 0, 0
+		for _, k := range p.adj[n] {
+			if b := s.boxes[k]; b.w > 0 {
+				sum += b.x
+				count++
+			}
+		}
+		if count > 0 {
+			key[n] = float64(sum) / float64(count)
+		}
+	}
+	sort.SliceStable(l, func(a, b int) bool { return key[l[a]] < key[l[b]] })
+}
+
+// among reports whether so many links join nodes of one layer that they would
+// lie over each other in a line.
+func (p *plan) among(layers [][]int) bool {
+	layer, at := make([]int, p.nodes), make([]int, p.nodes)
+	for i, l := range layers {
+		for j, n := range l {
+			layer[n], at[n] = i, j
+		}
+	}
+	same, all := 0, 0
+	for _, e := range p.ends {
+		if e[0] < 0 || e[0] == e[1] {
+			continue
+		}
+		all++
+		if layer[e[0]] == layer[e[1]] && abs(at[e[0]]-at[e[1]]) > 1 {
+			same++
+		}
+	}
+	return 3*same > all
+}
+
+// overviewCircle places what is joined to everything around a circle, names
+// outside, and what has no link in rows below; false where that has no room.
+func (p *plan) overviewCircle(s *scene, w, h, name int) bool {
+	var round, single []int
+	for n := range p.nodes {
+		if p.layer[p.rowOf[n]] == noLinks {
+			single = append(single, n)
+		} else {
+			round = append(round, n)
+		}
+	}
+	perRow := max(1, (w-2)/(name+3))
+	below := 0
+	if len(single) > 0 {
+		below = 1 + (len(single)+perRow-1)/perRow
+	}
+	ry := (h - 3 - below) / 2
+	margin := name + 3
+	rx := min((w-2*margin-1)/2, ry*5/2)
+	if rx < 4 || ry < 2 || len(round) > 3*ry {
+		return false
+	}
+	taken := map[point]bool{}
+	for i, n := range round {
+		sin, cos := math.Sincos(2*math.Pi*float64(i)/float64(len(round)) - math.Pi/2)
+		at := point{margin + rx + int(math.Round(float64(rx)*cos)), ry + int(math.Round(float64(ry)*sin))}
+		if taken[at] {
+			return false
+		}
+		taken[at] = true
+		s.boxes[n] = rect{at.x, at.y, 1, 1}
+	}
+	s.circle = true
+	s.w, s.h = 2*(rx+margin)+1, 2*ry+1+below
+	for i, n := range single {
+		s.boxes[n] = rect{1 + i%perRow*(name+3), 2*ry + 2 + i/perRow, 1, 1}
+		s.w = max(s.w, s.boxes[n].x+name+3)
+	}
+	return true
 }
 
 func (p *plan) overviewTrack(s *scene, w, h int) *scene {
@@ -68,7 +215,7 @@ func (p *plan) overviewTrack(s *scene, w, h int) *scene {
 				continue
 			}
 			x := int(spot.col*float64(step) + 0.5)
-			if p.layer[r] == 1<<20 { // without links
+			if p.layer[r] == noLinks { // without links
 				x = step * i
 			}
 			s.boxes[spot.node] = rect{1 + x, spot.row * pitch, 1, 1}
@@ -77,122 +224,4 @@ func (p *plan) overviewTrack(s *scene, w, h int) *scene {
 	}
 	s.h = (len(p.rows)-1)*pitch + 1
 	return s
-}
-
-// drawOverview shows a node as one cell, and links as fine lines of dots
-// where the terminal can: eight dots to a cell.
-func (m *Model) drawOverview(s *scene) {
-	if !m.glyphs.ASCII {
-		m.drawDots(s)
-	}
-	near := map[string]bool{}
-	for _, i := range m.links[m.sel] {
-		near[nodeOf(m.lab.Links[i].A)] = true
-		near[nodeOf(m.lab.Links[i].B)] = true
-	}
-	for i, b := range s.boxes {
-		n := m.lab.Nodes[i]
-		role := m.nodeRole(n)
-		if n.Name == m.sel {
-			role = themes.Selection
-		} else if near[n.Name] && role == themes.Good {
-			role = themes.Accent
-		}
-		m.text(b.x, b.y, m.glyphs.Node(n.Actual), role)
-	}
-	if i, ok := m.index[m.sel]; ok { // the only name there is room for, and only where it hides no node
-		b := s.boxes[i]
-		name := " " + m.sel + " "
-		for _, x := range []int{b.x + 1, b.x - len(name)} {
-			if m.noNode(x, b.y, len(name)) {
-				m.text(x, b.y, name, themes.Selection)
-				break
-			}
-		}
-	}
-}
-
-func (m *Model) noNode(x, y, n int) bool {
-	for i := range n {
-		c := m.at(x+i, y)
-		if c == nil || (c.r != 0 && (c.r < 0x2800 || c.r > 0x28ff)) {
-			return false
-		}
-	}
-	return true
-}
-
-// brailleBits are the dots of U+2800, by column and row.
-var brailleBits = [2][4]rune{{0x01, 0x02, 0x04, 0x40}, {0x08, 0x10, 0x20, 0x80}}
-
-func (m *Model) drawDots(s *scene) {
-	dense := m.dense(s)
-	for pass := range 2 {
-		for i, e := range m.plan.ends {
-			if e[0] < 0 || e[0] == e[1] {
-				continue
-			}
-			k := m.lab.Links[i]
-			if m.chosen(k) != (pass == 1) || (pass == 0 && dense) {
-				continue
-			}
-			role := m.linkRole(k)
-			if pass == 1 && role == themes.LinkUp {
-				role = themes.LinkSelected
-			} else if role == themes.LinkUp {
-				role = themes.Border
-			}
-			a, b := s.boxes[e[0]], s.boxes[e[1]]
-			m.dots(2*a.x+1, 4*a.y+2, 2*b.x+1, 4*b.y+2, role)
-		}
-	}
-}
-
-// dense reports whether all links together would be one grey patch; then
-// only those of the selection are drawn.
-func (m *Model) dense(s *scene) bool {
-	if m.plan.track {
-		return false
-	}
-	cells := 0
-	for _, e := range m.plan.ends {
-		if e[0] >= 0 {
-			a, b := s.boxes[e[0]], s.boxes[e[1]]
-			cells += max(abs(a.x-b.x), abs(a.y-b.y))
-		}
-	}
-	return cells > m.w*m.h/2
-}
-
-// dots draws a straight line after Bresenham.
-func (m *Model) dots(x0, y0, x1, y1 int, role themes.Role) {
-	dx, dy := abs(x1-x0), -abs(y1-y0)
-	sx, sy := 1, 1
-	if x0 > x1 {
-		sx = -1
-	}
-	if y0 > y1 {
-		sy = -1
-	}
-	for e := dx + dy; ; {
-		if c := m.at(x0/2, y0/4); c != nil {
-			if c.r < 0x2800 || c.r > 0x28ff {
-				c.r = 0x2800
-			}
-			c.r |= brailleBits[x0&1][y0&3]
-			c.role = role
-		}
-		if x0 == x1 && y0 == y1 {
-			return
-		}
-		e2 := 2 * e
-		if e2 >= dy {
-			e += dy
-			x0 += sx
-		}
-		if e2 <= dx {
-			e += dx
-			y0 += sy
-		}
-	}
 }

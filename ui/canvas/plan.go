@@ -26,10 +26,15 @@ type chain struct {
 	spots []int
 }
 
+// noLinks is the layer of what is joined to nothing.
+const noLinks = 1 << 20
+
 // plan is a layout without sizes: rows of spots, and links between them.
 type plan struct {
 	nodes  int
 	ends   [][2]int // of links, as indices of nodes
+	adj    [][]int  // neighbours of each node
+	names  []int    // how long each node's name is
 	rowOf  []int    // of nodes
 	rows   [][]int  // spots of each row, in order
 	spots  []spot
@@ -46,6 +51,7 @@ func newPlan(l *api.Lab) *plan {
 	index := make(map[string]int, len(l.Nodes))
 	for i, n := range l.Nodes {
 		index[n.Name] = i
+		p.names = append(p.names, len(n.Name))
 	}
 	for _, k := range l.Links {
 		a, okA := index[nodeOf(k.A)]
@@ -62,6 +68,7 @@ func newPlan(l *api.Lab) *plan {
 			adj[e[1]] = append(adj[e[1]], e[0])
 		}
 	}
+	p.adj = adj
 	p.rowOf = make([]int, p.nodes)
 	p.of = make([]int, p.nodes)
 	for i := range p.of {
@@ -74,7 +81,7 @@ func newPlan(l *api.Lab) *plan {
 			single = append(single, members[0])
 			continue
 		}
-		part := &plan{nodes: p.nodes, ends: p.ends, rowOf: p.rowOf, of: p.of}
+		part := &plan{nodes: p.nodes, ends: p.ends, names: p.names, rowOf: p.rowOf, of: p.of}
 		part.component(members, adj)
 		parts = append(parts, part)
 	}
@@ -119,7 +126,11 @@ func components(adj [][]int) [][]int {
 
 func (p *plan) component(members []int, adj [][]int) {
 	if line, closed := lineOf(members, adj); line != nil {
-		p.wind(line, closed)
+		longest := 0
+		for _, n := range line {
+			longest = max(longest, p.names[n])
+		}
+		p.wind(line, closed, longest)
 		return
 	}
 	p.layers(members, adj)
@@ -186,7 +197,7 @@ func (p *plan) join(parts []*plan, single []int) {
 	for i, n := range single {
 		if i%width == 0 {
 			p.rows = append(p.rows, nil)
-			p.layer = append(p.layer, 1<<20)
+			p.layer = append(p.layer, noLinks)
 		}
 		p.rowOf[n] = len(p.rows) - 1
 		p.addNode(n)

@@ -27,6 +27,9 @@ type scene struct {
 	boxes []rect    // by node
 	paths [][]point // by link: corners of its line, from one end to the other
 	flip  []bool    // by link: the path begins at end B
+
+	lines  [][]int // in the overview: nodes whose names stand in one line, or none of them
+	circle bool    // in the overview: nodes stand around, names outside
 }
 
 // manner is how a level draws: in rows and columns.

@@ -59,6 +59,28 @@ func clos(spines, leaves, hosts int) *api.Lab {
 	return labOf(k...)
 }
 
+func mesh(n int) *api.Lab {
+	var k []string
+	for i := range n {
+		for j := range i {
+			k = append(k, fmt.Sprintf("m%d-m%d", j+1, i+1))
+		}
+	}
+	return labOf(k...)
+}
+
+func star(n int) *api.Lab {
+	var k []string
+	for i := range n - 1 {
+		k = append(k, fmt.Sprintf("hub-s%d", i+1))
+	}
+	return labOf(k...)
+}
+
+var longChain = []string{"core_router_of_the_frankfurt_datacentre_one-core_router_of_the_frankfurt_datacentre_two",
+	"core_router_of_the_frankfurt_datacentre_two-access_switch_of_building_17_floor_3_east",
+	"access_switch_of_building_17_floor_3_east-access_switch_of_building_17_floor_3_west"}
+
 var quickstart = []string{"r1-sw1", "r1-sw2", "pc1-sw1", "pc2-sw1", "pc3-sw2"}
 
 func samples() map[string]*api.Lab {
@@ -68,7 +90,8 @@ func samples() map[string]*api.Lab {
 		"chain": labOf("a-b", "b-c", "c-d", "d-e"), "ring6": ring(6), "ring20": ring(20), "ring200": ring(200),
 		"clos16": clos(2, 4, 2), "clos40": clos(4, 8, 3), "clos300": clos(4, 24, 11),
 		"double": labOf("a-b", "a-b", "a-b"), "apart": labOf("a-b", "c-d", "lonely", "alone"),
-		"mesh": labOf("a-b", "a-c", "a-d", "b-c", "b-d", "c-d"),
+		"mesh": labOf("a-b", "a-c", "a-d", "b-c", "b-d", "c-d"), "mesh12": mesh(12), "star30": star(30), "clos28": clos(4, 8, 2),
+		"wide": clos(8, 32, 8), "long names": labOf(longChain...),
 	}
 }
 

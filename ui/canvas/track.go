@@ -1,5 +1,8 @@
 package canvas
 
+// A track of names longer than usual is no wider than this, in cells.
+const usualName, trackWidth = 8, 76
+
 // lineOf returns the members in the order of the line or ring they form, nil
 // when they form none.
 func lineOf(members []int, adj [][]int) (line []int, closed bool) {
@@ -35,11 +38,16 @@ func lineOf(members []int, adj [][]int) (line []int, closed bool) {
 }
 
 // wind lays a line or a ring out in rows that go to and fro. A ring has an
-// even number of rows, so that its ends meet at the left.
-func (p *plan) wind(line []int, closed bool) {
+// even number of rows, so that its ends meet at the left. Rows of long names
+// are shorter: longest is how long they are.
+func (p *plan) wind(line []int, closed bool, longest int) {
 	p.track = true
 	n := len(line)
 	rows, width := 1, n
+	step := 1
+	if closed {
+		step = 2
+	}
 	switch {
 	case closed && n <= 16:
 		rows, width = 2, (n+1)/2
@@ -52,6 +60,18 @@ func (p *plan) wind(line []int, closed bool) {
 		}
 		width = (n + rows - 1) / rows
 	}
+	for most := max(1+step/2, trackWidth/(longest+4)); width > most && longest > usualName; {
+		rows += step
+		if width = (n + rows - 1) / rows; closed {
+			width = (n-2+rows-1)/rows + 1
+		}
+	}
+	p.bend(line, closed, rows, width)
+}
+
+// bend puts a line into rows of a width.
+func (p *plan) bend(line []int, closed bool, rows, width int) {
+	n := len(line)
 	p.rows = make([][]int, rows)
 	for i, next := 0, 0; i < rows; i++ {
 		take := width
