@@ -275,16 +275,28 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 		a.Keep, a.Former = l.claimed(l.a, l.spec.A.Endpoint)
 		b.Keep, b.Former = l.claimed(l.b, l.spec.B.Endpoint)
 		ef.kept = [2]bool{a.Keep, b.Keep}
+		// A node that nobody here starts may take its end along while it is looked
+		// for where it was. Once more, it is asked for where it has arrived; the
+		// end of a link between nodes is removed from its other side.
+		times := 1
+		if l.spec.Outside != nil && (c.mover(l.a) || c.mover(l.b)) {
+			times = 2
+		}
 		return func(ctx context.Context) error {
-			errA := attach(ctx, &a, refA, pa)
-			errB := attach(ctx, &b, refB, pb)
-			for _, err := range []error{errA, errB} {
-				if err != nil && !errors.Is(err, backends.ErrNotFound) && !errors.Is(err, backends.ErrConflict) {
-					return err // it may be there, and cannot be asked
+			for range times {
+				errA := attach(ctx, &a, refA, pa)
+				errB := attach(ctx, &b, refB, pb)
+				for _, err := range []error{errA, errB} {
+					if err != nil && !errors.Is(err, backends.ErrNotFound) && !errors.Is(err, backends.ErrConflict) {
+						return err // it may be there, and cannot be asked
+					}
+				}
+				a.Keep, b.Keep = a.Keep && errA == nil, b.Keep && errB == nil
+				if err := network.DeleteLink(ctx, backends.Link{Lab: c.m.info.Name, A: a, B: b}); err != nil {
+					return err
 				}
 			}
-			a.Keep, b.Keep = a.Keep && errA == nil, b.Keep && errB == nil
-			return network.DeleteLink(ctx, backends.Link{Lab: c.m.info.Name, A: a, B: b})
+			return nil
 		}
 	}
 }

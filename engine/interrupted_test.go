@@ -142,6 +142,35 @@ func TestLinkToAPlaceThatAnotherIsLeaving(t *testing.T) {
 	}
 }
 
+// A container that was started behind our back, or by an engine that is no more,
+// may be on its way to its interfaces while a link is removed that has nothing
+// but the one of its node's.
+func TestLinkGoesWhileItsEndMoves(t *testing.T) {
+	b := newBench(t)
+	text := "name: pair\ntopology:\n  nodes:\n    r1: {kind: linux, provider: docker}\n"
+	b.completed(b.deploy(text + "  links:\n    - {type: macvlan, endpoint: {node: r1, interface: eth9}, host-interface: nic}\n").Job)
+	var id string
+	b.w.set(func() {
+		for k := range b.w.links {
+			_, id, _ = strings.Cut(k, "/")
+		}
+	})
+	var d *api.Deployed
+	letGo := b.held("delete "+id, func() { d = b.deploy(text) })
+	b.w.set(func() {
+		b.w.nodes[r1].moved = " moved"
+		b.w.links["pair/"+id].in += " moved"
+	})
+	letGo()
+	b.completed(d.Job)
+	b.until("the link to be gone", func(s *api.Snapshot) bool { return len(s.Labs[0].Links) == 0 })
+	b.w.set(func() {
+		if len(b.w.links) > 0 {
+			t.Errorf("it was removed where it was, and stays: %v", b.w.calls)
+		}
+	})
+}
+
 // A node that another provider is to run is removed by the one that ran it.
 func TestNodeGoesToAnotherProvider(t *testing.T) {
 	for _, over := range []string{"one engine", "a crash"} {

@@ -40,6 +40,7 @@ type simNode struct {
 	running bool
 	pid     int
 	boot    uint64
+	moved   string // makes its namespace another, where its interfaces moved
 }
 
 type simLink struct {
@@ -47,6 +48,7 @@ type simLink struct {
 	net       string
 	vlan      int
 	impair    [2]lab.Impairment
+	in        string // the namespace of the first end
 }
 
 func newWorld() *world {
@@ -239,10 +241,11 @@ func (p simProvider) List(_ context.Context, labName string) ([]backends.NodeSta
 func (p simProvider) Attachment(_ context.Context, ref backends.NodeRef, iface string) (backends.Attachment, error) {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
-	if p.w.nodes[ref] == nil {
+	n := p.w.nodes[ref]
+	if n == nil {
 		return backends.Attachment{}, fmt.Errorf("%s: %w", ref, backends.ErrNotFound)
 	}
-	return backends.Attachment{Netns: "/sim/" + ref.String(), Interface: iface}, nil
+	return backends.Attachment{Netns: "/sim/" + ref.String() + n.moved, Interface: iface}, nil
 }
 
 func (p simProvider) Events(ctx context.Context) (<-chan backends.NodeStatus, error) {
@@ -307,11 +310,13 @@ func (p simProvider) Logs(ctx context.Context, ref backends.NodeRef, _ backends.
 	return &simLog{text: strings.NewReader(text), ctx: ctx}, nil
 }
 
-// queued is a provider that wants one start after the other.
+// queued is a provider that wants one start after the other, and whose nodes'
+// interfaces move.
 type queued struct{ simProvider }
 
 func (queued) Name() string      { return "docker" }
 func (queued) StartsAtOnce() int { return 1 }
+func (queued) MovesInterfaces()  {}
 
 func (q queued) Start(ctx context.Context, ref backends.NodeRef) error {
 	q.w.set(func() {

@@ -71,7 +71,7 @@ func (n simNetwork) Connect(ctx context.Context, l backends.Link) error {
 		}
 		delete(n.w.ports, portKey(p))
 	}
-	n.w.links[key(l)] = &simLink{connected: true, net: n.name}
+	n.w.links[key(l)] = &simLink{connected: true, net: n.name, in: l.A.Attachment.Netns}
 	return nil
 }
 
@@ -92,7 +92,9 @@ func (n simNetwork) DeleteLink(ctx context.Context, l backends.Link) error {
 		return err
 	}
 	n.w.set(func() {
-		delete(n.w.links, key(l))
+		if s := n.w.links[key(l)]; s == nil || l.B.Outside == nil || l.A.Attachment.Netns == s.in {
+			delete(n.w.links, key(l)) // else it is all in its node, and not where it was looked for
+		}
 		for _, p := range []backends.Port{l.A, l.B} {
 			delete(n.w.ports, portKey(p))
 			if p.Keep {
