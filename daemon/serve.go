@@ -103,7 +103,7 @@ func Serve(s *settings.Settings, version string) error {
 	}
 	defer close()
 	reg.SetOutside(out)
-	e, err := engine.New(ctx, engine.Options{Store: st, Backends: reg, Vendors: kinds, BootTimes: s.BootTimes(), Labs: s.Labs(), Fetched: s.Fetched(), Used: s.Used(),
+	e, err := engine.New(ctx, engine.Options{Store: st, Backends: reg, Vendors: kinds, BootTimes: s.BootTimes(), Labs: s.Labs(), Used: s.Used(),
 		LoadVendors: func() (*vendors.Registry, []lab.Diagnostic, error) { return vendors.Load(s.Vendors()) }, Defaults: defaults(s),
 		LoadDefaults: func() (engine.Defaults, error) {
 			fresh := *s

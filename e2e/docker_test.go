@@ -275,6 +275,8 @@ func keptWhileAway(w *world, engine *enginetest.Engine, provider string) {
 	if l := w.inspect("boxes"); len(l.Nodes) != 3 || len(l.Links) != 2 {
 		w.Errorf("known again is %+v", l)
 	}
+	w.ok("restart", "boxes", "a") // in the lab's own management network, as its file says
+	w.await("its address in the management network", func() bool { return strings.Contains(w.ok("inspect", "boxes"), "172.31.222.11") })
 }
 
 // leftBehind makes what a crash may leave of containers, and something of

@@ -70,7 +70,7 @@ func (e *Engine) adopt(p backends.Provider, list []backends.NodeStatus, asked ti
 const (
 	labelLab      = "archetype.lab"
 	labelNode     = "archetype.node"
-	labelFile     = "archetype.file"
+	labelTopology = "archetype.topology" // but for its nodes and links
 	labelProvider = "archetype.provider"
 	labelSpec     = "archetype.spec"
 	labelLinks    = "archetype.links"
@@ -86,7 +86,10 @@ func (c *controller) labels(n *node) map[string]string {
 		}
 	}
 	ls, _ := json.Marshal(links)
-	return map[string]string{labelLab: c.m.info.Name, labelNode: n.spec.Name, labelFile: c.m.info.File,
+	rest := c.m.topology
+	rest.Nodes, rest.Links, rest.Outside = nil, nil, nil
+	of, _ := json.Marshal(rest)
+	return map[string]string{labelLab: c.m.info.Name, labelNode: n.spec.Name, labelTopology: string(of),
 		labelProvider: c.m.info.Provider,
 		labelSpec:     string(spec), labelLinks: string(ls), labelIndex: strconv.Itoa(n.index)}
 }
@@ -137,9 +140,10 @@ func (e *Engine) rebuild(models map[string]*controller, list []backends.NodeStat
 	for name, sts := range found {
 		index := func(st backends.NodeStatus) int { n, _ := strconv.Atoi(st.Labels[labelIndex]); return n }
 		slices.SortFunc(sts, func(a, b backends.NodeStatus) int { return index(a) - index(b) })
-		r := store.Lab{Name: name, File: sts[0].Labels[labelFile], Network: wiring(name),
-			Provider: sts[0].Labels[labelProvider], Created: e.now()}
-		r.Topology = lab.Topology{Name: name, File: r.File}
+		r := store.Lab{Name: name, Network: wiring(name), Provider: sts[0].Labels[labelProvider], Created: e.now()}
+		_ = json.Unmarshal([]byte(sts[0].Labels[labelTopology]), &r.Topology) // else it has what a file has that says nothing
+		r.Topology.Name, r.File = name, r.Topology.File
+		r.Topology.Nodes, r.Topology.Links, r.Topology.Outside = nil, nil, nil // whatever the label says
 		var links []lab.Link
 		for _, st := range sts {
 			var n lab.Node
@@ -176,7 +180,7 @@ func (e *Engine) rebuild(models map[string]*controller, list []backends.NodeStat
 			status[st.Ref.Node] = st
 		}
 		for _, n := range c.m.nodeOrder {
-			n.desired, n.stale = lab.WishRunning, false
+			n.desired, n.stale, n.made = lab.WishRunning, false, n.hash
 			// One that ran and ended as it was asked to is wanted so.
 			if st := status[n.spec.Name]; !st.Running && st.Boot > 0 && st.ExitReason == "" {
 				n.desired, n.actual = lab.WishStopped, lab.NodeStopped

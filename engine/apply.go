@@ -16,7 +16,7 @@ import (
 // apply makes what is wanted the lab's desired state and returns the job that
 // watches it come true.
 func (c *controller) apply(w *wanted, p *api.Plan) *job {
-	c.m.topology = *w.top
+	c.m.topology, c.m.configs = *w.top, w.configs
 	c.m.info.File = w.top.File
 	c.m.hosts = hosts(w.top)
 	c.saveLab()

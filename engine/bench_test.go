@@ -59,7 +59,7 @@ func (b *bench) start() {
 	reg.AddNetwork(simNetwork{b.w, "veth"})
 	reg.AddNetwork(simNetwork{b.w, "linuxbridge"})
 	reg.SetOutside(simOutside{simNetwork{b.w, "veth"}})
-	e, err := engine.New(b.Context(), engine.Options{Store: st, Backends: reg, Vendors: kinds, Labs: filepath.Join(b.dir, "labs"), Fetched: filepath.Join(b.dir, "fetched"),
+	e, err := engine.New(b.Context(), engine.Options{Store: st, Backends: reg, Vendors: kinds, Labs: filepath.Join(b.dir, "labs"),
 		Defaults: engine.Defaults{Provider: "netns", Network: "veth", BootTimeout: time.Minute, LookEvery: b.look}})
 	if err != nil {
 		b.Fatal(err)

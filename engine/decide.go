@@ -38,6 +38,7 @@ type effect struct {
 	more   func()          // gives it its time again
 	stager backends.Stager // stages the node that is created, or nil
 	gated  bool            // the node's init waits for its start
+	hash   string          // of what the node is created from
 	boot   uint64          // the node's, before a start
 	kept   [2]bool         // the ends whose interface doDelete leaves to another link
 	vlan   int             // of the link, once it is connected

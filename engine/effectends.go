@@ -40,6 +40,7 @@ func (c *controller) nodeEnded(ef *effect, err error) {
 			c.fail(n, err)
 			return
 		}
+		n.made = ef.hash
 		n.exists, n.unsure, n.half, n.gated = true, false, false, n.gated || ef.gated
 		c.wakeWaiting()
 		n.identifier = either(n.identifier, c.m.info.Name+"/"+n.spec.Name) // until its provider has told what it calls it

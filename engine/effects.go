@@ -140,7 +140,7 @@ func (c *controller) prepareNode(ef *effect) func(context.Context) error {
 			cfg.Staged = true
 		}
 		_, n.image = p.(backends.ImageManager)
-		n.stale = false // what changes from here on makes it stale again
+		n.stale, ef.hash = false, n.hash // what changes from here on makes it stale again
 		n.given = n.ends()
 		return func(ctx context.Context) error {
 			if err := c.e.use(p.Name()); err != nil {

@@ -40,8 +40,6 @@ type Options struct {
 	// Used is the folder that says what labs were made with; empty: no account
 	// is kept.
 	Used string
-	// Fetched is the folder of files that were fetched from the web.
-	Fetched string
 	// Notices are to be shown as warnings among the events.
 	Notices []string
 	// Now tells the time; nil means time.Now.
@@ -293,6 +291,7 @@ func (e *Engine) Plan(ctx context.Context, req api.DeployRequest) (*api.Plan, er
 	if err != nil {
 		return nil, err
 	}
+	defer e.unfetch(w.top.Name)
 	c, err := e.controller(w.top.Name)
 	if err != nil {
 		return w.plan(nil), nil
@@ -308,6 +307,7 @@ func (e *Engine) Deploy(ctx context.Context, req api.DeployRequest) (*api.Deploy
 	if err != nil {
 		return nil, err
 	}
+	defer e.unfetch(w.top.Name)
 	if err := e.checkBackends(ctx, w); err != nil {
 		return nil, err
 	}
@@ -330,6 +330,9 @@ func (e *Engine) Deploy(ctx context.Context, req api.DeployRequest) (*api.Deploy
 			out.Plan = w.plan(nil)
 		}
 		j := c.apply(w, out.Plan)
+		if err := e.fetched(w.top.Name).Only(w.fetched); err != nil {
+			e.log.Warn("cannot remove what was fetched for a lab's former file", "lab", w.top.Name, "err", err)
+		}
 		j.Owner = api.Owner(ctx)
 		out.Job = c.begin(j)
 		return nil

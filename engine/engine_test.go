@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -342,8 +343,8 @@ func TestEngineThatDiesInTheMiddleConverges(t *testing.T) {
 
 func TestLabIsRebuiltWhenTheStoreIsGone(t *testing.T) {
 	b := newBench(t)
-	b.completed(b.deploy(pair).Job)
-	pid := b.node("r1", lab.NodeRunning).PID
+	b.completed(b.deploy(strings.Replace(pair, "\n", "\nprefix: __lab-name\nmgmt: {network: side, mtu: 1400}\n", 1)).Job)
+	pid, made := b.node("r1", lab.NodeRunning).PID, b.config(r1)
 	b.stop()
 	if err := os.Remove(filepath.Join(b.dir, "db")); err != nil {
 		t.Fatal(err)
@@ -358,6 +359,13 @@ func TestLabIsRebuiltWhenTheStoreIsGone(t *testing.T) {
 	}
 	if b.w.count("start") != 2 || b.w.count("connect") != 1 {
 		t.Errorf("something was done again: %v", b.w.calls)
+	}
+	// What the file says of the whole lab counts as before.
+	b.completed(b.restart("r1"))
+	again := b.config(r1)
+	again.Kind, again.Progress, made.Kind, made.Progress = nil, nil, nil, nil
+	if !reflect.DeepEqual(again, made) {
+		t.Errorf("it is made anew from\n%+v\nand was from\n%+v", again, made)
 	}
 }
 

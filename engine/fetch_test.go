@@ -3,6 +3,8 @@ package engine_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -67,4 +69,33 @@ topology:
 	b.done(d.Job, nil)
 	text = strings.Replace(text, "all.cfg", "other.cfg", 1)
 	refused("dial tcp ")
+
+	// What no file of a lab names any more is not kept, nor that of none.
+	kept := func(labName string, want int) {
+		t.Helper()
+		files, err := filepath.Glob(filepath.Join(b.dir, "labs", labName, ".fetched", "*", "*.cfg"))
+		if err != nil || len(files) != want {
+			t.Errorf("kept are %q, %v", files, err)
+		}
+	}
+	kept("web", 1)
+	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/missing.cfg" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	defer server.Close()
+	text = "name: web\ntopology:\n  nodes:\n    a: {kind: linux, startup-config: " + server.URL + "/a.cfg}\n"
+	b.done(b.deploy(text).Job, nil)
+	kept("web", 1)
+	text = strings.Replace(text, "name: web", "name: never", 1) + "    b: {kind: linux, startup-config: " + server.URL + "/missing.cfg}\n"
+	if _, err := b.e.Deploy(b.Context(), api.DeployRequest{File: b.file(text)}); err == nil {
+		t.Error("deployed without a file")
+	}
+	if left, err := os.ReadDir(filepath.Join(b.dir, "labs")); err != nil || len(left) != 1 {
+		t.Errorf("a lab that was never deployed left %v, %v", left, err)
+	}
+	b.done(b.e.Destroy(b.Context(), "web"))
+	b.until("no lab", func(s *api.Snapshot) bool { return len(s.Labs) == 0 })
+	kept("*", 0)
 }

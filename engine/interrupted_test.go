@@ -1,6 +1,8 @@
 package engine_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -205,4 +207,48 @@ func TestNodeGoesToAnotherProvider(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a file changes of a node that is about to start takes effect also when
+// the engine ends before it can do anything about it.
+func TestANodeIsChangedOverACrash(t *testing.T) {
+	b := newBench(t)
+	letGo := b.held("start r2", func() { b.deploy(pair) })
+	b.deploy(strings.Replace(pair, "r2: {kind: linux}", `r2: {kind: linux, env: {A: "1"}}`, 1))
+	b.stop()
+	letGo()
+	b.start()
+	b.until("all to run", func(s *api.Snapshot) bool { return len(s.Labs) == 1 && s.Labs[0].State == lab.StateRunning })
+	if env := b.config(backends.NodeRef{Lab: "pair", Node: "r2"}).Node.Env; env["A"] != "1" {
+		t.Errorf("r2 runs with %v", env)
+	}
+}
+
+// A startup configuration counts as it was when it was applied: whatever
+// becomes of its file, an engine that comes later changes nothing.
+func TestAStartupConfigIsWhatWasApplied(t *testing.T) {
+	b := newBench(t)
+	file := filepath.Join(b.dir, "r1.cfg")
+	if err := os.WriteFile(file, []byte("hostname \xff\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.completed(b.deploy(strings.Replace(pair, "r1: {kind: linux}", "r1: {kind: linux, startup-config: r1.cfg}", 1)).Job)
+	b.stop()
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	b.completed(b.restart("r1"))
+	if n := b.w.count("start r1"); n != 2 || b.config(r1).Config != "hostname \xff\n" {
+		t.Errorf("after %d starts its configuration is %q", n, b.config(r1).Config)
+	}
+}
+
+func (b *bench) restart(node string) *api.Job {
+	b.Helper()
+	j, err := b.e.SetNodes(b.Context(), api.NodesRequest{Lab: "pair", Nodes: []string{node}, Verb: lab.JobRestart})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return j
 }

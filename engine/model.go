@@ -16,6 +16,7 @@ import (
 type model struct {
 	info       api.Info
 	topology   lab.Topology
+	configs    map[string]string // startup configurations as they were applied, by node
 	created    time.Time
 	destroying bool
 	swap       swapping
@@ -45,6 +46,7 @@ type node struct {
 	provider string
 	config   string // text of its startup configuration
 	hash     string // of spec and config
+	made     string // the same of what it was last made from
 	links    []*link
 
 	desired lab.NodeWish

@@ -222,7 +222,7 @@ func (c *controller) save(put func(*store.Tx) error) {
 func (c *controller) saveNode(n *node) {
 	r := store.Node{Lab: c.m.info.Name, Name: n.spec.Name, Kind: n.spec.Kind, Provider: n.provider,
 		Identifier: n.identifier, Desired: n.desired, Actual: n.actual, Progress: n.progress,
-		ProgressText: n.text, Error: n.err, Since: n.since, Hash: n.hash, Retries: n.retries,
+		ProgressText: n.text, Error: n.err, Since: n.since, Hash: n.made, Retries: n.retries,
 		Drift: n.drift.what, DriftLeft: n.drift.left}
 	c.save(func(tx *store.Tx) error { return tx.PutNode(r) })
 }
@@ -243,6 +243,14 @@ func (c *controller) saveLab() {
 	r := store.Lab{Name: c.m.info.Name, File: c.m.info.File, Provider: c.m.info.Provider,
 		Network: c.m.info.Network, Topology: c.m.topology, Created: c.m.created, Destroying: c.m.destroying,
 		NetworkBefore: c.m.swap.from, Policy: c.m.info.Policy}
+	for _, n := range c.m.topology.Nodes {
+		if text, ok := c.m.configs[n.Name]; ok && n.StartupConfig != "" {
+			if r.Configs == nil {
+				r.Configs = map[string][]byte{}
+			}
+			r.Configs[n.Name] = []byte(text)
+		}
+	}
 	c.save(func(tx *store.Tx) error { return tx.PutLab(r) })
 }
 

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -22,6 +24,7 @@ import (
 type wanted struct {
 	top      *lab.Topology
 	configs  map[string]string // startup configuration by node
+	fetched  map[string]bool   // paths of what came from the web
 	warnings []lab.Diagnostic
 	provider string
 	network  string
@@ -29,7 +32,7 @@ type wanted struct {
 }
 
 // load reads a topology file with the environment of whoever asks.
-func (e *Engine) load(req api.DeployRequest) (*wanted, error) {
+func (e *Engine) load(req api.DeployRequest) (w *wanted, err error) {
 	if req.Policy != "" && !req.Policy.Valid() {
 		return nil, badPolicy(req.Policy)
 	}
@@ -37,16 +40,27 @@ func (e *Engine) load(req api.DeployRequest) (*wanted, error) {
 	diags := append(e.reloadVendors(), e.reloadDefaults()...)
 	ctx, cancel := context.WithTimeout(e.ctx, fetching)
 	defer cancel()
-	fetch := func(address string) (string, error, error) {
-		return download.Keep{Dir: e.opt.Fetched}.Get(ctx, address, maxConfig)
+	fetched, of := map[string]bool{}, ""
+	defer func() {
+		if err != nil {
+			e.unfetch(of)
+		}
+	}()
+	fetch := func(labName, address string) (string, error, error) {
+		path, old, err := e.fetched(labName).Get(ctx, address, maxConfig)
+		of = labName
+		if err == nil {
+			fetched[path] = true
+		}
+		return path, old, err
 	}
 	top, warnings, err := topology.Load(req.File, topology.Options{Env: env, Kinds: e.vendors.Load(), Vars: req.Vars, Fetch: fetch})
 	if err != nil {
 		return nil, fileError(req.File, err, diags...)
 	}
 	warnings = append(diags, warnings...)
-	w := &wanted{top: top, warnings: warnings, configs: map[string]string{},
-		provider: req.Provider, network: req.Network, policy: req.Policy}
+	w = &wanted{top: top, warnings: warnings, configs: map[string]string{},
+		provider: req.Provider, network: req.Network, policy: req.Policy, fetched: fetched}
 	for _, n := range top.Nodes {
 		text, err := configText(n)
 		if err != nil {
@@ -57,6 +71,25 @@ func (e *Engine) load(req api.DeployRequest) (*wanted, error) {
 		w.configs[n.Name] = text
 	}
 	return w, nil
+}
+
+// fetched is where a lab's files of the web are kept. They go with its folder.
+func (e *Engine) fetched(labName string) download.Keep {
+	return download.Keep{Dir: filepath.Join(e.opt.Labs, labName, ".fetched")}
+}
+
+// unfetch removes what was fetched for a lab that came to nothing.
+func (e *Engine) unfetch(labName string) {
+	if labName == "" {
+		return
+	}
+	dir := e.fetched(labName).Dir
+	if _, err := e.controller(labName); err == nil || os.RemoveAll(dir) != nil {
+		return
+	}
+	if os.Remove(filepath.Dir(dir)) == nil { // nothing else of it was there
+		_ = os.Remove(e.opt.Labs)
+	}
 }
 
 // fileError says what is wrong with a file; before are diagnostics of others

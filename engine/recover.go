@@ -188,16 +188,18 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 			Policy: cmp.Or(r.Policy, e.defaults().Policy)},
 		swap: swapping{from: r.NetworkBefore}}
 	c := newController(e, m)
-	w := &wanted{top: &r.Topology, configs: map[string]string{}}
-	for _, spec := range r.Topology.Nodes {
-		text, err := configText(spec)
-		if err != nil {
-			c.event(api.Event{Level: api.LevelWarn, Node: spec.Name, Text: "startup-config: " + reason(err)})
-		}
-		w.configs[spec.Name] = text
-	}
+	m.configs = map[string]string{}
 	for i, spec := range r.Topology.Nodes {
-		c.wantNode(i, spec, w.configs[spec.Name])
+		text, have := r.Configs[spec.Name]
+		m.configs[spec.Name] = string(text)
+		if !have { // its text is in the topology, or the store was lost
+			config, err := configText(spec)
+			if err != nil {
+				c.event(api.Event{Level: api.LevelWarn, Node: spec.Name, Text: "startup-config: " + reason(err)})
+			}
+			m.configs[spec.Name] = config
+		}
+		c.wantNode(i, spec, m.configs[spec.Name])
 	}
 	for _, spec := range r.Topology.AllLinks() {
 		c.wantLink(spec)
@@ -221,7 +223,8 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 		if n.unsure && rn.Provider != "" && rn.Provider != n.provider {
 			n.rebuild, n.provider = true, rn.Provider // its old one has not removed it yet
 		}
-		n.stale = rn.Hash != n.hash
+		n.made = rn.Hash
+		n.stale = n.made != n.hash
 		n.restart = n.stale && n.actual.Alive()
 	}
 	for _, n := range m.nodeOrder {
@@ -256,7 +259,7 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 // into the model, to be removed.
 func (c *controller) condemned(r store.Node) *node {
 	n := &node{m: c.m, spec: lab.Node{Name: r.Name, Kind: r.Kind}, kind: c.e.kindUnder(r.Provider, c.e.kind(r.Kind)), provider: r.Provider,
-		hash: r.Hash, index: len(c.m.nodeOrder), remove: true}
+		hash: r.Hash, made: r.Hash, index: len(c.m.nodeOrder), remove: true}
 	c.m.nodes[r.Name] = n
 	c.m.nodeOrder = append(c.m.nodeOrder, n)
 	return n

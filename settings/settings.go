@@ -243,9 +243,6 @@ func (s *Settings) Database() string { return filepath.Join(s.State, "archetype.
 // Labs is the folder of the nodes' folders.
 func (s *Settings) Labs() string { return filepath.Join(s.State, "labs") }
 
-// Fetched is where files of the web are kept that topologies name.
-func (s *Settings) Fetched() string { return filepath.Join(s.State, "fetched") }
-
 // Used is the folder that says what labs were made with.
 func (s *Settings) Used() string { return filepath.Join(s.State, "used") }
 

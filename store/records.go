@@ -9,13 +9,16 @@ import (
 
 // Lab is a deployed lab and the topology it was deployed from.
 type Lab struct {
-	Name       string       `json:"name"`
-	File       string       `json:"file,omitempty"`
-	Provider   string       `json:"provider,omitempty"`
-	Network    string       `json:"network,omitempty"`
-	Topology   lab.Topology `json:"topology"`
-	Created    time.Time    `json:"created"`
-	Destroying bool         `json:"destroying,omitempty"`
+	Name     string       `json:"name"`
+	File     string       `json:"file,omitempty"`
+	Provider string       `json:"provider,omitempty"`
+	Network  string       `json:"network,omitempty"`
+	Topology lab.Topology `json:"topology"`
+	// Configs are the startup configurations that the topology gives by their
+	// files, as they were when it was applied, by node.
+	Configs    map[string][]byte `json:"configs,omitempty"`
+	Created    time.Time         `json:"created"`
+	Destroying bool              `json:"destroying,omitempty"`
 	// NetworkBefore is set while links are moved from there to Network.
 	NetworkBefore string `json:"network_before,omitempty"`
 	// Policy is what is done about drift; empty: as the settings say.
@@ -36,7 +39,7 @@ type Node struct {
 	ProgressText string        `json:"progress_text,omitempty"`
 	Error        string        `json:"error,omitempty"`
 	Since        time.Time     `json:"since"`
-	Hash         string        `json:"hash,omitempty"`
+	Hash         string        `json:"hash,omitempty"` // of what it was last made from
 	Retries      int           `json:"retries,omitempty"`
 	// Drift is what is otherwise than wanted though nobody has asked for it,
 	// and DriftLeft that the user leaves it so.

@@ -13,15 +13,15 @@ type got struct {
 
 // fetched is the path of a file of the web. Each is fetched once, however many
 // nodes have it.
-func (r *reader) fetched(n *lab.Node, v *value, address, what string) (string, bool) {
+func (r *reader) fetched(n *lab.Node, v *value, of, address, what string) (string, bool) {
 	have, ok := r.fetches[address]
 	switch {
 	case ok:
-	case r.opt.Fetch == nil:
+	case r.opt.Fetch == nil || !labName.MatchString(of): // which is an error by itself
 		have.err = download.Check(address)
 	default:
 		var old error
-		have.path, old, have.err = r.opt.Fetch(address)
+		have.path, old, have.err = r.opt.Fetch(of, address)
 		if old != nil {
 			r.warnAt(v.line, v.column, "", "node %q: %s: the one that was fetched before is used: %v", n.Name, what, old)
 		}

@@ -252,7 +252,7 @@ func (r *reader) license(n *lab.Node, v *value, labName string) {
 func (r *reader) existing(n *lab.Node, v *value, labName, what string) (string, bool) {
 	text := r.magic(v.text, n.Name, labName)
 	if strings.Contains(text, "://") {
-		return r.fetched(n, v, text, what)
+		return r.fetched(n, v, labName, text, what)
 	}
 	path := r.absolute(text)
 	st, err := os.Stat(path)

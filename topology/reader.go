@@ -51,8 +51,8 @@ type Options struct {
 	Vars []string
 	// Fetch gets a file that the topology gives by its address on the web, and
 	// returns its path; old says why it is one that was fetched before. Without
-	// it such files are taken to be there.
-	Fetch func(address string) (path string, old, err error)
+	// it such files are taken to be there. What is fetched is the lab's.
+	Fetch func(labName, address string) (path string, old, err error)
 }
 
 // Load reads a topology file. The diagnostics are warnings. When the file

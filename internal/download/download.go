@@ -64,6 +64,27 @@ func (k Keep) Get(ctx context.Context, address string, limit int64) (file string
 	return "", nil, err
 }
 
+// Only removes all files but those whose paths are true.
+func (k Keep) Only(paths map[string]bool) error {
+	list, err := os.ReadDir(k.Dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	kept := map[string]bool{}
+	for path, ok := range paths {
+		kept[filepath.Base(filepath.Dir(path))] = ok
+	}
+	for _, f := range list {
+		if !kept[f.Name()] {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(k.Dir, f.Name())))
+		}
+	}
+	if len(kept) == 0 {
+		err = errors.Join(err, os.Remove(k.Dir))
+	}
+	return err
+}
+
 // refused is a server's answer that is no file.
 type refused struct{ status string }
 
@@ -97,7 +118,10 @@ func fetch(ctx context.Context, u *url.URL, file string, limit int64) (err error
 	if resp.StatusCode != http.StatusOK {
 		return refused{resp.Status}
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+	// Others may look for what is beside the folder, but not into it.
+	keep := filepath.Dir(filepath.Dir(file))
+	err = errors.Join(os.MkdirAll(filepath.Dir(keep), 0o711), os.MkdirAll(filepath.Dir(file), 0o700))
+	if err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(file), ".new-")
