@@ -99,6 +99,10 @@ func (m *Model) target() string {
 }
 
 func (m *Model) do(a *action) tea.Cmd {
+	if !a.where(m) {
+		m.say(false, a.name+" works in "+a.in)
+		return nil
+	}
 	if why := a.refusal(m); why != "" {
 		m.say(false, a.name+": "+why)
 		return nil

@@ -19,7 +19,7 @@ func (m *Model) dockHeight() int { return max(8, (m.h-2)*2/5) }
 func (m *Model) consoleRoom() (room area, framed bool) {
 	h := m.h - 2
 	switch {
-	case m.screen == screenMain && m.dock && (m.full || !m.roomy()):
+	case m.screen == screenMain && m.dock && m.alone():
 		return area{0, 1, m.w, h}, true
 	case m.screen == screenMain && m.dock:
 		d := m.dockHeight()

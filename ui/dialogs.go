@@ -196,7 +196,7 @@ func (p *prompt) atBottom() bool            { return p.low }
 func (p *prompt) lines(m *Model, w, h int) (string, []string, int, int) {
 	var out []string
 	if p.text != "" {
-		out = strings.Split(ansi.Wordwrap(p.text, w, ""), "\n")
+		out = wrapped(p.text, w)
 	}
 	p.in.SetWidth(w - 3)
 	x := 2

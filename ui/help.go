@@ -10,22 +10,35 @@ import (
 	"archetype/themes"
 )
 
-// palette offers every action that works here, by name.
+// palette offers every action by name: those that work here, and below them
+// those that do elsewhere, with where that is.
 func (m *Model) palette() tea.Cmd {
-	var here []*action
+	var all []*action
 	var items []pickItem
-	for _, a := range actions {
-		if !a.where(m) || a.name == "commands" || m.inConsole() || m.screen == screenLogs {
-			continue
+	listed := map[string]bool{"commands": true}
+	offer := func(a *action, why string) {
+		if listed[a.name] {
+			return
 		}
+		listed[a.name] = true
 		it := pickItem{name: a.name, key: a.keys[0], about: a.about}
-		if why := a.refusal(m); why != "" {
+		if why != "" {
 			it.about, it.off = why, true
 		}
-		here = append(here, a)
+		all = append(all, a)
 		items = append(items, it)
 	}
-	m.push(newPicker("commands", items, func(m *Model, i int) tea.Cmd { return m.do(here[i]) }))
+	for _, a := range actions {
+		if a.where(m) && !m.inConsole() && m.screen != screenLogs {
+			offer(a, a.refusal(m))
+		}
+	}
+	for _, a := range actions {
+		if a.in != "" && !a.where(m) {
+			offer(a, "works in "+a.in)
+		}
+	}
+	m.push(newPicker("commands", items, func(m *Model, i int) tea.Cmd { return m.do(all[i]) }))
 	return nil
 }
 

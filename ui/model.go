@@ -91,6 +91,7 @@ type Model struct {
 	settings *settingsView
 
 	areas  [paneCount]area  // where panes were drawn last
+	tabAt  [paneCount]area  // and the names of those that were not
 	rowsOf [paneCount][]int // and which item is in each of their rows
 	dirty  bool
 	crash  *crashMsg
@@ -168,7 +169,7 @@ func (m *Model) Update(msg tea.Msg) (_ tea.Model, cmd tea.Cmd) {
 	if look := m.look(); look != nil {
 		cmd = tea.Batch(cmd, look)
 	}
-	if m.flash != "" && m.timed < m.said {
+	if m.flash != "" && m.flashOK && m.timed < m.said { // what went wrong stands until it was seen
 		m.timed = m.said
 		n := m.said
 		cmd = tea.Batch(cmd, tea.Tick(flashTime, func(time.Time) tea.Msg { return flashMsg{n} }))
@@ -288,7 +289,8 @@ func (m *Model) open(name string) {
 	m.canvas.SetLab(m.lab())
 }
 
-// say shows a message in place of the keys, until the next key or for a while.
+// say shows a message in place of the keys, until the next key or, if it is a
+// good one, for a while.
 func (m *Model) say(ok bool, text string) {
 	m.flash, m.flashOK = text, ok
 	m.said++

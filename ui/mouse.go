@@ -122,6 +122,11 @@ func wheelBy(e tea.Mouse) int {
 }
 
 func (m *Model) paneAt(x, y int) (pane, area) {
+	for p, a := range m.tabAt {
+		if a.w > 0 && a.has(x, y) {
+			return pane(p), a
+		}
+	}
 	for p, a := range m.areas {
 		if a.w > 0 && a.has(x, y) {
 			return pane(p), a
@@ -151,6 +156,9 @@ func (m *Model) click(p pane, x, y int) {
 		return
 	}
 	i := m.rowsOf[p][y]
+	if i < 0 {
+		return
+	}
 	switch p {
 	case paneNodes:
 		if nodes := m.shownNodes(); i < len(nodes) {
@@ -163,9 +171,7 @@ func (m *Model) click(p pane, x, y int) {
 			m.canvas.SelectLink(links[i].ID())
 		}
 	case paneEvents:
-		if i >= 0 {
-			m.events.at = i
-		}
+		m.events.at = i
 	}
 }
 

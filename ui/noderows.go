@@ -144,10 +144,23 @@ func (m *Model) nodeLine(n *api.Node, w, nameW int) string {
 		kind = m.paint(themes.Dim, m.fit(n.Kind, 8)) + " "
 	}
 	line := mark + m.paint(role, m.glyphs.Node(n.Actual)) + " " + m.fit(n.Name, nameW) + " " + kind + state
-	if w >= 70 {
+	if w >= wideRow {
 		line = m.fit(line, nameW+38) + m.paint(themes.Dim, m.consumed(n)+m.fit(n.Provider, 9)+n.Image)
 	}
 	return line
+}
+
+// wideRow is from how wide on a list says what it has in columns with heads,
+// and headRoom how many rows it needs to have one for them.
+const wideRow, headRoom = 70, 8
+
+// nodeHead is what the columns of nodeLine are.
+func (m *Model) nodeHead(nameW int) string {
+	head := m.fit("   "+m.fit("node", nameW)+" "+m.fit("kind", 9)+m.fit("state", 12)+"for", nameW+38)
+	if m.watching() {
+		head += fmt.Sprintf("%5s %9s   ", "CPU", "memory")
+	}
+	return m.paint(themes.Dim, head+m.fit("provider", 9)+"image")
 }
 
 // nodeMore explains a node that is not simply running.
@@ -175,6 +188,10 @@ func (m *Model) nodeRows(w, h int, focused bool) []string {
 			m.nodes.at = i
 		}
 	}
+	head := w >= wideRow && h >= headRoom && len(nodes) > 0
+	if head {
+		h--
+	}
 	more := 0
 	for _, n := range nodes {
 		if m.nodeMore(n) == "" {
@@ -193,6 +210,10 @@ func (m *Model) nodeRows(w, h int, focused bool) []string {
 	m.rowsOf[paneNodes] = m.rowsOf[paneNodes][:0]
 	nameW := nameWidth(nodes, func(n *api.Node) string { return n.Name }, max(8, w/3))
 	var out []string
+	if head {
+		out, h = append(out, m.fit(" "+m.nodeHead(nameW), w)), h+1
+		m.rowsOf[paneNodes] = append(m.rowsOf[paneNodes], -1)
+	}
 	for i := m.nodes.top; i < len(nodes) && len(out) < h; i++ {
 		out = m.row(out, paneNodes, i, m.nodeLine(nodes[i], w, nameW), w, i == m.nodes.at, focused)
 		if text := m.nodeMore(nodes[i]); text != "" && (all || i == m.nodes.at) && len(out) < h {

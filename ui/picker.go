@@ -1,8 +1,6 @@
 package ui
 
 import (
-	"strings"
-
 	"charm.land/bubbles/v2/textinput"
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
@@ -189,7 +187,7 @@ func (t *message) atBottom() bool                { return false }
 func (t *message) lines(m *Model, w, h int) (string, []string, int, int) {
 	var all []string
 	for _, l := range t.text {
-		all = append(all, strings.Split(ansi.Hardwrap(ansi.Wordwrap(l, w, ""), w, true), "\n")...)
+		all = append(all, wrapped(l, w)...)
 	}
 	room := max(1, h-2)
 	t.top = max(0, min(t.top, len(all)-room))

@@ -105,6 +105,14 @@ func (m *Model) linkRows(w, h int, focused bool) []string {
 	return out
 }
 
+// subject is the node or link that an event is about.
+func subject(e *api.Event) string {
+	if e.Node != "" {
+		return e.Node
+	}
+	return e.Link
+}
+
 // eventRows shows running jobs and, below, what happened.
 func (m *Model) eventRows(w, h int, focused bool) []string {
 	var out []string
@@ -123,6 +131,10 @@ func (m *Model) eventRows(w, h int, focused bool) []string {
 	}
 	events := m.shownEvents()
 	m.events.fit(len(events), h-len(out))
+	aboutW := 0
+	for _, e := range events {
+		aboutW = max(aboutW, min(len(subject(e)), w/4))
+	}
 	for i := m.events.top; i < len(events) && len(out) < h; i++ {
 		e := events[i]
 		role := themes.Text
@@ -132,17 +144,37 @@ func (m *Model) eventRows(w, h int, focused bool) []string {
 		case api.LevelError:
 			role = themes.Bad
 		}
-		about := e.Node
-		if about == "" {
-			about = e.Link
+		line := m.paint(themes.Dim, e.Time.Local().Format("15:04:05")) + "  "
+		if aboutW > 0 {
+			line += m.paint(role, m.fit(clean(subject(e)), aboutW)) + "  "
 		}
-		if strings.HasPrefix(e.Text, about) {
-			about = "" // the text begins with it
-		}
-		line := m.paint(themes.Dim, e.Time.Local().Format("15:04:05")) + " " + m.paint(role, clean(strings.TrimSpace(about+"  "+e.Text)))
+		line += m.paint(role, clean(strings.TrimPrefix(e.Text, subject(e)+" ")))
 		out = m.row(out, paneEvents, i, line, w, i == m.events.at && focused, focused)
 	}
 	return out
+}
+
+// failed counts what is in error, in words; empty when nothing is.
+func (m *Model) failed(l *api.Lab) string {
+	nodes, links := 0, 0
+	for _, n := range l.Nodes {
+		if n.Actual == lab.NodeError {
+			nodes++
+		}
+	}
+	for _, k := range l.Links {
+		if k.Actual == lab.LinkError {
+			links++
+		}
+	}
+	var out []string
+	if nodes > 0 {
+		out = append(out, plural(nodes, "node"))
+	}
+	if links > 0 {
+		out = append(out, plural(links, "link"))
+	}
+	return strings.Join(out, ", ")
 }
 
 func (m *Model) shownLabs() []*api.Lab {

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
-	"github.com/charmbracelet/x/ansi"
 
 	"archetype/engine/api"
 	"archetype/themes"
@@ -140,10 +139,7 @@ func (v *settingsView) lines(m *Model, w, h int) []string {
 
 // detail says what the chosen setting is for, and what it can be.
 func (v *settingsView) detail(m *Model, r setting, w int) []string {
-	wrap := func(text string, w int) []string {
-		return strings.Split(ansi.Hardwrap(ansi.Wordwrap(text, w, ""), w, true), "\n")
-	}
-	out := wrap(r.about, w)
+	out := wrapped(r.about, w)
 	if r.choices == nil {
 		return out
 	}
@@ -155,7 +151,7 @@ func (v *settingsView) detail(m *Model, r setting, w int) []string {
 				text += ": " + c.fix
 			}
 		}
-		for i, l := range wrap(text, w-16) {
+		for i, l := range wrapped(text, w-16) {
 			lead := strings.Repeat(" ", 16)
 			if i == 0 {
 				lead = m.paint(role, mark) + " " + m.fit(c.value, 13) + " "

@@ -198,8 +198,12 @@ func TestSettings(t *testing.T) {
 func TestSmallScreens(t *testing.T) {
 	t.Parallel()
 	u := uitest.Open(t, uitest.Setup{File: pair(t, "small"), Size: "80x24"})
-	u.Sees("1 topology", "● a", "2/2 running", "tab pane", "q quit").SeesNot("3 links")
-	u.Presses("2").Sees("2 nodes 2").Presses("3").Sees("a:eth1", "b:eth1").Presses("Tab").Sees("4 events", "deploy")
+	u.Sees("1 topology", "● a", "2/2 running", "tab pane", "q quit", "3 links 1", "4 events").SeesNot("a:eth1")
+	u.Presses("2").Sees("node kind", "b    linux").ClicksOn("3 links").Sees("a:eth1", "b:eth1").Presses("Tab").Sees("b  running after", "     deploy done")
+	// The whole of what went wrong is told, and stands until a key.
+	u.Types(":deploy /" + strings.Repeat("no/such/folder/", 9) + "lab.clab.yml").Presses("Enter").Sees("no such file").Presses("Tab").SeesNot("no such file")
+	// The palette has what works elsewhere, too, and says where.
+	u.Presses("3", "C-p").Types("restart").Sees("restart", "works in the topology").Presses("Escape")
 	u.Resizes("59x15").Sees("59x15 is too small", "needs 60x16").Resizes("200x60").Sees("1 topology", "2 nodes", "3 links", "4 events")
 	u.Presses("1", "Enter").Sees("root@a").Types("seq 1 40").Presses("Enter").Sees("40\n")
 	u.Types("echo " + strings.Repeat("x", 150) + "end").Presses("Enter").Sees("xxend\n")

@@ -24,6 +24,11 @@ func (m *Model) fit(s string, w int) string {
 	return s + strings.Repeat(" ", w-n)
 }
 
+// wrapped breaks text into lines of at most w cells, between words where it can.
+func wrapped(text string, w int) []string {
+	return strings.Split(ansi.Hardwrap(ansi.Wordwrap(text, max(1, w), ""), max(1, w), true), "\n")
+}
+
 // clean keeps what a node says from doing anything to the terminal.
 func clean(s string) string { return plain.Text(s) }
 

@@ -21,13 +21,13 @@ func TestHandOver(t *testing.T) {
 	first.Sees("2/2 running", "1/1 links up")
 	engine := first.Home.PID("engine --serve")
 	second := uitest.Open(t, uitest.Setup{Home: first.Home, File: file, Size: "160x50"})
-	second.Sees("2/2 running", "1/1 links up").Presses("2", "z").SeesNot("1 topology")
+	second.Sees("2/2 running", "1/1 links up").Presses("2", "z").SeesNot("detail")
 	first.Presses("x").Sees("0/1 links up")
 	second.Sees("0/1 links up")
 
 	// The one that has started everything is left: nothing happens.
 	first.Presses("q").Sees("goes on running", "left with 0")
-	second.Sees("0/1 links up").SeesNot("1 topology")
+	second.Sees("0/1 links up").SeesNot("detail")
 	if now := second.Home.PID("engine --serve"); now != engine {
 		t.Errorf("the engine was %d and is %d", engine, now)
 	}
@@ -50,8 +50,8 @@ func TestHandOver(t *testing.T) {
 	send("engine --serve", syscall.SIGKILL)
 	second.Sees("no engine")
 	send("archetype holder", syscall.SIGCONT)
-	second.SeesNot("no engine").Sees("2/2 running", "0/1 links up").SeesNot("1 topology")
-	second.Presses("c").Sees("1/1 links up").SeesNot("1 topology")
+	second.SeesNot("no engine").Sees("2/2 running", "0/1 links up").SeesNot("detail")
+	second.Presses("c").Sees("1/1 links up").SeesNot("detail")
 
 	// With the holder its nodes end; they are made again, for the second and
 	// for who comes then.
@@ -72,7 +72,7 @@ func TestHandOver(t *testing.T) {
 	send("archetype holder", syscall.SIGKILL)
 	second.Sees("no engine")
 	_ = lock.Close()
-	second.SeesNot("no engine").Sees("2/2 running", "1/1 links up").SeesNot("1 topology")
+	second.SeesNot("no engine").Sees("2/2 running", "1/1 links up").SeesNot("detail")
 	third := uitest.Open(t, uitest.Setup{Home: first.Home, File: file, Size: "80x24"})
 	third.Sees("2/2 running")
 	second.Types(":stop a").Presses("Enter").Sees("1/2 running")

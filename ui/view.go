@@ -46,9 +46,7 @@ func (m *Model) screenLines() []string {
 	if m.w < leastW || m.h < leastH {
 		return m.center([]string{fmt.Sprintf("%dx%d is too small:", m.w, m.h), fmt.Sprintf("archetype needs %dx%d.", leastW, leastH), "", "Labs go on running. q leaves."}, m.w, m.h)
 	}
-	for i := range m.areas {
-		m.areas[i] = area{}
-	}
+	m.areas, m.tabAt = [paneCount]area{}, [paneCount]area{}
 	h := m.h - 2
 	var body []string
 	switch {
@@ -63,7 +61,9 @@ func (m *Model) screenLines() []string {
 	default:
 		body = m.labsLines(m.w, h)
 	}
-	lines := append(append([]string{m.header()}, body...), m.footer())
+	lines := append([]string{m.header()}, body...)
+	foot := m.footer()
+	lines = append(lines[:min(len(lines), m.h-len(foot))], foot...)
 	if len(m.dialogs) > 0 {
 		m.curs = nil
 		lines = m.overlay(lines, m.dialogs[len(m.dialogs)-1])
@@ -104,6 +104,9 @@ func (m *Model) header() string {
 		role := themes.Lab(l.State)
 		left += "  " + m.paint(themes.Accent, l.Name) + "  " + m.paint(role, fmt.Sprintf("%d/%d running", running, len(l.Nodes))) +
 			"  " + fmt.Sprintf("%d/%d links up", up, len(l.Links))
+		if bad := m.failed(l); bad != "" {
+			left += "  " + m.paint(themes.Bad, m.glyphs.Cross+" "+bad)
+		}
 		for _, s := range l.Silent {
 			left += "  " + m.paint(themes.Bad, clean(s.Backend)+" does not answer")
 		}
@@ -130,19 +133,27 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// footer shows the keys that work here or, when there is one, a message.
-func (m *Model) footer() string {
+// footer shows the keys that work here or, when there is one, a message: the
+// whole of it, over as many lines as that takes.
+func (m *Model) footer() []string {
 	if m.flash != "" {
 		role := themes.Bad
 		if m.flashOK {
 			role = themes.Good
 		}
-		return m.fit(" "+m.paint(role, clean(m.flash)), m.w)
+		var out []string
+		for _, l := range wrapped(clean(m.flash), m.w-2) {
+			if len(out) == m.h/2 {
+				break
+			}
+			out = append(out, m.fit(" "+m.paint(role, l), m.w))
+		}
+		return out
 	}
 	if line := m.driftLine(); line != "" {
-		return line
+		return []string{line}
 	}
-	return m.fit(m.hintLine(m.hints(), m.w), m.w)
+	return []string{m.fit(m.hintLine(m.hints(), m.w), m.w)}
 }
 
 // hintLine shows as many keys as there is room for; those that lead
@@ -224,13 +235,12 @@ func (m *Model) place(p pane, x, y, w, h int) []string {
 	m.areas[p] = area{x, y, w, h}
 	focused := m.focus == p
 	inW, inH := w-2, h-2
-	l := m.lab()
-	title, foot := "", ""
+	title, foot := m.title(p), ""
 	var lines []string
 	switch p {
 	case paneTopology:
 		m.canvas.Resize(inW, inH)
-		title, lines = "1 topology", m.canvas.Lines()
+		lines = m.canvas.Lines()
 		foot = m.canvas.Level().String()
 		if m.canvas.Level() == canvas.Overview { // there may be no other place for the name
 			foot += " " + m.glyphs.Dot + " " + m.canvas.Selected()
@@ -239,22 +249,14 @@ func (m *Model) place(p pane, x, y, w, h int) []string {
 			}
 		}
 	case paneNodes:
-		if l != nil {
-			title = fmt.Sprintf("2 nodes %d", len(l.Nodes))
-		}
 		if n := len(m.marks); n > 0 {
 			foot = plural(n, "node") + " marked"
 		}
-		title += filtered(m.nodes.filter)
 		lines = m.nodeRows(inW, inH, focused)
 	case paneLinks:
-		if l != nil {
-			title = fmt.Sprintf("3 links %d", len(l.Links))
-		}
-		title += filtered(m.links.filter)
 		lines = m.linkRows(inW, inH, focused)
 	case paneEvents:
-		title, lines = "4 events"+filtered(m.events.filter), m.eventRows(inW, inH, focused)
+		lines = m.eventRows(inW, inH, focused)
 	}
 	if tips := m.tips(p); focused && tips != "" {
 		if foot != "" {
@@ -269,7 +271,54 @@ func (m *Model) place(p pane, x, y, w, h int) []string {
 		}
 		lines = []string{m.fit(m.paint(themes.Dim, text), inW)}
 	}
-	return m.frame(title, foot, lines, w, h, focused)
+	out := m.frame(title, foot, lines, w, h, focused)
+	if m.alone() {
+		out[0] = m.tabLine(w)
+	}
+	return out
+}
+
+// title is a pane's name, with its key and how much there is.
+func (m *Model) title(p pane) string {
+	l := m.lab()
+	switch {
+	case p == paneTopology:
+		return "1 topology"
+	case p == paneNodes && l != nil:
+		return fmt.Sprintf("2 nodes %d", len(l.Nodes)) + filtered(m.nodes.filter)
+	case p == paneLinks && l != nil:
+		return fmt.Sprintf("3 links %d", len(l.Links)) + filtered(m.links.filter)
+	case p == paneEvents:
+		return "4 events" + filtered(m.events.filter)
+	case p == paneConsole:
+		return "5 consoles"
+	}
+	return ""
+}
+
+// alone reports whether one pane has the whole screen.
+func (m *Model) alone() bool { return m.full || !m.roomy() }
+
+// tabLine is the upper edge of a pane that has the whole screen: the others
+// are on it.
+func (m *Model) tabLine(w int) string {
+	g, edge := &m.glyphs, func(s string) string { return m.paint(themes.BorderFocus, s) }
+	line, x := edge(g.TopLeft+g.Horizontal), 2
+	for p := range m.panes() {
+		title := " " + ansi.Truncate(m.title(p), w/2, g.More) + " "
+		n := ansi.StringWidth(title)
+		if x+n+2 > w {
+			break
+		}
+		role := themes.Dim
+		if p == m.focus {
+			role = themes.Accent
+		}
+		m.tabAt[p] = area{x, 1, n, 1}
+		line += m.paint(role, title) + edge(g.Horizontal)
+		x += n + 1
+	}
+	return line + edge(strings.Repeat(g.Horizontal, max(0, w-x-1))+g.TopRight)
 }
 
 func (m *Model) filterOf(p pane) string {
@@ -301,7 +350,7 @@ func (m *Model) mainLines(w, h int) []string {
 	if m.focus >= m.panes() {
 		m.focus = paneTopology
 	}
-	if m.full || !m.roomy() {
+	if m.alone() {
 		if m.focus == paneConsole {
 			m.areas[paneConsole] = area{0, 1, w, h}
 			return m.tileLines(area{0, 1, w, h}, true)
