@@ -2,16 +2,13 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 )
 
 // What is stored is backed up while a lab runs, checked, restored and
@@ -233,10 +230,10 @@ func turned(good []byte) []byte {
 	return bad
 }
 
-// said is the first event with the words.
+// said is the first event with the words, which is waited for.
 func (w *world) said(words string) string {
 	w.Helper()
-	for line := range strings.Lines(w.events()) {
+	for line := range strings.Lines(w.events(words)) {
 		if strings.Contains(line, words) {
 			return line
 		}
@@ -244,58 +241,14 @@ func (w *world) said(words string) string {
 	return ""
 }
 
-// events are all that the engine tells of.
-func (w *world) events() string {
+// events are all that the engine tells of, up to some words at the least.
+func (w *world) events(last string) string {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	cmd := w.command(ctx, "engine") // writes its events, the old ones first
-	out := &lines{seen: make(chan struct{}, 1)}
-	cmd.Stdout = out
-	if err := cmd.Start(); err != nil {
-		w.Fatal(err)
-	}
-	end := make(chan error, 1)
-	go func() { end <- cmd.Wait() }()
-	for {
-		select {
-		case <-out.seen:
-			continue
-		case <-time.After(500 * time.Millisecond): // what there was has been written
-			if out.text() == "" && ctx.Err() == nil {
-				continue
-			}
-		case err := <-end:
-			w.Fatalf("archetype engine: %v", err)
-		}
-		break
-	}
-	cancel()
-	if err := <-end; err == nil {
+	b := w.begin("engine") // writes its events, the old ones first
+	b.tells(last)
+	w.kill(b.pid)
+	if err := <-b.end; err == nil {
 		w.Error("archetype engine ended by itself")
 	}
-	return out.text()
-}
-
-// lines is what a program writes, and tells when there is more.
-type lines struct {
-	mu   sync.Mutex
-	b    strings.Builder
-	seen chan struct{}
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	select {
-	case l.seen <- struct{}{}:
-	default:
-	}
-	return l.b.Write(p)
-}
-
-func (l *lines) text() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	return b.out.String()
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -29,18 +30,40 @@ func ring(name string, nodes int) string {
 
 // background is a run of the program that goes on.
 type background struct {
+	w    *world
 	pid  int
 	end  chan error
-	out  *strings.Builder
+	out  *lines
 	args []string
 }
 
+// lines is what a program writes, and can be read meanwhile.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// goesOn bounds a run that goes on beside others.
+const goesOn = 10 * patience
+
 func (w *world) begin(args ...string) *background {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), goesOn)
 	w.Cleanup(cancel)
 	cmd := w.command(ctx, args...)
-	b := &background{end: make(chan error, 1), out: &strings.Builder{}, args: args}
+	b := &background{w: w, end: make(chan error, 1), out: &lines{}, args: args}
 	cmd.Stdout, cmd.Stderr = b.out, b.out
 	if err := cmd.Start(); err != nil {
 		w.Fatal(err)

@@ -334,6 +334,12 @@ func (p *pair) daemonsGo() {
 	}
 }
 
+// tells waits until a run has written some words.
+func (b *background) tells(words string) {
+	b.w.Helper()
+	b.w.await(fmt.Sprintf("%q of %v", words, b.args), func() bool { return strings.Contains(b.out.String(), words) })
+}
+
 // wait is until a run has ended.
 func (b *background) wait() error { return <-b.end }
 

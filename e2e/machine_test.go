@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"archetype/internal/osthread"
 )
 
 // envSandbox tells a test that it runs alone, as the first process of
@@ -56,7 +58,11 @@ func alone(t *testing.T, env ...string) {
 	if os.Getenv("E2E_TELL") != "" {
 		cmd.Stderr = os.Stderr // what takes long tells there how far it is
 	}
-	if err := cmd.Run(); err != nil {
+	err := osthread.Start(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
 		t.Errorf("%v\n%s", err, said.String())
 	} else if strings.Contains(said.String(), "--- SKIP") {
 		t.Skipf("%s", said.String())

@@ -87,7 +87,7 @@ func TestSecretsAndPrivateFiles(t *testing.T) {
 			tell("doctor")
 			tell("store", "backup")
 			tell("store", "check")
-			said["events"] = w.events()
+			said["events"] = w.events("secrets: disconnect a:eth1")
 			for _, p := range w.processes() {
 				said["the command line of "+p.command] = p.command
 			}
@@ -113,7 +113,7 @@ func TestSecretsAndPrivateFiles(t *testing.T) {
 // no file that others could read.
 func (w *world) keepsSecrets(lab string) {
 	w.Helper()
-	said := map[string]string{"events": w.events()}
+	said := map[string]string{"events": w.events(lab + ": deploy")}
 	for _, args := range [][]string{{"inspect", lab}, {"inspect", lab, "--json"}, {"jobs", "--json"}, {"exec", lab, "a", "--", "no-such-command"}, {"store", "backup"}} {
 		r := w.run(args...)
 		said["archetype "+strings.Join(args, " ")] = r.out + r.err

@@ -28,7 +28,7 @@ func machines(t *testing.T) (*world, *libvirttest.Daemon) {
 // busy processor needs more than anything else here.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for range 5 {
+	for range 2 {
 		if became(so) {
 			return
 		}

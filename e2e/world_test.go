@@ -197,7 +197,7 @@ func (w *world) credential() *syscall.SysProcAttr {
 }
 
 // patience bounds every single run and wait. Nothing is measured by it.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 func (w *world) run(args ...string) result { return w.runWith("", args...) }
 

@@ -89,7 +89,7 @@ func TestContainers(t *testing.T) {
 	}
 	reached := func(when, address string, args ...string) {
 		t.Helper()
-		nstest.UntilSlow(t, "the node reaches "+address+" "+when, func() bool {
+		nstest.Until(t, "the node reaches "+address+" "+when, func() bool {
 			cmd := append(append([]string{"ping", "-c", "1", "-W", "1"}, args...), address)
 			r, err := p.Exec(ctx, ref, backends.ExecRequest{Command: cmd})
 			if err != nil {

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"archetype/internal/osthread"
 )
 
 // QEMU is the program that emulates a machine.
@@ -58,7 +60,12 @@ func (k *Kernel) Run(t testing.TB, c Command) Result {
 		"-no-reboot", "-nic", "none", "-kernel", k.Image, "-initrd", at("initramfs"), "-append", "console=ttyS0 panic=-1 quiet no_timer_check",
 		"-serial", "file:"+at("console"), "-serial", "file:"+at("output"), "-serial", "file:"+at("code"))
 	q.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	said, err := q.CombinedOutput()
+	var said bytes.Buffer
+	q.Stdout, q.Stderr = &said, &said
+	err := osthread.Start(q)
+	if err == nil {
+		err = q.Wait()
+	}
 	var r Result
 	r.Console, _ = os.ReadFile(at("console"))
 	r.Output, _ = os.ReadFile(at("output"))
@@ -67,7 +74,7 @@ func (k *Kernel) Run(t testing.TB, c Command) Result {
 		r.Code, err = strconv.Atoi(string(bytes.TrimSpace(code)))
 	}
 	if err != nil {
-		t.Fatalf("the guest did not get to the end of %s: %v\n%s\nconsole:\n%s\noutput:\n%s", c.Program, err, said, r.Console, r.Output)
+		t.Fatalf("the guest did not get to the end of %s: %v\n%s\nconsole:\n%s\noutput:\n%s", c.Program, err, said.Bytes(), r.Console, r.Output)
 	}
 	return r
 }

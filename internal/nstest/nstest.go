@@ -23,12 +23,13 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/network/nsnet"
+	"archetype/internal/osthread"
 	"archetype/internal/whole"
 )
 
-// patience is how long a packet may take. It is never waited for in full
-// where all is well.
-const patience = 5 * time.Second
+// patience is how long anything may take on a machine that is busy. It is
+// never waited for in full where all is well.
+const patience = time.Minute
 
 // NS is a namespace that goes with its test.
 type NS struct {
@@ -101,15 +102,20 @@ func Both(t *testing.T, f func(t *testing.T)) {
 			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
 			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
 			Pdeathsig:   unix.SIGKILL}
-		out, err := cmd.CombinedOutput()
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		err := osthread.Start(cmd)
+		if err == nil {
+			err = cmd.Wait()
+		}
 		var exit *exec.ExitError
 		switch {
 		case err != nil && !errors.As(err, &exit):
 			t.Skip("user namespaces are not permitted here: ", err)
 		case err != nil:
-			t.Errorf("%v\n%s", err, out)
-		case strings.Contains(string(out), "--- SKIP: "+name+" "):
-			t.Skip(string(out))
+			t.Errorf("%v\n%s", err, out.Bytes())
+		case strings.Contains(out.String(), "--- SKIP: "+name+" "):
+			t.Skip(out.String())
 		}
 	})
 }
@@ -319,18 +325,7 @@ func Here(t testing.TB) string {
 // Until waits until f holds.
 func Until(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	until(t, patience, what, f)
-}
-
-// UntilSlow does so for what others do at intervals of seconds.
-func UntilSlow(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	until(t, 6*patience, what, f)
-}
-
-func until(t *testing.T, wait time.Duration, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(wait); !f(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); !f(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("never: " + what)
 		}

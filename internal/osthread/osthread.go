@@ -4,7 +4,9 @@ package osthread
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"runtime"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,6 +34,26 @@ func Discard(f func() error) error {
 		done <- err
 	}()
 	return <-done
+}
+
+var lasting = sync.OnceValue(func() chan<- func() {
+	jobs := make(chan func())
+	go func() {
+		runtime.LockOSThread() // for good
+		for job := range jobs {
+			job()
+		}
+	}()
+	return jobs
+})
+
+// Start starts a command from a thread that lasts as long as the process. What
+// is told to end with its parent (Pdeathsig) ends with the thread that started
+// it, and any other may be one that ends with what it runs.
+func Start(cmd *exec.Cmd) error {
+	err := make(chan error)
+	lasting() <- func() { err <- cmd.Start() }
+	return <-err
 }
 
 // InNetwork runs f on a thread inside a network namespace, given by its

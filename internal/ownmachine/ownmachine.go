@@ -12,6 +12,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"archetype/internal/osthread"
 )
 
 // Mark is in the environment of the process that runs the tests and of all
@@ -41,7 +43,10 @@ func again() int {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", Mark, os.Getpid()))
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: unix.SIGKILL}
-		return cmd.Run()
+		if err := osthread.Start(cmd); err != nil {
+			return err
+		}
+		return cmd.Wait()
 	}
 	var flags uintptr
 	if os.Geteuid() == 0 {

@@ -37,6 +37,7 @@ type User struct {
 	Home   *Home
 	server string // of tmux
 	raw    string // file of all that the program wrote
+	marks  int    // how often that was read
 }
 
 // patience is how long a screen may take to show something. It is long, as
@@ -271,15 +272,33 @@ func (u *User) Screen() string {
 	return u.tmux("capture-pane", "-p", "-t", "story")
 }
 
-// Written is all that the program has written to the terminal.
+// Written is all that the program has written to the terminal. What is on the
+// screen already may still be on its way into the file: so a mark is written
+// after it, of a sort that terminals ignore, and waited for.
 func (u *User) Written() string {
 	u.t.Helper()
-	b, err := os.ReadFile(u.raw)
+	tty, err := os.OpenFile(u.Terminal("pane_tty"), os.O_WRONLY|syscall.O_NOCTTY, 0)
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	return string(b)
+	u.marks++
+	mark := fmt.Sprintf("\x1b]7777;mark %d\x07", u.marks)
+	_, err = tty.WriteString(mark)
+	_ = tty.Close()
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	var written string
+	u.until("for what was written", func(string) bool {
+		b, _ := os.ReadFile(u.raw) // there once what writes it runs
+		var all bool
+		written, _, all = strings.Cut(string(b), mark)
+		return all
+	})
+	return marks.ReplaceAllString(written, "")
 }
+
+var marks = regexp.MustCompile("\x1b]7777;mark [0-9]+\x07")
 
 // Terminal asks tmux for a property of the terminal, such as alternate_on.
 func (u *User) Terminal(property string) string {

@@ -111,7 +111,7 @@ func TestSwitchRestartsUnwatched(t *testing.T) {
 	b.sw.StartDatabase()
 	b.sw.StartSwitch()
 	ev := b.events()
-	nstest.UntilSlow(t, "the link is as it was", func() bool {
+	nstest.Until(t, "the link is as it was", func() bool {
 		st, err := b.State(t.Context(), l)
 		return err == nil && st == before
 	})

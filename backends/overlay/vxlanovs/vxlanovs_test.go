@@ -105,7 +105,7 @@ func TestTwoMachines(t *testing.T) {
 		t.Error("TCP: ", err)
 	}
 	a.sw.Ctl("set", "Open_vSwitch", ".", "other_config:stats-update-interval=5000")
-	nstest.UntilSlow(t, "the switch counts", func() bool {
+	nstest.Until(t, "the switch counts", func() bool {
 		st, err := a.Status(t.Context(), ta)
 		if err != nil || st.State != lab.TunnelActive {
 			t.Fatalf("%+v, %v", st, err)

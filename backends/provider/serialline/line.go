@@ -89,18 +89,15 @@ func hungUp(err error) bool {
 
 // hand hands over what the device takes before the emulator hangs up.
 func (l *Line) hand(p []byte) (n int, err error) {
-	c, err := net.DialTimeout("unix", l.socket, dialFor)
+	d := net.Dialer{Timeout: dialFor, Control: oneWay}
+	c, err := d.Dial("unix", l.socket)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = c.Close() }()
-	way := c.(*net.UnixConn)
 	l.conn.Store(&c)
 	defer l.conn.Store(nil)
-	raw, err := way.SyscallConn()
-	if err == nil {
-		err = way.CloseRead()
-	}
+	raw, err := c.(*net.UnixConn).SyscallConn()
 	for ; n < len(p) && err == nil; n++ {
 		if _, err = c.Write(p[n : n+1]); err == nil {
 			err = taken(raw)
@@ -110,6 +107,15 @@ func (l *Line) hand(p []byte) (n int, err error) {
 		}
 	}
 	return n, err
+}
+
+// oneWay makes a socket take nothing, before it is connected: what came in
+// between would wait to be read, and when there is no more room be tried again.
+func oneWay(_, _ string, raw syscall.RawConn) (err error) {
+	if cerr := raw.Control(func(fd uintptr) { err = unix.Shutdown(int(fd), unix.SHUT_RD) }); cerr != nil {
+		return cerr
+	}
+	return err
 }
 
 // taken waits until the other end has read all that was written to it.

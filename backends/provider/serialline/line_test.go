@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5" //nolint:gosec // it is what the guest has
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +19,7 @@ import (
 	"archetype/backends/provider/logfile"
 	"archetype/backends/provider/serialline"
 	"archetype/internal/guest"
+	"archetype/internal/osthread"
 )
 
 // TestBothWaysAtOnce types at a device while that says all it can: every byte
@@ -49,7 +53,7 @@ poweroff -f
 	q.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var said bytes.Buffer
 	q.Stderr = &said
-	if err := q.Start(); err != nil {
+	if err := osthread.Start(q); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan struct{})
@@ -105,6 +109,50 @@ poweroff -f
 	}
 	if n < 100 {
 		t.Errorf("the guest said %d lines while %d bytes were typed: that is no test", n, typed)
+	}
+}
+
+// TestTakesNothing: not even between its connection and the first byte can an
+// emulator get rid of anything over the way in.
+func TestTakesNothing(t *testing.T) {
+	dir, err := os.MkdirTemp("", "line")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "socket")
+	emulator, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = emulator.Close() })
+	const times = 300
+	heard := make(chan string, 1)
+	go func() {
+		defer close(heard)
+		var all []byte
+		for range times {
+			c, err := emulator.Accept()
+			if err != nil {
+				return
+			}
+			if _, err := c.Write([]byte("said")); !errors.Is(err, syscall.EPIPE) {
+				t.Errorf("after %d bytes it was taken: %v", len(all), err)
+			}
+			text, _ := io.ReadAll(c)
+			all = append(all, text...)
+			_ = c.Close()
+		}
+		heard <- string(all)
+	}()
+	l := serialline.New(nil, dir, socket)
+	for range times {
+		if err := l.Say([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := <-heard; got != strings.Repeat("x", times) {
+		t.Errorf("%d bytes arrived: %q", len(got), got)
 	}
 }
 

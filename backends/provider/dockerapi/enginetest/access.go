@@ -66,8 +66,8 @@ func ExternalAccess(t *testing.T, s *Shared, chain string) {
 	no := false
 	open := run("open", "172.31.211.0", nil)
 	closed := run("closed", "172.31.212.0", &no)
-	nstest.UntilSlow(t, "the other machine reaches the node", func() bool { return reaches("172.31.211.10") })
-	nstest.UntilSlow(t, "this machine reaches the other node", func() bool {
+	nstest.Until(t, "the other machine reaches the node", func() bool { return reaches("172.31.211.10") })
+	nstest.Until(t, "this machine reaches the other node", func() bool {
 		return exec.Command(StaticBusybox(), "ping", "-c1", "-W1", "172.31.212.10").Run() == nil
 	})
 	if reaches("172.31.212.10") {

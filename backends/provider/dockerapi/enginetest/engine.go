@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +19,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"archetype/backends"
+	"archetype/internal/osthread"
 )
 
 // Provider is one of containers, under test.
@@ -116,8 +116,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	}
 }
 
-// launch starts the engine from a thread that stays: it is told to end with
-// the thread, should the tests be killed.
+// launch starts the engine, which is told to end should the tests be killed.
 func (e *Engine) launch(log *os.File) error {
 	cmd := e.Command(e.Dir, e.Host)
 	cmd.Env = append(append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin"), cmd.Env...)
@@ -126,19 +125,14 @@ func (e *Engine) launch(log *os.File) error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGTERM
-	end, started := make(chan struct{}), make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait()
-			close(end)
-		}
-	}()
-	if err := <-started; err != nil {
+	if err := osthread.Start(cmd); err != nil {
 		return err
 	}
+	end := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(end)
+	}()
 	e.cmd, e.end = cmd, end
 	return nil
 }

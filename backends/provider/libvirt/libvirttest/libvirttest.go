@@ -17,6 +17,7 @@ import (
 
 	"archetype/backends/provider/libvirt"
 	"archetype/internal/guest"
+	"archetype/internal/osthread"
 )
 
 // Daemon is a libvirtd in namespaces of its own for mounts and processes. It
@@ -78,7 +79,7 @@ func Start(t testing.TB) *Daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.box.Start(); err != nil {
+	if err := osthread.Start(d.box); err != nil {
 		t.Skip("namespaces for libvirtd: ", err)
 	}
 	ready := make([]byte, 6)
