@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -27,8 +28,6 @@ type Env struct {
 	// Panel is the path of the network namespace in which networks keep their
 	// own parts. The suite looks there for what is left behind.
 	Panel string
-	// Rootless says that the provider's nodes belong to an ordinary user.
-	Rootless bool
 	// Prepare changes a node's configuration to what the provider needs, such
 	// as an image that is there. May be nil.
 	Prepare func(*backends.NodeConfig)
@@ -63,12 +62,26 @@ type Provider struct {
 	New  func(t *testing.T) *Env
 	// Except names cases that no such provider can pass, with the reason.
 	Except map[string]string
-	// Sample are the cases that run where not all are asked for, because its
-	// nodes take long; nil: all of them.
-	Sample []string
+	// Sample says which cases run where not all are asked for, because its
+	// nodes take long or others have shown the same; nil: all of them.
+	Sample func(name string) bool
 	// Shared has the same nodes go from network to network, for the same
 	// reason: they are booted with the first and removed with the last.
 	Shared bool
+	// Away, where not nil, runs a pair where alone its nodes can be wired, tells
+	// of it as of tests below t, and reports that it did. In that place itself it
+	// does nothing.
+	Away func(t *testing.T, network string) bool
+}
+
+// Only is a sample of the cases named.
+func Only(names ...string) func(string) bool {
+	return func(name string) bool { return slices.Contains(names, name) }
+}
+
+// But is a sample of all cases but those named.
+func But(names ...string) func(string) bool {
+	return func(name string) bool { return !slices.Contains(names, name) }
 }
 
 // all is the environment variable that asks for every case.
@@ -108,6 +121,9 @@ func Run(t *testing.T, providers []Provider, networks []Network) {
 		for _, n := range networks {
 			t.Run(p.Name+"/"+n.Name, func(t *testing.T) {
 				t.Parallel()
+				if p.Away != nil && p.Away(t, n.Name) {
+					return
+				}
 				at := &nodes{env: p.New(t), lab: p.Name + "-" + n.Name}
 				t.Cleanup(func() { at.remove(t) })
 				runPair(t, p, n, at)
@@ -132,11 +148,18 @@ var device struct {
 	err  error
 }
 
+// DeviceVar is the environment variable that names a device that is built
+// already.
+const DeviceVar = "CONFORMANCE_DEVICE"
+
 // buildDevice builds the suite's device, once for all pairs: static, so that
 // it runs in a node that holds nothing else.
 func buildDevice(t *testing.T) string {
 	t.Helper()
 	device.once.Do(func() {
+		if device.path = os.Getenv(DeviceVar); device.path != "" {
+			return
+		}
 		dir, err := os.MkdirTemp("", "conformance")
 		if err != nil {
 			device.err = err

@@ -33,7 +33,7 @@ func machines(t *testing.T) *conformance.Env {
 	}
 	script.WriteString(inMachine + " node eth1 eth2 &\n")
 	kind := libvirttest.Build(t, d.Dir, script.String(), nil, guest.File{Path: inMachine, Mode: 0o755, Source: conformance.Device(t)}).Kind(t, "machine", "")
-	h, labs := newHolder(t, false)
+	h, labs := newHolder(t)
 	p := d.Provider()
 	return &conformance.Env{Provider: p, Panel: h.Panel(), Device: inMachine, Switches: newEmbedded(t, h, false, labs),
 		Machine: &conformance.Machine{Interfaces: nics, Ask: asker(p)},

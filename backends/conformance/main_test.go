@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"archetype/backends/conformance"
 	"archetype/backends/provider/docker/dockertest"
@@ -31,7 +34,16 @@ func TestMain(m *testing.M) {
 			os.Exit(holder.Main(os.Args[2:]))
 		case holder.InitVerb:
 			os.Exit(nodeinit.Main())
+		case userVerb:
+			if err := asUser(os.Args[2], os.Args[3], os.Args[4]); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
 		}
+	}
+	if isInside() {
+		os.Exit(m.Run())
 	}
 	os.Exit(ownmachine.Main(func() int { return tests(m) }))
 }
@@ -43,9 +55,16 @@ func (e enginesOf) Run() int { return dockertest.Main(newestOf(e)) }
 
 type newestOf struct{ m *testing.M }
 
-func (e newestOf) Run() int { return newestDocker.Main(e.m) }
+func (e newestOf) Run() int { return newestDocker.Main(userPodmanOf(e)) }
+
+type userPodmanOf struct{ m *testing.M }
+
+func (e userPodmanOf) Run() int { return userPodman.Main(e.m) }
 
 func tests(m *testing.M) int {
+	if err := tapsForAll(); err != nil {
+		fmt.Fprintln(os.Stderr, "taps for everybody:", err)
+	}
 	before := machine()
 	code := podmantest.Main(enginesOf{m})
 	conformance.Clean()
@@ -61,6 +80,18 @@ func tests(m *testing.M) int {
 		code = max(code, 1)
 	}
 	return code
+}
+
+// tapsForAll gives everybody the device that taps are made by, as it is on a
+// machine with udev. This one's own stays as it is.
+func tapsForAll() error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	if err := unix.Mount("none", "/dev/net", "tmpfs", 0, "mode=755"); err != nil {
+		return err
+	}
+	return errors.Join(unix.Mknod("/dev/net/tun", unix.S_IFCHR, int(unix.Mkdev(10, 200))), os.Chmod("/dev/net/tun", 0o666))
 }
 
 // machine lists what could be left behind: interfaces, mounts, and processes

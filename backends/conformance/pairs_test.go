@@ -24,15 +24,20 @@ import (
 // One line each.
 var (
 	providers = []conformance.Provider{
-		{Name: "netns", New: func(t *testing.T) *conformance.Env { return embedded(t, false) }},
-		{Name: "docker", New: func(t *testing.T) *conformance.Env { return containers(t, dockertest.New(t)) }},
-		{Name: "podman", New: func(t *testing.T) *conformance.Env { return containers(t, podmantest.New(t)) }},
+		{Name: "netns", New: func(t *testing.T) *conformance.Env { return embedded(t, newHolder, false) }},
+		{Name: "docker", New: func(t *testing.T) *conformance.Env { return containers(t, dockertest.New(t), newHolder, false) }},
+		{Name: "podman", New: func(t *testing.T) *conformance.Env { return containers(t, podmantest.New(t), newHolder, false) }},
 		{Name: "libvirt", New: machines, Shared: true, Except: map[string]string{"hundred-links-at-once": "its machines have as many interfaces as they had at their boot",
 			"foreign-interfaces-stay":  "nobody can put an interface into a machine",
 			"carrier-follows-the-peer": "what a machine does to its own interface does not show at its tap",
 		},
-			Sample: []string{"interfaces-before-init", "isolation-before-connect", "connect", "disconnect", "deleted-behind-our-back", "cleanup-leaves-nothing"}},
-		{Name: "netns-rootless", New: func(t *testing.T) *conformance.Env { return embedded(t, true) }},
+			Sample: conformance.Only("interfaces-before-init", "isolation-before-connect", "connect", "disconnect", "deleted-behind-our-back", "cleanup-leaves-nothing")},
+		{Name: "netns-rootless", Away: inOwn, New: func(t *testing.T) *conformance.Env { return embedded(t, inside, true) },
+			Sample: conformance.But("cancel-in-the-middle", "hundred-links-at-once")},
+		{Name: "podman-rootless", Away: inPodmans, New: func(t *testing.T) *conformance.Env {
+			return containers(t, enginetest.At(podmantest.Rootless, os.Getenv(insideHost)).Provider(t), inside, true)
+		}, Sample: conformance.Only("interfaces-before-init", "isolation-before-connect", "connect", "reconnect-elsewhere", "multi-point-segment",
+			"stopped-node-has-no-carrier", "deleted-behind-our-back", "restart-keeps-links", "node-made-anew", "cleanup-leaves-nothing")},
 	}
 	networks = []conformance.Network{
 		{Name: "veth", New: in(veth.New)},
@@ -48,8 +53,10 @@ var newestDocker = enginetest.Shared{Kind: dockertest.Newest}
 
 // Today's Docker starts and ends containers in other steps than Debian's.
 func TestNewestDocker(t *testing.T) {
-	conformance.Run(t, []conformance.Provider{{Name: "docker", New: func(t *testing.T) *conformance.Env { return containers(t, newestDocker.Get(t).Provider(t)) },
-		Sample: []string{"interfaces-before-init", "connect", "restart-keeps-links", "node-made-anew", "cleanup-leaves-nothing"}}}, networks)
+	conformance.Run(t, []conformance.Provider{{Name: "docker", New: func(t *testing.T) *conformance.Env {
+		return containers(t, newestDocker.Get(t).Provider(t), newHolder, false)
+	},
+		Sample: conformance.Only("interfaces-before-init", "connect", "restart-keeps-links", "node-made-anew", "cleanup-leaves-nothing")}}, networks)
 }
 
 // in opens a network that lives in the panel.
@@ -71,9 +78,6 @@ type switched struct {
 }
 
 func openSwitch(t *testing.T, env *conformance.Env) backends.Network {
-	if env.Rootless {
-		t.Skip("not possible without root: Open vSwitch takes no interfaces from a user namespace")
-	}
 	if env.Machine != nil {
 		// In the namespace of their taps, where others have interfaces as well:
 		// there it is the switch's records and the taps that are looked at.
@@ -96,16 +100,16 @@ func (s switched) things() []string {
 }
 
 // newHolder starts a holder of the test's own, which stays until the test's end.
-func newHolder(t *testing.T, rootless bool) (h *holder.Client, folder string) {
+func newHolder(t *testing.T) (h *holder.Client, labs string) {
 	t.Helper()
-	if !rootless && os.Geteuid() != 0 {
+	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	if a := holder.Probe(rootless); !a.OK {
+	if a := holder.Probe(false); !a.OK {
 		t.Skip(a.Reason)
 	}
 	dir := t.TempDir()
-	h, err := holder.Ensure(t.Context(), holder.Config{Dir: filepath.Join(dir, "run"), Rootless: rootless})
+	h, err := holder.Ensure(t.Context(), holder.Config{Dir: filepath.Join(dir, "run")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,6 +132,10 @@ func newHolder(t *testing.T, rootless bool) (h *holder.Client, folder string) {
 	return h, filepath.Join(dir, "labs")
 }
 
+// place finds the holder that a pair's nodes are held by or are beside of, and
+// a folder for labs.
+type place func(*testing.T) (h *holder.Client, labs string)
+
 func newEmbedded(t *testing.T, h *holder.Client, rootless bool, labs string) *netns.Provider {
 	t.Helper()
 	p, err := netns.New(netns.Config{Holder: h, Rootless: rootless, Labs: labs})
@@ -139,9 +147,9 @@ func newEmbedded(t *testing.T, h *holder.Client, rootless bool, labs string) *ne
 }
 
 // embedded is a place for the provider netns.
-func embedded(t *testing.T, rootless bool) *conformance.Env {
-	h, labs := newHolder(t, rootless)
-	return &conformance.Env{Provider: newEmbedded(t, h, rootless, labs), Rootless: rootless, Panel: h.Panel(), Things: func() []string {
+func embedded(t *testing.T, at place, rootless bool) *conformance.Env {
+	h, labs := at(t)
+	return &conformance.Env{Provider: newEmbedded(t, h, rootless, labs), Panel: h.Panel(), Things: func() []string {
 		list, _ := filepath.Glob(filepath.Join(labs, "*", "*"))
 		return list
 	}}
@@ -149,9 +157,9 @@ func embedded(t *testing.T, rootless bool) *conformance.Env {
 
 // containers is a place for a provider of containers; as in the program, the
 // holder's namespace is the panel, and switches are embedded nodes.
-func containers(t *testing.T, p backends.Provider) *conformance.Env {
-	h, labs := newHolder(t, false)
-	return &conformance.Env{Provider: p, Panel: h.Panel(), Switches: newEmbedded(t, h, false, labs), Prepare: func(c *backends.NodeConfig) {
+func containers(t *testing.T, p backends.Provider, at place, rootless bool) *conformance.Env {
+	h, labs := at(t)
+	return &conformance.Env{Provider: p, Panel: h.Panel(), Switches: newEmbedded(t, h, rootless, labs), Prepare: func(c *backends.NodeConfig) {
 		c.Node.Image = enginetest.Image
 		c.Node.Container.NetworkMode = "none"
 	}}

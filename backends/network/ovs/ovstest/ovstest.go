@@ -76,6 +76,11 @@ func start(t testing.TB, flags int) *Switch {
 	if _, err := os.Stat(schema); err != nil {
 		t.Skip("needs Open vSwitch: ", err)
 	}
+	tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0) // a bridge's own interface is a tap
+	if err != nil {
+		t.Skip("needs taps: ", err)
+	}
+	_ = tun.Close()
 	dir, err := os.MkdirTemp("", "ovs") // sockets have short names
 	if err != nil {
 		t.Fatal(err)

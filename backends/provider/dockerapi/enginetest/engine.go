@@ -83,6 +83,11 @@ func Launch(k Kind) (_ *Engine, err error) {
 	return e, e.Import(ctx, Image, nil, `CMD ["sh"]`)
 }
 
+// At is an engine that somebody else has launched.
+func At(k Kind, host string) *Engine {
+	return &Engine{Kind: k, Host: host, folders: map[Provider]string{}}
+}
+
 // Connect is a connection of the caller's own.
 func (e *Engine) Connect() (*client.Client, error) { return client.New(client.WithHost(e.Host)) }
 
