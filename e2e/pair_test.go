@@ -53,26 +53,35 @@ func (p *pair) name() string { return p.provider + " × " + p.network }
 
 // thePairs are made anew for each use.
 func thePairs() []*pair {
-	nothing := func() string { return "" }
 	return []*pair{
 		{provider: "netns", network: "veth", other: "linuxbridge", size: 3, furnish: embedded, missing: nothing},
 		{provider: "netns", network: "linuxbridge", other: "veth", size: 3, furnish: embedded, missing: nothing},
-		{provider: "docker", network: "ovs", other: "linuxbridge", size: 2, furnish: withSwitch(ofContainers(dockertest.Kind)), missing: func() string {
-			return cmp.Or(lacks("ovs-vswitchd"), dockertest.Kind.Missing())
-		}},
-		{provider: "libvirt", network: "linuxbridge", other: "veth", size: 2, furnish: machinesAtRest, missing: func() string {
-			return lacks("libvirtd", "virsh", "qemu-img", guest.QEMU)
-		}},
+		{provider: "docker", network: "ovs", other: "linuxbridge", size: 2, furnish: withSwitch(ofContainers(dockertest.Kind)), missing: noSwitch(dockertest.Kind.Missing)},
+		{provider: "libvirt", network: "linuxbridge", other: "veth", size: 2, furnish: machinesAtRest, missing: noMachines},
 	}
 }
 
-// morePairs are those on which the program is only killed at random.
+// morePairs are those on which the program is only killed at random: with the
+// others they are all that there can be.
 func morePairs() []*pair {
 	return []*pair{
-		{provider: "netns", network: "ovs", other: "veth", furnish: withSwitch(embedded), missing: func() string { return lacks("ovs-vswitchd") }},
+		{provider: "netns", network: "ovs", other: "veth", furnish: withSwitch(embedded), missing: noSwitch(nothing)},
 		{provider: "docker", network: "veth", other: "linuxbridge", furnish: ofContainers(dockertest.Kind), missing: dockertest.Kind.Missing},
 		{provider: "podman", network: "linuxbridge", other: "veth", furnish: ofContainers(podmantest.Kind), missing: podmantest.Kind.Missing},
+		{provider: "docker", network: "linuxbridge", other: "ovs", furnish: withSwitch(ofContainers(dockertest.Kind)), missing: noSwitch(dockertest.Kind.Missing)},
+		{provider: "podman", network: "veth", other: "linuxbridge", furnish: ofContainers(podmantest.Kind), missing: podmantest.Kind.Missing},
+		{provider: "podman", network: "ovs", other: "veth", furnish: withSwitch(ofContainers(podmantest.Kind)), missing: noSwitch(podmantest.Kind.Missing)},
+		{provider: "libvirt", network: "veth", other: "linuxbridge", furnish: machinesAtRest, missing: noMachines},
+		{provider: "libvirt", network: "ovs", other: "veth", furnish: withSwitch(machinesAtRest), missing: noSwitch(noMachines)},
 	}
+}
+
+func nothing() string { return "" }
+
+func noMachines() string { return lacks("libvirtd", "virsh", "qemu-img", guest.QEMU) }
+
+func noSwitch(missing func() string) func() string {
+	return func() string { return cmp.Or(lacks("ovs-vswitchd"), missing()) }
 }
 
 // lacks says which of the programs is not installed.
