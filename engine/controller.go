@@ -233,6 +233,7 @@ func (c *controller) moveLink(l *link, to lab.LinkState) {
 		c.event(api.Event{Level: api.LevelError, Link: l.name(), Text: "internal error: " + err.Error()})
 		return
 	}
+	l.wasUp = l.wasUp || l.actual == lab.LinkUp
 	l.actual = to
 	if to == lab.LinkUp {
 		l.upSince = c.e.now()

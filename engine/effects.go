@@ -218,10 +218,19 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 	}
 	switch ef.verb {
 	case doConnect:
+		untold := l.wasUp
+		if l.wasUp = false; untold {
+			_ = c.flush(false)
+		}
 		return func(ctx context.Context) error {
 			bl, err := both(ctx)
 			if err != nil {
 				return err
+			}
+			if untold {
+				// What a network finds half made looks whole. Who comes after an
+				// interruption takes it for that only where it is stored as up.
+				_ = c.e.persist.put(nil, true) // a full disk keeps no link from being made
 			}
 			if err := network.Connect(ctx, bl); err != nil {
 				return err

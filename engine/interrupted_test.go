@@ -6,10 +6,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"archetype/backends"
 	"archetype/engine/api"
 	"archetype/lab"
+	"archetype/store"
 )
 
 // held has the engine come to a call, and stay there until it is let go.
@@ -19,7 +21,13 @@ func (b *bench) held(call string, begin func()) (letGo func()) {
 	b.w.set(func() { b.w.hold[call] = hold })
 	before := b.w.count(call)
 	begin()
-	b.until(call+" to be held", func(*api.Snapshot) bool { return b.w.count(call) > before })
+	for late := time.After(20 * time.Second); b.w.count(call) == before; {
+		select {
+		case <-b.w.called:
+		case <-late:
+			b.Fatalf("nobody calls %s", call)
+		}
+	}
 	return func() {
 		b.w.set(func() { delete(b.w.hold, call) })
 		close(hold)
@@ -142,6 +150,35 @@ func TestLinkToAPlaceThatAnotherIsLeaving(t *testing.T) {
 	if n := b.w.count("connect r2:eth9|vxlan:192.0.2.2/7"); n != 1 {
 		t.Errorf("connected %d times", n)
 	}
+}
+
+// A link that was up and is made anew is not stored as up while it is: to who
+// comes after an interruption it may look whole before it is.
+func TestLinkThatIsMadeAnewIsNotStoredAsUp(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	stored := func() (state lab.LinkState) {
+		if err := b.st.View(func(tx *store.Tx) error {
+			links, err := tx.Links("pair")
+			if err == nil {
+				state = links[0].Actual
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return state
+	}
+	b.done(b.e.SetLink(b.Context(), api.LinkRequest{Lab: "pair", A: end("r1:eth1"), B: end("r2:eth1"), Wish: lab.WishUp})) // a wish is waited for, and what came before it
+	if is := stored(); is != lab.LinkUp {
+		t.Fatalf("it is stored as %s", is)
+	}
+	letGo := b.held("connect "+pairLink, func() { b.w.unplug("pair", pairLink) })
+	if is := stored(); is == lab.LinkUp {
+		t.Errorf("it is stored as %s", is)
+	}
+	letGo()
+	b.link(lab.LinkUp)
 }
 
 // A container that was started behind our back, or by an engine that is no more,

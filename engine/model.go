@@ -133,6 +133,7 @@ type link struct {
 	retries   int
 	retryAt   time.Time
 	upSince   time.Time // it was made
+	wasUp     bool      // and is no more, of which the disk may not know yet
 	drift     drift
 
 	dirty bool

@@ -29,6 +29,7 @@ type world struct {
 	fail     map[string]error // "create r1", "connect a:e|b:e"
 	hold     map[string]chan struct{}
 	calls    []string
+	called   chan struct{} // there is one more
 	logs     map[backends.NodeRef]*simLog
 	silent   map[string]bool // nodes whose log stays empty
 
@@ -54,7 +55,7 @@ type simLink struct {
 func newWorld() *world {
 	return &world{nodes: map[backends.NodeRef]*simNode{}, links: map[string]*simLink{}, ports: map[string]bool{},
 		fail: map[string]error{}, hold: map[string]chan struct{}{}, logs: map[backends.NodeRef]*simLog{},
-		silent: map[string]bool{}}
+		silent: map[string]bool{}, called: make(chan struct{}, 1)}
 }
 
 // enter notes a call, waits while it is held, and returns the error planned
@@ -64,6 +65,10 @@ func (w *world) enter(ctx context.Context, call string) error {
 	w.calls = append(w.calls, call)
 	hold := w.hold[call]
 	w.mu.Unlock()
+	select {
+	case w.called <- struct{}{}:
+	default:
+	}
 	if hold != nil {
 		select {
 		case <-hold:

@@ -75,8 +75,8 @@ func (o *Outside) free(name string, l lab.Link) error {
 	if err != nil || have == nil {
 		return err
 	}
-	if _, ours := mark.Parse(have.Attrs().Alias); ours {
-		return nil // whose it is, is looked at when it is made
+	if _, ours := mark.Parse(have.Attrs().Alias); ours || have.Type() == "veth" && o.panelled(have) {
+		return nil // whose it is, is looked at when it is made: that may have been interrupted before it was marked
 	}
 	return fmt.Errorf("%s has an interface %s already, which Archetype did not make (%s): choose another name for the end %s (%w)",
 		o.machine(), name, have.Type(), l.B.Endpoint, backends.ErrConflict)

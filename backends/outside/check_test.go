@@ -39,6 +39,14 @@ func TestStrangersAreLeftAlone(t *testing.T) {
 		}
 		b.ok(b.net.DeleteLink(b.Context(), ours))
 		b.ok(b.out.Cleanup(b.Context(), "l"))
+		// What was made and not marked any more, when that was interrupted, is in
+		// nobody's way.
+		dev, err := b.host.LinkByName("eth8")
+		b.ok(err)
+		b.ok(b.host.LinkSetAlias(dev, ""))
+		_, err = b.out.Check(b.Context(), lab.Link{A: theirs.A.End, B: theirs.B.End, Outside: theirs.B.Outside}, nil)
+		b.ok(err)
+		b.connect(theirs)
 		if !slices.Contains(b.host.Names(), "eth8") {
 			b.Error("another lab's interface is gone")
 		}
