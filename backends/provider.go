@@ -121,6 +121,15 @@ type Mover interface {
 	MovesInterfaces()
 }
 
+// Rewirer is implemented by providers whose nodes others can start, too, which
+// need to know at any time what a node has by then.
+type Rewirer interface {
+	// Rewire notes which interfaces and labels a node has from now on, as Create
+	// would. In the node nothing changes, nor is anything else of the
+	// configuration looked at.
+	Rewire(ctx context.Context, c NodeConfig) error
+}
+
 // Mender is implemented by providers whose nodes can be paused or renamed by
 // others, and that can set it right.
 type Mender interface {

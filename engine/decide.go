@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 
 	"archetype/backends"
 	"archetype/lab"
@@ -22,10 +23,11 @@ const (
 	doImpair
 	doSwap
 	doMend
+	doRewire
 )
 
 func (v verb) String() string {
-	return [...]string{"", "create", "start", "stop", "remove", "connect", "disconnect", "provision", "delete", "impair", "swap", "mend"}[v]
+	return [...]string{"", "create", "start", "stop", "remove", "connect", "disconnect", "provision", "delete", "impair", "swap", "mend", "rewire"}[v]
 }
 
 // effect is one call to a provider or a network. It is decided by the
@@ -192,12 +194,29 @@ func (c *controller) decideRunning(n *node) *effect {
 		}
 	case lab.NodeRunning:
 		c.recovered(n)
+		if c.rewired(n) {
+			return &effect{verb: doRewire, node: n}
+		}
 	case lab.NodePaused:
 		return c.decideMend(n)
 	case lab.NodeStopping:
 		return &effect{verb: doStop, node: n}
 	}
 	return nil
+}
+
+// rewired reports whether the node has other links than its provider knows,
+// where the next start may be somebody else's.
+func (c *controller) rewired(n *node) bool {
+	if n.restart || n.stale || !n.exists {
+		return false // it is told so anyway
+	}
+	p, err := c.provider(n)
+	if err != nil {
+		return false
+	}
+	_, ok := p.(backends.Rewirer)
+	return ok && !maps.Equal(n.noted, c.labels(n))
 }
 
 func (c *controller) decideCreate(n *node) *effect {

@@ -77,6 +77,10 @@ func (c *controller) nodeEnded(ef *effect, err error) {
 		c.vanished(n)
 	case doMend:
 		c.mendEnded(n, err)
+	case doRewire:
+		if err != nil {
+			c.warnf(n, "its provider could not note what links it has now: %s", reason(err))
+		}
 	}
 }
 

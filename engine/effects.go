@@ -115,7 +115,7 @@ func (c *controller) making(n *node, ef *effect, percent int, text string) {
 // and returns what can be run anywhere.
 func (c *controller) prepare(ef *effect) func(context.Context) error {
 	switch ef.verb {
-	case doCreate, doStart, doStop, doRemove, doMend:
+	case doCreate, doStart, doStop, doRemove, doMend, doRewire:
 		return c.prepareNode(ef)
 	default:
 		return c.prepareLink(ef)
@@ -141,7 +141,7 @@ func (c *controller) prepareNode(ef *effect) func(context.Context) error {
 		}
 		_, n.image = p.(backends.ImageManager)
 		n.stale, ef.hash = false, n.hash // what changes from here on makes it stale again
-		n.given = n.ends()
+		n.given, n.noted = n.ends(), cfg.Labels
 		return func(ctx context.Context) error {
 			if err := c.e.use(p.Name()); err != nil {
 				return err
@@ -162,6 +162,10 @@ func (c *controller) prepareNode(ef *effect) func(context.Context) error {
 			}
 			return m.Mend(ctx, ref)
 		}
+	case doRewire:
+		cfg := c.nodeConfig(n)
+		n.given, n.noted = n.ends(), cfg.Labels
+		return func(ctx context.Context) error { return p.(backends.Rewirer).Rewire(ctx, cfg) }
 	default:
 		return func(ctx context.Context) error { return p.Remove(ctx, ref) }
 	}

@@ -56,15 +56,16 @@ type node struct {
 
 	actual lab.NodeState
 	since  time.Time
-	told   bool      // since is an earlier engine's word: the clock may have been set meanwhile
-	exists bool      // made at the provider, so that interfaces can be attached
-	place  bool      // no node of the lab: where a link goes that leaves it
-	unsure bool      // its making was withdrawn half-way: something of it may be there
-	stale  bool      // made from an older spec than the present one
-	given  []lab.End // the interfaces that its init waits for, as it was made here
-	inited bool      // its init runs
-	gated  bool      // its init waits for its start
-	half   bool      // found half made
+	told   bool              // since is an earlier engine's word: the clock may have been set meanwhile
+	exists bool              // made at the provider, so that interfaces can be attached
+	place  bool              // no node of the lab: where a link goes that leaves it
+	unsure bool              // its making was withdrawn half-way: something of it may be there
+	stale  bool              // made from an older spec than the present one
+	given  []lab.End         // the interfaces that its init waits for, as it was made here
+	noted  map[string]string // the labels that its provider has been told of
+	inited bool              // its init runs
+	gated  bool              // its init waits for its start
+	half   bool              // found half made
 
 	identifier string
 	pid        int

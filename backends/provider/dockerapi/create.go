@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -93,6 +94,21 @@ func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) e
 		}
 	}
 	return n.note(k)
+}
+
+// Rewire notes the node's links. A start that finds the gate closed waits for
+// these from then on, and the interfaces have the addresses of these.
+func (p *Provider) Rewire(_ context.Context, c backends.NodeConfig) error {
+	n := p.node(c.Ref)
+	n.Lock()
+	defer n.Unlock()
+	before := n.known()
+	k := before
+	k.Labels, k.Interfaces, k.Made.Vars.Interfaces = c.Labels, interfaces(c), varsOf(c)
+	if before.ID == "" || reflect.DeepEqual(k, before) {
+		return nil
+	}
+	return p.fail("node "+c.Ref.Node, n.note(k))
 }
 
 var removal = client.ContainerRemoveOptions{Force: true, RemoveVolumes: true}

@@ -39,6 +39,15 @@ type madeFile struct {
 	Mounted bool `json:"mounted,omitempty"`
 }
 
+// varsOf are the node's interfaces as its files tell of them.
+func varsOf(c backends.NodeConfig) []vendors.VarsInterface {
+	var out []vendors.VarsInterface
+	for _, e := range c.Ends {
+		out = append(out, vendors.VarsOf(e, aliasOf(c.Node, e.Interface)))
+	}
+	return out
+}
+
 // made says which files the node gets, and writes none.
 func (p *Provider) made(n *node, c backends.NodeConfig, management string) (made, error) {
 	k := c.Kind
@@ -46,9 +55,7 @@ func (p *Provider) made(n *node, c backends.NodeConfig, management string) (made
 		Fqdn: c.Ref.Node + "." + c.Ref.Lab + ".io", LabName: c.Ref.Lab, Kind: k.Name, NodeType: strings.ToLower(c.Node.Type),
 		Group: c.Node.Group, Image: imageName(c), Env: c.Node.Env, Labels: c.Node.Labels, MgmtNet: management, Processors: runtime.NumCPU()}}
 	m.Vars.Index = p.index(n, c.Index)
-	for _, e := range c.Ends {
-		m.Vars.Interfaces = append(m.Vars.Interfaces, vendors.VarsOf(e, aliasOf(c.Node, e.Interface)))
-	}
+	m.Vars.Interfaces = varsOf(c)
 	files, err := k.NodeFiles(&m.Vars, c.Node.StartupConfig, c.Config, c.Node.SuppressConfig)
 	if err != nil {
 		return m, err

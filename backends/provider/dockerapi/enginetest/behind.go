@@ -22,6 +22,23 @@ func restartBehindOurBackKeepsLinks(b *bench) {
 	}
 	b.event("started again", dev, func(st backends.NodeStatus) bool { return st.Running && st.Boot > before.Boot })
 	b.booted(dev, peer)
+
+	// What has become of its links since it was made counts.
+	b.must(peer, "ip link del eth2 && ip addr del 10.0.0.2/24 dev eth1 && ip addr add 10.0.0.52/24 dev eth1")
+	for range 2 { // twice is once
+		if err := b.Rewire(b.Context(), addressed(b.config("peer", cmd(obeys), "eth1"), "10.0.0.52/24", "fd00::2/64")); err != nil {
+			b.Fatal(err)
+		}
+	}
+	before, _ = b.status(peer)
+	if _, err := b.cli.ContainerRestart(b.Context(), named(peer), client.ContainerRestartOptions{Timeout: &none}); err != nil {
+		b.Fatal(err)
+	}
+	b.event("started again", peer, func(st backends.NodeStatus) bool { return st.Running && st.Boot > before.Boot })
+	const held = "while grep -q gate /proc/1/cmdline; do sleep 0.1; done; "
+	if said := b.must(peer, held+"ip -o addr show dev eth1"); !strings.Contains(said, "10.0.0.52/24") || strings.Contains(said, "10.0.0.2/24") || !strings.Contains(said, "fd00::2/64") {
+		b.Errorf("after a restart its interface has\n%s", said)
+	}
 }
 
 func killedAndStartedBehindOurBack(b *bench) {

@@ -29,6 +29,7 @@ type Provider interface {
 	backends.ImageManager
 	backends.ManagementBridger
 	backends.Mender
+	backends.Rewirer
 	Client() (*client.Client, error)
 	Close() error
 }
