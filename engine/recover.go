@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"net/netip"
 	"slices"
@@ -337,7 +338,9 @@ func (c *controller) observeLinks() {
 		gate <- struct{}{}
 		go func() {
 			defer func() { <-gate; wg.Done() }()
-			if st, err := network.State(ctx, bl); err == nil {
+			st, err := network.State(ctx, bl)
+			st.Gone = st.Gone || errors.Is(err, backends.ErrNotFound)
+			if err == nil || st.Gone {
 				found[i] = &st
 			}
 		}()
@@ -353,9 +356,10 @@ func (c *controller) observeLinks() {
 	}
 }
 
-// settleLink brings a link's state in line with what was found of it.
+// settleLink brings a link's state in line with what was found of it, nil where
+// it could not be asked for.
 func (c *controller) settleLink(l *link, st *backends.LinkStatus) {
-	l.impair.unsure = l.spec.Impaired() || st != nil && !st.Gone
+	l.impair.unsure = l.spec.Impaired() || st == nil || !st.Gone
 	if st != nil && !st.Gone {
 		l.net = l.network(c)
 	}

@@ -40,7 +40,7 @@ func engineOver(t *testing.T, w *sim.World) *engine.Engine {
 // then removed; what is somebody else's is not even seen.
 func TestStraysAreFoundAndRemovedWhenAskedFor(t *testing.T) {
 	w := sim.NewWorld()
-	w.Foreign("somebody-elses")
+	w.Foreign(theirs)
 	e := engineOver(t, w)
 	w.Stray(backends.NodeRef{Lab: "forgotten", Node: "n1"})
 	before := w.Contents()
@@ -55,7 +55,7 @@ func TestStraysAreFoundAndRemovedWhenAskedFor(t *testing.T) {
 	if err != nil || len(found.Found) != 1 || !found.Found[0].Removed {
 		t.Fatalf("removed %+v: %v", found, err)
 	}
-	if left := strings.Join(w.Contents(), ","); left != "foreign somebody-elses" {
+	if left := strings.Join(w.Contents(), ","); left != "foreign "+theirs.String() {
 		t.Errorf("left: %s", left)
 	}
 	if v := w.Violations(); len(v) > 0 {

@@ -121,7 +121,7 @@ func whole(l *api.Lab) bool {
 
 // what the machine has when all is as it was made.
 func (d *driver) asMade() bool {
-	return slices.Equal(d.w.Contents(), []string{"foreign somebody-elses", "link alpha/" + driftLink + " connected=true by " + sim.SwitchName,
+	return slices.Equal(d.w.Contents(), []string{"foreign " + theirs.String(), "link alpha/" + driftLink + " connected=true by " + sim.SwitchName,
 		"node alpha/n0 running=true", "node alpha/n1 running=true"})
 }
 
@@ -313,4 +313,9 @@ func TestTriesBackOffRestAndAreForgotten(t *testing.T) {
 			t.Errorf("forgotten after %s", since)
 		}
 	})
+}
+
+func wired(w *sim.World, labName, id string) bool {
+	st, _ := w.Wire(labName, id)
+	return st.Connected
 }

@@ -44,6 +44,8 @@ type driver struct {
 	disk    bool // it refuses to be written to
 	faults  []string
 	ops     []*op // what users have asked for and wait for
+	visits  []*visit
+	removed []string // labs of which a node was removed that is no part of them
 	started chan error
 	// How often each call was made while the clock stood still.
 	instant  time.Time
@@ -56,6 +58,7 @@ type driver struct {
 	st     *store.Store
 	cancel context.CancelFunc
 	down   []string
+	taken  []backends.NodeRef // names that are somebody else's at present
 
 	calm    bool
 	refuses func(sim.Call) error // what fails though all is calm; nil: nothing
@@ -68,6 +71,7 @@ type driver struct {
 	seen   *api.Snapshot     // of which they are
 	boots  map[string]bootSeen
 	counts map[string]int
+	heard  uint64 // the latest event of the engine that was counted
 }
 
 type held struct {
@@ -82,6 +86,9 @@ type op struct {
 	done bool
 }
 
+// theirs is what is nobody's here.
+var theirs = backends.NodeRef{Lab: "elsewhere", Node: "theirs"}
+
 type bootSeen struct{ pid, progress int }
 
 // Pass holds a call until a step says how it ends.
@@ -91,6 +98,9 @@ func (d *driver) Pass(ctx context.Context, c sim.Call) sim.Verdict {
 		d.mu.Unlock()
 		<-ctx.Done()
 		return sim.Verdict{Err: ctx.Err()}
+	}
+	if c.Verb == "remove" && c.On == stray {
+		d.removes(c.Lab)
 	}
 	h := &held{call: c, answer: make(chan sim.Verdict, 1)}
 	d.held = append(d.held, h)
@@ -166,7 +176,7 @@ func newDriver(t *testing.T, seed uint64, dir string) *driver {
 		d.events = append(d.events, ev)
 		d.mu.Unlock()
 	}
-	d.w.Foreign("somebody-elses")
+	d.w.Foreign(theirs)
 	d.boot()
 	return d
 }
@@ -178,6 +188,7 @@ func (d *driver) boot() {
 		d.Fatalf("the store does not open after a crash: %v", err)
 	}
 	reg := &backends.Registry{}
+	reg.SetOutside(d.w.Outside())
 	reg.AddProvider(d.w.Provider())
 	for _, n := range d.w.Networks() {
 		reg.AddNetwork(n)
@@ -231,6 +242,9 @@ func (d *driver) crash() {
 		}
 	}
 	d.cancel()
+	for _, v := range d.open() {
+		v.cancel()
+	}
 	synctest.Wait()
 	d.mu.Lock()
 	e := d.e
@@ -249,8 +263,8 @@ func (d *driver) crash() {
 		d.wishes, d.lost = nil, true
 		clear(d.jobs) // one of them may not be stored, and its number be given again
 	}
-	d.ops = nil
-	d.boots = map[string]bootSeen{}
+	d.ops, d.visits, d.removed = nil, nil, nil
+	d.boots, d.heard = map[string]bootSeen{}, 0
 	d.boot()
 }
 
@@ -342,6 +356,9 @@ func (d *driver) finish() {
 	d.dead = true
 	d.mu.Unlock()
 	d.cancel()
+	for _, v := range d.open() {
+		v.cancel()
+	}
 	synctest.Wait()
 	if d.e != nil {
 		d.e.Shutdown()

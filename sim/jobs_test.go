@@ -55,7 +55,7 @@ func TestJobThatGoesOnHasItsTimeFromItsLabOn(t *testing.T) {
 			_, err := d.e.Deploy(ctx, api.DeployRequest{File: file})
 			return err
 		})
-		d.await("beta up", func(*api.Lab) bool { return d.w.Wired("beta", driftLink) })
+		d.await("beta up", func(*api.Lab) bool { return wired(d.w, "beta", driftLink) })
 		var j *api.Job
 		go func() { j, _ = d.e.Destroy(context.Background(), "alpha") }()
 		synctest.Wait()

@@ -73,12 +73,19 @@ func (w *World) Vanish(ref backends.NodeRef) {
 	w.tellNode(backends.NodeStatus{Ref: ref, Boot: m.boot, Gone: true})
 }
 
-// Wired reports whether a link is there and connected.
-func (w *World) Wired(labName, id string) bool {
+// Remake removes a node and makes another in its place, that is not started.
+func (w *World) Remake(ref backends.NodeRef) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	l := w.wires[wireKey{labName, id}]
-	return l != nil && l.connected
+	m := w.nodes[ref]
+	if m == nil {
+		return
+	}
+	w.drop(ref)
+	w.tellNode(backends.NodeStatus{Ref: ref, Boot: m.boot, Gone: true})
+	m = &machine{cfg: m.cfg, stray: m.stray, log: newBootLog()}
+	w.nodes[ref] = m
+	w.tellNode(m.status(ref))
 }
 
 // Unplug removes an interface of a link, and with it the link.
@@ -91,7 +98,33 @@ func (w *World) Unplug(labName, id string) {
 		return
 	}
 	delete(w.wires, k)
+	if l.network == SwitchName {
+		w.leave(k, l)
+		delete(w.ports, portKey{labName, l.a})
+	}
 	w.tellLink(l.network, backends.LinkStatus{Lab: labName, ID: id, Gone: true, Carrier: lab.CarrierOff})
+}
+
+// Join wires a link that was cut.
+func (w *World) Join(labName, id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k := wireKey{labName, id}
+	if l := w.wires[k]; l != nil && !l.connected {
+		l.connected, l.carrier, l.why = true, lab.CarrierOn, ""
+		w.tellLink(l.network, l.status(k))
+	}
+}
+
+// Collapse takes the tunnel away that a link leaves the machine through.
+func (w *World) Collapse(labName, id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k := wireKey{labName, id}
+	if l := w.wires[k]; l != nil && l.connected && l.tunnel {
+		l.connected, l.why = false, "its tunnel is gone"
+		w.tellLink("", l.status(k))
+	}
 }
 
 // Sever cuts a link that somebody else's hand pulled: both interfaces stay.
@@ -133,15 +166,27 @@ func (w *World) Stray(ref backends.NodeRef) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.nodes[ref] == nil {
-		w.nodes[ref] = &machine{cfg: backends.NodeConfig{Ref: ref, Labels: map[string]string{"archetype.lab": ref.Lab}}, log: newBootLog()}
+		w.nodes[ref] = &machine{stray: true, cfg: backends.NodeConfig{Ref: ref, Labels: map[string]string{"archetype.lab": ref.Lab}}, log: newBootLog()}
 	}
 }
 
-// Foreign makes something that is not ours, which nobody may touch.
-func (w *World) Foreign(name string) {
+// Foreign makes something that is not ours, under the name that a node of ours
+// would have, and reports false when there is such a node.
+func (w *World) Foreign(ref backends.NodeRef) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.foreign[name] = true
+	if w.nodes[ref] != nil {
+		return false
+	}
+	w.foreign[ref] = true
+	return true
+}
+
+// Leave removes again what is not ours.
+func (w *World) Leave(ref backends.NodeRef) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.foreign, ref)
 }
 
 // Reboot is what a restart of the machine leaves: nodes that are kept on disk

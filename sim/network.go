@@ -53,7 +53,7 @@ func (n *Network) Cleanup(ctx context.Context, labName string) error {
 
 // exists is an error when a port's node is not there; w.mu is held.
 func (n *Network) exists(p backends.Port) error {
-	if n.w.nodes[backends.NodeRef{Lab: p.Lab, Node: p.End.Node}] == nil {
+	if p.Outside == nil && n.w.nodes[backends.NodeRef{Lab: p.Lab, Node: p.End.Node}] == nil {
 		return fmt.Errorf("%s: %w", p.End.Endpoint, backends.ErrNotFound)
 	}
 	return nil
@@ -87,11 +87,7 @@ func (n *Network) Provision(ctx context.Context, p backends.Port) error {
 // part makes of a link what is left of it when its ends are separated.
 func (n *Network) part(k wireKey, l *wire) {
 	delete(n.w.wires, k)
-	for _, end := range []lab.Endpoint{l.a, l.b} {
-		if n.w.nodes[backends.NodeRef{Lab: k.lab, Node: end.Node}] != nil {
-			n.w.ports[portKey{k.lab, end}] = l.network
-		}
-	}
+	n.w.leave(k, l)
 }
 
 // Connect wires both ends to each other.
@@ -116,7 +112,7 @@ func (n *Network) Connect(ctx context.Context, bl backends.Link) error {
 		}
 		l := n.w.wires[k]
 		if l == nil || l.network != n.name {
-			l = &wire{a: bl.A.End.Endpoint, b: bl.B.End.Endpoint, network: n.name}
+			l = &wire{a: bl.A.End.Endpoint, b: bl.B.End.Endpoint, network: n.name, tunnel: bl.B.Outside != nil}
 			n.w.wires[k] = l
 		}
 		if !l.connected || l.carrier != lab.CarrierOn {
@@ -153,7 +149,7 @@ func (n *Network) DeleteLink(ctx context.Context, bl backends.Link) error {
 		}
 		for _, p := range []backends.Port{bl.A, bl.B} {
 			pk := portKey{p.Lab, p.End.Endpoint}
-			if p.Keep && n.exists(p) == nil {
+			if p.Keep && p.Outside == nil && n.exists(p) == nil {
 				n.w.ports[pk] = n.name
 			} else if _, l := n.wired(bl.Lab, k.id, p.End.Endpoint); !p.Keep && l == nil {
 				delete(n.w.ports, pk)

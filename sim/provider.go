@@ -35,6 +35,9 @@ func (p *Provider) call(verb string, ref backends.NodeRef) Call {
 func (p *Provider) Create(ctx context.Context, cfg backends.NodeConfig) error {
 	cfg.Progress = nil
 	return p.w.do(ctx, p.call("create", cfg.Ref), func(bool) error {
+		if p.w.foreign[cfg.Ref] {
+			return fmt.Errorf("%s is somebody else's (%w)", cfg.Ref, backends.ErrConflict)
+		}
 		if m := p.w.nodes[cfg.Ref]; m != nil {
 			m.cfg, m.bare = cfg, m.bare && cfg.Staged
 			return nil

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -21,9 +22,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// run runs one seed to its end, and returns its course and what it found
-// wrong.
-func run(t *testing.T, seed uint64, steps int, dir string, rule func(*api.Snapshot) string) (course []string, total int, found *failure) {
+// result is how a seed went.
+type result struct {
+	course []string
+	steps  int
+	counts map[string]int // how often it came to what
+	found  *failure       // what is wrong, or nil
+}
+
+// run runs one seed to its end.
+func run(t *testing.T, seed uint64, steps int, dir string, rule func(*api.Snapshot) string) (res result) {
 	t.Helper()
 	dir = filepath.Join(dir, strconv.FormatUint(seed, 10))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -33,10 +41,10 @@ func run(t *testing.T, seed uint64, steps int, dir string, rule func(*api.Snapsh
 		d := newDriver(t, seed, dir)
 		d.rule = rule
 		defer func() {
-			course, total = d.said, d.steps
+			res.course, res.steps, res.counts = d.said, d.steps, d.counts
 			if r := recover(); r != nil {
 				var ok bool
-				if found, ok = r.(*failure); !ok {
+				if res.found, ok = r.(*failure); !ok {
 					panic(r)
 				}
 			}
@@ -46,7 +54,7 @@ func run(t *testing.T, seed uint64, steps int, dir string, rule func(*api.Snapsh
 		d.finish()
 	})
 	_ = os.RemoveAll(dir)
-	return course, total, found
+	return res
 }
 
 func number(name string, otherwise int) int {
@@ -61,25 +69,34 @@ func number(name string, otherwise int) int {
 func TestSeeds(t *testing.T) {
 	steps := number("SIM_STEPS", 1000)
 	if seed := number("SIM_SEED", 0); seed != 0 {
-		if _, _, found := run(t, uint64(seed), steps, scratch(t), nil); found != nil {
-			t.Fatal(found)
+		if res := run(t, uint64(seed), steps, scratch(t), nil); res.found != nil {
+			t.Fatal(res.found)
 		}
 		return
 	}
 	seeds, first := number("SIM_SEEDS", fewSeeds), number("SIM_FIRST", 1)
 	begin, dir := time.Now(), scratch(t)
-	var next, total atomic.Int64
+	var next atomic.Int64
+	var mu sync.Mutex
+	total, counts := 0, map[string]int{}
 	t.Cleanup(func() {
 		took := time.Since(begin)
-		t.Logf("simulation: %d seeds, %d steps in %s: %.0f steps a second", seeds, total.Load(), took.Round(time.Second), float64(total.Load())/took.Seconds())
+		t.Logf("simulation: %d seeds, %d steps in %s: %.0f steps a second", seeds, total, took.Round(time.Second), float64(total)/took.Seconds())
+		reachedAll(t, counts, total)
 	})
 	for i := range runtime.GOMAXPROCS(0) {
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			t.Parallel()
 			for seed := next.Add(1); seed <= int64(seeds) && !t.Failed(); seed = next.Add(1) {
-				_, n, found := run(t, uint64(first)+uint64(seed)-1, steps, dir, nil)
-				if total.Add(int64(n)); found != nil {
-					t.Fatal(found)
+				res := run(t, uint64(first)+uint64(seed)-1, steps, dir, nil)
+				mu.Lock()
+				total += res.steps
+				for what, n := range res.counts {
+					counts[what] += n
+				}
+				mu.Unlock()
+				if res.found != nil {
+					t.Fatal(res.found)
 				}
 			}
 		})
@@ -104,8 +121,8 @@ func TestSeedReplaysExactly(t *testing.T) {
 		if seed%2 == 0 {
 			rule = noneRuns
 		}
-		a, _, foundA := run(t, seed, 500, dir, rule)
-		b, _, foundB := run(t, seed, 500, dir, rule)
+		once, again := run(t, seed, 500, dir, rule), run(t, seed, 500, dir, rule)
+		a, b, foundA, foundB := once.course, again.course, once.found, again.found
 		if rule == nil && foundA != nil {
 			t.Fatal(foundA)
 		}

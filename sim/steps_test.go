@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"archetype/backends"
-	"archetype/lab"
 	"archetype/sim"
 )
 
@@ -27,7 +26,7 @@ func (d *driver) step() {
 	d.mu.Lock()
 	calls, events := d.sorted(), len(d.events)
 	d.mu.Unlock()
-	booting := d.w.Booting()
+	booting, visits := d.w.Booting(), d.open()
 	up := d.up()
 	if wide {
 		var names []string
@@ -46,7 +45,8 @@ func (d *driver) step() {
 		{120, d.pass},
 		{when(up, 50), d.ask},
 		{25, d.mischief},
-		{3, func() { d.note("crash"); d.counts["crash"]++; d.crash() }},
+		{when(len(visits) > 0, 8), func() { d.hangUp(visits) }},
+		{3, func() { d.count("crash"); d.note("crash"); d.crash() }},
 		{2, d.setClock},
 		{4, d.toggleDisk},
 		{4, d.toggleBackend},
@@ -82,17 +82,20 @@ func (d *driver) endCall(h *held) {
 	if !d.calm {
 		switch d.rng.IntN(40) {
 		case 0, 1:
+			d.count("call fails")
 			v.Err = errors.New("a simulated failure")
 		case 2:
+			d.count("call fails though it was done")
 			v = sim.Verdict{Err: errors.New("a simulated failure after the fact"), Late: true}
 		case 3:
+			d.count("call fails half-way")
 			v = sim.Verdict{Err: errors.New("a simulated failure half-way"), Half: true}
 		}
 	} else if d.refuses != nil {
 		v.Err = d.refuses(h.call)
 	}
 	d.note("%s: %v", h.call, v)
-	d.counts["call"]++
+	d.count("call: " + h.call.Verb)
 	h.answer <- v
 }
 
@@ -103,16 +106,20 @@ func (d *driver) tellEvent() {
 	fate := 100
 	if !d.calm {
 		if fate = d.rng.IntN(20); fate == 0 {
-			at = d.rng.IntN(len(d.events))
+			if at = d.rng.IntN(len(d.events)); at > 0 {
+				d.counts["event out of order"]++
+			}
 		}
 	}
 	ev := d.events[at]
 	if fate != 1 { // else it comes again
 		d.events = slices.Delete(d.events, at, at+1)
+	} else {
+		d.counts["event repeated"]++
 	}
 	d.mu.Unlock()
-	d.counts["event"]++
 	if fate == 2 {
+		d.count("event lost")
 		d.note("lost: %s", eventText(ev))
 		return
 	}
@@ -129,7 +136,6 @@ func eventText(ev sim.Event) string {
 
 func (d *driver) bootLine(ref backends.NodeRef) {
 	d.note("boot %s", ref)
-	d.counts["boot"]++
 	d.w.Boot(ref)
 }
 
@@ -150,7 +156,6 @@ func (d *driver) pass() {
 	// would not be told.
 	t += time.Duration(d.rng.IntN(int(time.Millisecond)))
 	d.note("%s pass", t)
-	d.counts["time"]++
 	time.Sleep(t)
 }
 
@@ -158,13 +163,16 @@ func (d *driver) pass() {
 func (d *driver) setClock() {
 	by := time.Duration(d.rng.IntN(24*3600)-12*3600) * time.Second
 	d.clock.off.Add(int64(by))
-	d.counts["clock"]++
+	d.count("clock set")
 	d.note("the clock is set by %s", by)
 }
 
 func (d *driver) toggleDisk() {
 	d.mu.Lock()
 	d.disk = !d.disk && d.rng.IntN(2) == 0
+	if d.disk {
+		d.counts["disk full"]++
+	}
 	d.note("disk refuses: %v", d.disk)
 	d.mu.Unlock()
 }
@@ -177,36 +185,8 @@ func (d *driver) toggleBackend() {
 		return
 	}
 	name := []string{sim.ProviderName, sim.CableName, sim.SwitchName}[d.rng.IntN(3)]
+	d.count("backend down: " + name)
 	d.note("%s is down", name)
 	d.w.Down(name)
 	d.down = append(d.down, name)
-}
-
-func (d *driver) mischief() {
-	refs, wires := d.w.Refs(), d.w.Wires()
-	d.counts["mischief"]++
-	n := d.rng.IntN(20)
-	switch {
-	case n == 0 && len(d.down) == 0:
-		d.note("reboot of the machine")
-		d.w.Reboot()
-	case n == 1 && len(refs) > 0:
-		ref := backends.NodeRef{Lab: refs[0].Lab, Node: "stray"}
-		d.note("stray %s", ref)
-		d.w.Stray(ref)
-	case n < 11 && len(refs) > 0:
-		ref := refs[d.rng.IntN(len(refs))]
-		what := d.rng.IntN(7)
-		d.note("mischief %d to %s", what, ref)
-		[]func(){func() { d.w.Kill(ref, "killed by chance") }, func() { d.w.Vanish(ref) }, func() { d.w.Restart(ref) },
-			func() { d.w.Pause(ref, true, false) }, func() { d.w.Pause(ref, true, true) }, func() { d.w.Pause(ref, false, false) },
-			func() { d.w.Rename(ref, "renamed") }}[what]()
-	case len(wires) > 0:
-		k := wires[d.rng.IntN(len(wires))]
-		what := d.rng.IntN(5)
-		d.note("mischief %d to link %s/%s", what, k[0], k[1])
-		[]func(){func() { d.w.Unplug(k[0], k[1]) }, func() { d.w.Sever(k[0], k[1]) },
-			func() { d.w.SetCarrier(k[0], k[1], lab.CarrierOff) }, func() { d.w.SetCarrier(k[0], k[1], lab.CarrierOn) },
-			func() { d.w.Mistag(k[0], k[1]) }}[what]()
-	}
 }

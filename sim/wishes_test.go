@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"testing/synctest"
 	"time"
 
 	"archetype/engine"
@@ -33,9 +34,12 @@ func (d *driver) topologyText(name string) string {
 		b.WriteString("}\n")
 	}
 	next := make([]int, nodes)
-	links := d.rng.IntN(nodes + 2)
-	if links > 0 {
+	links, tunnel := d.rng.IntN(nodes+2), d.rng.IntN(3) == 0
+	if links > 0 || tunnel {
 		b.WriteString("  links:\n")
+	}
+	if tunnel {
+		fmt.Fprintf(&b, "    - {type: vxlan, endpoint: {node: n%d, interface: eth9}, remote: 192.0.2.2, vni: %d}\n", d.rng.IntN(nodes), 7+d.rng.IntN(2))
 	}
 	for range links {
 		x, y := d.rng.IntN(nodes), d.rng.IntN(nodes)
@@ -56,23 +60,32 @@ func (d *driver) topologyText(name string) string {
 // probingKind is ready when a command in the node says so.
 const probingKind = "bird"
 
-// ask lets a user ask for something.
+// ask lets a user ask for something, or two at once.
 func (d *driver) ask() {
+	d.askOnce()
+	if d.rng.IntN(8) == 0 {
+		synctest.Wait()
+		d.count("two clients at once")
+		d.askOnce()
+	}
+}
+
+func (d *driver) askOnce() {
 	ctx := context.Background()
 	e := d.e
 	s, _ := e.Snapshot(ctx)
-	d.counts["wish"]++
-	n := d.rng.IntN(100)
+	n := d.rng.IntN(108)
 	if len(s.Labs) == 0 || n < 20 {
 		name := labNames[d.rng.IntN(len(labNames))]
 		file := filepath.Join(d.dir, name+".clab.yml")
 		if err := os.WriteFile(file, []byte(d.topologyText(name)), 0o600); err != nil {
 			d.Fatal(err)
 		}
-		d.begin("deploy "+name, func() error {
-			_, err := e.Deploy(ctx, api.DeployRequest{File: file})
-			return err
-		})
+		req := api.DeployRequest{File: file}
+		if d.rng.IntN(4) == 0 {
+			req.Network = sim.SwitchName
+		}
+		d.begin("deploy "+name, func() error { _, err := e.Deploy(ctx, req); return err })
 		return
 	}
 	l := s.Labs[d.rng.IntN(len(s.Labs))]
@@ -84,7 +97,7 @@ func (d *driver) ask() {
 		if d.rng.IntN(4) > 0 {
 			req.Nodes = []string{l.Nodes[d.rng.IntN(len(l.Nodes))].Name}
 		}
-		d.begin(fmt.Sprint(req), func() error { _, err := e.SetNodes(ctx, req); return err })
+		d.begin(fmt.Sprintf("%s %s %v", req.Verb, l.Name, req.Nodes), func() error { _, err := e.SetNodes(ctx, req); return err })
 	case n < 75 && len(l.Links) > 0:
 		d.askLink(e, l)
 	case n < 88:
@@ -101,6 +114,8 @@ func (d *driver) ask() {
 			_, err := e.SetNetwork(ctx, api.NetworkRequest{Lab: l.Name, Network: to})
 			return err
 		})
+	case n < 104:
+		d.visit(e, l)
 	default:
 		var running []string
 		for _, j := range s.Jobs {
@@ -177,6 +192,8 @@ func (d *driver) begin(what string, do func() error) {
 	o := &op{what: what}
 	d.ops = append(d.ops, o)
 	d.note("wish: %s", what)
+	word, _, _ := strings.Cut(what, " ")
+	d.count("wish: " + word)
 	go func() {
 		err := do()
 		d.mu.Lock()

@@ -46,10 +46,10 @@ type World struct {
 	mu         sync.Mutex
 	nodes      map[backends.NodeRef]*machine
 	wires      map[wireKey]*wire
-	latest     map[portKey]wireKey // the link that was wired last at an end; it may be gone
-	ports      map[portKey]string  // isolated interfaces, and the network that made each
-	foreign    map[string]bool     // what is not ours: node and link names
-	down       map[string]bool     // backends that do not answer
+	latest     map[portKey]wireKey       // the link that was wired last at an end; it may be gone
+	ports      map[portKey]string        // isolated interfaces, and the network that made each
+	foreign    map[backends.NodeRef]bool // what is not ours, and has the name that a node of ours would have
+	down       map[string]bool           // backends that do not answer
 	boot       uint64
 	subs       map[*subscription]bool
 	violations []string
@@ -64,6 +64,7 @@ type machine struct {
 	boot    uint64
 	started time.Time
 	exit    string
+	stray   bool // it only bears a lab's label
 	bare    bool // it is to be staged, and has no place for interfaces before
 	staged  bool // its init waits for its start
 	log     *bootLog
@@ -79,6 +80,7 @@ type portKey struct {
 type wire struct {
 	a, b      lab.Endpoint
 	network   string
+	tunnel    bool // it leaves the machine
 	connected bool
 	carrier   lab.Carrier
 	why       string // it is not connected
@@ -94,7 +96,7 @@ type subscription struct {
 // NewWorld returns an empty machine.
 func NewWorld() *World {
 	return &World{nodes: map[backends.NodeRef]*machine{}, wires: map[wireKey]*wire{}, latest: map[portKey]wireKey{}, ports: map[portKey]string{},
-		foreign: map[string]bool{}, down: map[string]bool{}, subs: map[*subscription]bool{}}
+		foreign: map[backends.NodeRef]bool{}, down: map[string]bool{}, subs: map[*subscription]bool{}}
 }
 
 func (w *World) now() time.Time {
@@ -119,8 +121,8 @@ func (w *World) do(ctx context.Context, c Call, effect func(half bool) error) er
 	if w.down[c.Backend] {
 		return ErrDown
 	}
-	if w.foreign[c.On] {
-		w.violations = append(w.violations, "what is not ours was touched: "+c.String())
+	if m := w.nodes[backends.NodeRef{Lab: c.Lab, Node: c.On}]; m != nil && m.stray && c.Verb != "remove" {
+		w.violations = append(w.violations, "what is no part of a lab was touched: "+c.String())
 	}
 	err := effect(v.Half)
 	if v.Err != nil {
@@ -234,16 +236,22 @@ func (w *World) drop(ref backends.NodeRef) {
 		}
 		delete(w.wires, k)
 		if l.network == SwitchName {
-			for _, end := range []lab.Endpoint{l.a, l.b} {
-				if end.Node != ref.Node {
-					w.ports[portKey{ref.Lab, end}] = l.network
-				}
-			}
+			w.leave(k, l)
 		}
 	}
 	for k := range w.ports {
 		if k.lab == ref.Lab && k.end.Node == ref.Node {
 			delete(w.ports, k)
+		}
+	}
+}
+
+// leave makes isolated interfaces of a link's ends that are still there; w.mu
+// is held.
+func (w *World) leave(k wireKey, l *wire) {
+	for _, end := range []lab.Endpoint{l.a, l.b} {
+		if w.nodes[backends.NodeRef{Lab: k.lab, Node: end.Node}] != nil {
+			w.ports[portKey{k.lab, end}] = l.network
 		}
 	}
 }
@@ -298,8 +306,8 @@ func (w *World) Contents() []string {
 	for k := range w.ports {
 		out = append(out, "port "+k.lab+"/"+k.end.String())
 	}
-	for name := range w.foreign {
-		out = append(out, "foreign "+name)
+	for ref := range w.foreign {
+		out = append(out, "foreign "+ref.String())
 	}
 	slices.Sort(out)
 	return out
@@ -310,6 +318,19 @@ func (w *World) Refs() []backends.NodeRef {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.SortedFunc(maps.Keys(w.nodes), func(a, b backends.NodeRef) int { return strings.Compare(a.String(), b.String()) })
+}
+
+// Wire tells of a link what there is of it, and by end what is suffered by what
+// leaves there; nothing of one that does not exist.
+func (w *World) Wire(labName, id string) (st backends.LinkStatus, impair map[string]lab.Impairment) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k := wireKey{labName, id}
+	l := w.wires[k]
+	if l == nil {
+		return st, nil
+	}
+	return l.status(k), map[string]lab.Impairment{l.a.String(): l.impair[0], l.b.String(): l.impair[1]}
 }
 
 // Wires lists the links that exist, as lab and identity, sorted.
