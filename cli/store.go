@@ -30,7 +30,7 @@ func (a *app) store() *cobra.Command {
 				if err == nil {
 					fmt.Fprintf(a.out, "%s: %d KiB\n", file, size>>10)
 				}
-				return err
+				return held(err)
 			},
 		},
 		&cobra.Command{
@@ -70,7 +70,7 @@ func (a *app) store() *cobra.Command {
 					fmt.Fprintln(a.out, "nothing is stored yet")
 					return nil
 				case err != nil:
-					return err
+					return held(err)
 				}
 				for _, n := range notices {
 					fmt.Fprintln(a.out, n)
@@ -124,7 +124,9 @@ func (a *app) showRepair(r *store.Repaired) {
 	default:
 		fmt.Fprintln(a.out, "there is no good backup: what runs is taken up by the next start, from what it carries")
 	}
-	fmt.Fprintf(a.out, "the damaged file is kept as %s\n", r.Kept)
+	if r.Kept != "" {
+		fmt.Fprintf(a.out, "the damaged file is kept as %s\n", r.Kept)
+	}
 }
 
 // backup has the engine write a copy or, where none runs, does so itself.
@@ -152,11 +154,18 @@ func (a *app) backup(ctx context.Context, file string) (int64, error) {
 	return st.Backup(file)
 }
 
-// held explains a database that is in use.
+// held explains a database that cannot be had.
 func held(err error) error {
-	if errors.Is(err, store.ErrLocked) {
+	switch {
+	case errors.Is(err, store.ErrLocked):
 		return &api.Error{Code: api.CodeConflict, Message: "the engine is running and holds what is stored",
 			Hint: "archetype engine stop ends it; labs go on running, and the next verb starts it again"}
+	case errors.Is(err, store.ErrCorrupt):
+		return &api.Error{Code: api.CodeFailed, Message: err.Error(),
+			Hint: "archetype store repair mends it, and so does the next verb that needs the engine; labs go on running"}
+	case errors.Is(err, store.ErrNewer):
+		return &api.Error{Code: api.CodeFailed, Message: err.Error(),
+			Hint: "use that version, or go back with archetype store restore to a backup of this one; the file is kept"}
 	}
 	return err
 }

@@ -36,6 +36,10 @@ import (
 // patience is how long an engine waits for its first client.
 const patience = 10 * time.Second
 
+// answered is how long an engine that cannot store any more goes on, so that who
+// asked for something is told why.
+const answered = 500 * time.Millisecond
+
 // Serve is the engine's process. It ends when there is no lab and no client,
 // or at a signal; labs go on running then.
 func Serve(s *settings.Settings, version string) error {
@@ -47,7 +51,10 @@ func Serve(s *settings.Settings, version string) error {
 	if err != nil {
 		return err
 	}
-	st, notices, err := openStore(s.Database(), s.Keep)
+	st, notices, err := openStore(s.Database(), s.Keep, func(err error) {
+		log.Error("the engine ends, and the next one repairs what is stored: labs go on", "error", err)
+		time.AfterFunc(answered, cancel)
+	})
 	if err != nil {
 		return err
 	}
@@ -170,8 +177,8 @@ func (g *guard) watch(ctx context.Context) {
 
 // openStore opens the store. One that is damaged is repaired, from what of it
 // can be read or from its newest good backup, and what runs tells the rest.
-func openStore(path string, keep settings.Keep) (*store.Store, []string, error) {
-	opt := store.Options{KeepJobs: keep.Jobs, KeepEvents: keep.Events}
+func openStore(path string, keep settings.Keep, lost func(error)) (*store.Store, []string, error) {
+	opt := store.Options{KeepJobs: keep.Jobs, KeepEvents: keep.Events, Lost: lost}
 	st, err := store.Open(path, opt)
 	if err == nil {
 		return st, st.Notices(), nil
@@ -190,7 +197,10 @@ func openStore(path string, keep settings.Keep) (*store.Store, []string, error) 
 	case r.Backup != "":
 		how = "it was restored from " + r.Backup + ", and compared with what runs; what was asked for since then is missing"
 	}
-	notice := fmt.Sprintf("the store was damaged (%v): %s; the damaged file is kept as %s", err, how, r.Kept)
+	notice := fmt.Sprintf("the store was damaged (%v): %s", err, how)
+	if r.Kept != "" {
+		notice += "; the damaged file is kept as " + r.Kept
+	}
 	if st, err = store.Open(path, opt); err != nil {
 		return nil, nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 	"time"
 
@@ -31,6 +32,9 @@ func Stop(ctx context.Context, s *settings.Settings) error {
 		return err
 	}
 	h, err := holder.Connect(ctx, holder.Config{Dir: s.Run(), Rootless: s.Rootless})
+	if errors.Is(err, fs.ErrPermission) { // it may well run
+		return err
+	}
 	if err != nil {
 		return ErrNotRunning
 	}

@@ -77,6 +77,25 @@ func TestStoreIsLookedAfterWhileALabRuns(t *testing.T) {
 		w.ok("store", "check")
 		w.ok("engine", "stop")
 	}
+	// Damaged or away while the engine has it: whoever asks is told so, once.
+	w.awaitWhole("ring")
+	if err := os.Truncate(db, 9000); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.code(1, "link", "disconnect", "ring", "n0:eth1", "n1:eth2"); !strings.Contains(r.err, "the database is damaged") {
+		t.Errorf("with the file cut short: %s", r)
+	}
+	w.await("the repair", func() bool { return w.run("inspect", "ring").code == 0 })
+	w.awaitWhole("ring")
+	for name, pids := range w.inits("ring") {
+		if len(pids) != 1 || inits[name][0] != pids[0] {
+			t.Errorf("damaged in use: %s was %v and is %v", name, inits[name], pids)
+		}
+	}
+	if log, err := os.ReadFile(filepath.Join(w.state(), "engine.log")); err != nil || strings.Contains(string(log), "goroutine ") {
+		t.Errorf("the engine has crashed: %v, %s", err, log)
+	}
+	w.ok("engine", "stop")
 	// A file of a later program is refused, and left as it is.
 	newer, err := os.ReadFile("../store/testdata/newer.db")
 	if err != nil {

@@ -110,6 +110,10 @@ func labOfContainers(t *testing.T) {
 	}
 	defer engine.Close()
 	w := newWorld(t, e.mode)
+	if e.mode == asRoot {
+		w.sudo()
+	}
+	w.umask(map[bool]string{true: "000", false: "022"}[os.Getenv("E2E_NETWORK") == e.networks[0]])
 	w.env = append(w.env, "DOCKER_HOST="+engine.Host, "CONTAINER_HOST="+engine.Host)
 	w.file("greeting.env", "GREETING=good morning\n")
 	file := w.file("boxes.clab.yml", containers(e.mode == asRoot))

@@ -2,10 +2,13 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -55,9 +58,9 @@ func TestSecretsAndPrivateFiles(t *testing.T) {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, m)
-			w.prefix = []string{"/bin/sh", "-c", `umask 000; exec "$@"`, "sh"}
-			if m == asRoot { // and through sudo: what is made is root's all the same
-				w.env = append(w.env, "SUDO_USER=nobody", fmt.Sprintf("SUDO_UID=%d", nobody), fmt.Sprintf("SUDO_GID=%d", nobody))
+			w.umask("000")
+			if m == asRoot {
+				w.sudo()
 			}
 			w.vendor("guarded.yaml", guarded)
 			w.vendor("never.yaml", strings.NewReplacer("name: guarded", "name: guarded-never", `"^up$", timeout: 60s`, `"^never$", timeout: 1s`).Replace(guarded))
@@ -91,9 +94,7 @@ func TestSecretsAndPrivateFiles(t *testing.T) {
 			for _, p := range w.processes() {
 				said["the command line of "+p.command] = p.command
 			}
-			if log, err := os.ReadFile(filepath.Join(w.state(), "engine.log")); err == nil {
-				said["engine.log"] = string(log)
-			}
+			said["engine.log after a crash"] = w.crash()
 			if len(said["events"]) == 0 || !strings.Contains(said["archetype jobs"], "deploy") {
 				t.Fatalf("nothing was said: %q, %q, %q", said["events"], said["archetype jobs"], said["archetype deploy "+file])
 			}
@@ -103,9 +104,44 @@ func TestSecretsAndPrivateFiles(t *testing.T) {
 				}
 			}
 			w.private()
+			if m == asRoot {
+				w.rootsAlone()
+			}
 			tell("engine", "stop")
 			w.private()
 		})
+	}
+}
+
+// umask has the program run with one.
+func (w *world) umask(mask string) {
+	w.prefix = []string{"/bin/sh", "-c", "umask " + mask + `; exec "$@"`, "sh"}
+}
+
+// sudo has the program run as sudo may: as root, with an ordinary user's home.
+func (w *world) sudo() {
+	w.Helper()
+	home := filepath.Join(w.dir, "caller")
+	if err := errors.Join(os.Chmod(w.dir, 0o711), os.Mkdir(home, 0o700), os.Chown(home, nobody, nobody)); err != nil {
+		w.Fatal(err)
+	}
+	w.env = append(w.env, "HOME="+home, "SUDO_USER=nobody", fmt.Sprintf("SUDO_UID=%d", nobody), fmt.Sprintf("SUDO_GID=%d", nobody))
+}
+
+// rootsAlone wants what was started by sudo to be root's: nothing is in the home
+// of the user who called, and that user is not let in.
+func (w *world) rootsAlone() {
+	w.Helper()
+	if made := names(filepath.Join(w.dir, "caller")); len(made) > 0 {
+		w.Errorf("in the home of who called sudo there is %q", made)
+	}
+	w.ok("inspect") // the engine runs
+	for _, args := range [][]string{{"inspect"}, {"engine", "stop"}, {"store", "backup"}} {
+		cmd := w.command(w.Context(), args...)
+		cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "permission denied") {
+			w.Errorf("%v by who called sudo: %v, %s", args, err, out)
+		}
 	}
 }
 
@@ -121,13 +157,15 @@ func (w *world) keepsSecrets(lab string) {
 	for _, p := range w.processes() {
 		said["the command line of "+p.command] = p.command
 	}
-	if log, err := os.ReadFile(filepath.Join(w.state(), "engine.log")); err == nil {
-		said["engine.log"] = string(log)
-	}
+	said["engine.log after a crash"] = w.crash()
 	for what, text := range said {
 		if strings.Contains(text, marker) {
 			w.Errorf("%s tells a secret: %s", what, text)
 		}
+	}
+	w.private()
+	if slices.Contains(w.env, "SUDO_USER=nobody") {
+		w.rootsAlone()
 	}
 	kept := 0
 	_ = filepath.WalkDir(w.state(), func(path string, d fs.DirEntry, err error) error {
@@ -152,6 +190,21 @@ func (w *world) keepsSecrets(lab string) {
 	}
 }
 
+// crash has the engine end as by a fault of its own, with all that it was at,
+// and returns what is in its log then.
+func (w *world) crash() string {
+	w.Helper()
+	w.ok("inspect") // whoever has ended it before
+	pid := w.engine()
+	w.signal(pid, syscall.SIGQUIT)
+	w.await("the engine's crash", func() bool { return !w.has(pid) })
+	log, err := os.ReadFile(filepath.Join(w.state(), "engine.log"))
+	if err != nil || !strings.Contains(string(log), "goroutine ") {
+		w.Errorf("the engine's log has nothing of its crash: %v: %s", err, log)
+	}
+	return string(log)
+}
+
 // private wants nobody else to be able to read what the program has made, and
 // its own user to own it.
 func (w *world) private() {
@@ -160,7 +213,6 @@ func (w *world) private() {
 	if w.mode == asUser && owner == 0 {
 		owner = nobody
 	}
-	labs := filepath.Join(w.state(), "labs")
 	seen := 0
 	err := filepath.WalkDir(w.state(), func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -171,20 +223,16 @@ func (w *world) private() {
 			return nil //nolint:nilerr // likewise
 		}
 		seen++
-		sys := st.Sys().(*syscall.Stat_t)
-		// What is in a node's own folder is the node's; nobody gets there.
-		inNode := strings.Count(strings.TrimPrefix(path, labs), "/") > 1 && strings.HasPrefix(path, labs+"/")
-		if st.Mode()&fs.ModeSymlink == 0 && st.Mode().Perm()&0o077 != 0 && (!inNode || d.IsDir() && filepath.Dir(filepath.Dir(path)) == labs) {
-			w.Errorf("%s has mode %o", path, st.Mode().Perm())
+		inNode := w.inClosedNode(path)
+		switch mode := st.Mode(); {
+		case inNode || mode&fs.ModeSymlink != 0 || mode.Perm()&0o077 == 0:
+		case mode.IsDir() && mode.Perm() == 0o711 && path != w.state(): // on the way to a machine's disks and serial line
+		case mode&fs.ModeSocket != 0 && mode.Perm()&0o002 == 0 && filepath.Dir(path) == filepath.Join(w.state(), "run", "libvirt"): // QEMU's: others cannot connect
+		default:
+			w.Errorf("%s has mode %o", path, mode.Perm())
 		}
-		if int(sys.Uid) != owner && !inNode {
-			w.Errorf("%s belongs to %d", path, sys.Uid)
-		}
-		if inNode || !st.Mode().IsRegular() || sys.Mode&0o004 == 0 {
-			return nil
-		}
-		if data, err := os.ReadFile(path); err == nil && bytes.Contains(data, []byte(marker)) {
-			w.Errorf("%s, which everybody can read, has a secret in it", path)
+		if uid := int(st.Sys().(*syscall.Stat_t).Uid); uid != owner && !inNode {
+			w.Errorf("%s belongs to %d", path, uid)
 		}
 		return nil
 	})
@@ -192,3 +240,18 @@ func (w *world) private() {
 		w.Errorf("%d files were looked at: %v", seen, err)
 	}
 }
+
+// inClosedNode reports whether something is in the folder of a node that nobody
+// else can enter: what is there is the node's.
+func (w *world) inClosedNode(path string) bool {
+	node := nodesFolder.FindString(strings.TrimPrefix(path, w.state()+"/"))
+	if node == "" {
+		return false
+	}
+	st, err := os.Stat(filepath.Join(w.state(), node))
+	return err == nil && st.Mode().Perm()&0o077 == 0
+}
+
+// nodesFolder is one of a node, or that of the program that all containers
+// begin with, for what is in it, below the folder for state.
+var nodesFolder = regexp.MustCompile(`^(labs/[^/]+/[^/]+|run/[^/]+/(gate|[^/]+/[^/]+))/`)

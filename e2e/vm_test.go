@@ -61,6 +61,8 @@ topology:
 func TestMachines(t *testing.T) {
 	t.Parallel()
 	w, d := machines(t)
+	w.sudo()
+	w.umask("000")
 	labs := map[string]string{"vms-b": "linuxbridge", "vms-v": "veth"}
 	for name, network := range labs {
 		out := w.ok("deploy", w.file(name+".clab.yml", fmt.Sprintf(oneMachine, name)), "--network", network)

@@ -171,7 +171,11 @@ func (p *persister) keep(todo []batch, err error) {
 		p.log.Error("the disk refuses writes", "err", err)
 		p.failed(err)
 	}
-	err = errors.New(reason(fmt.Errorf("the wish is not saved, which is tried again by itself: %w", err)))
+	then := "which is tried again by itself"
+	if errors.Is(err, store.ErrCorrupt) {
+		then = "ask for it once more: the next engine repairs the store"
+	}
+	err = errors.New(reason(fmt.Errorf("the wish is not saved, %s: %w", then, err)))
 	for i, b := range todo {
 		b.tell(err)
 		todo[i].answer = nil

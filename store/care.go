@@ -6,19 +6,32 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
 
 // Backup writes the database as it is at this moment to a file, while it is
-// in use. The file appears whole or not at all, readable by its owner only.
-// It returns its size in bytes.
+// in use. The file appears whole or not at all, readable by its owner only, and
+// is read once more first: a damaged one takes no good one's place. It returns
+// its size in bytes.
 func (s *Store) Backup(path string) (size int64, err error) {
 	err = replace(path, func(f *os.File) error {
-		return s.db.View(func(tx *bolt.Tx) error {
-			size, err = tx.WriteTo(f)
-			return err
+		return s.guarded(func() error {
+			s.using.RLock()
+			defer s.using.RUnlock()
+			err := s.db.View(func(tx *bolt.Tx) error {
+				if st, err := s.file.Stat(); err == nil && st.Size() < tx.Size() {
+					return fmt.Errorf("%w: %s: it is cut short", ErrCorrupt, s.path)
+				}
+				size, err = tx.WriteTo(f)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return sound(f.Name())
 		})
 	})
 	return size, err
@@ -34,12 +47,26 @@ const (
 // BackupName is what a backup beside the database is called by default.
 func BackupName(path string) string { return path + backupInfix + nextStamp(path) }
 
+// backupsOf are those beside a database, of whatever sort, by name.
+func backupsOf(path string) []string { return beside(path, backupInfix) }
+
+// beside are files whose names are a database's and go on with infix, by name.
+func beside(path, infix string) (out []string) {
+	dir, name := filepath.Split(path)
+	entries, _ := os.ReadDir(filepath.Clean(dir))
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), name+infix) {
+			out = append(out, dir+e.Name())
+		}
+	}
+	return out
+}
+
 // nextStamp is the present time as names tell it, or a moment after the newest
 // backup's: the clock may have been set back, and theirs is the order.
 func nextStamp(path string) string {
 	now := time.Now().Format(stamp)
-	all, _ := filepath.Glob(path + backupInfix + "*")
-	for _, b := range all {
+	for _, b := range backupsOf(path) {
 		if s := stampOf(b); s >= now {
 			if at, err := time.Parse(stamp, s); err == nil {
 				now = at.Add(time.Millisecond).Format(stamp)
@@ -65,14 +92,12 @@ func stampOf(file string) string {
 // BackUp writes a backup beside the database and forgets all but the newest
 // keep of those that were written so.
 func (s *Store) BackUp(keep int) error {
-	path := s.db.Path()
+	path := s.path
 	if _, err := s.Backup(path + autoInfix + nextStamp(path)); err != nil {
 		return err
 	}
-	all, err := filepath.Glob(path + autoInfix + "*") // the oldest first, by their names
-	if err != nil {
-		return err
-	}
+	all := beside(path, autoInfix) // the oldest first
+	var err error
 	for _, old := range all[:max(0, len(all)-keep)] {
 		err = errors.Join(err, os.Remove(old))
 	}
@@ -90,14 +115,29 @@ func (s *Store) backupBefore(path string, from uint64) (string, error) {
 // checked. What was there is kept beside it, under the name that is returned,
 // empty when there was nothing. ErrLocked: the database is in use.
 func Restore(backup, path string) (kept string, err error) {
-	switch s, err := Open(path, Options{}); {
-	case err == nil:
-		_ = s.Close()
-	case errors.Is(err, ErrCorrupt): // which is why it is restored
-	default:
-		return "", err
+	if _, err := os.Lstat(path); err == nil {
+		switch s, err := Open(path, Options{}); {
+		case err == nil:
+			_ = s.Close()
+		case errors.Is(err, ErrCorrupt), errors.Is(err, ErrNewer): // which is why it is restored
+		default:
+			return "", err
+		}
 	}
-	err = replace(path, func(f *os.File) error {
+	err = restore(backup, path, func() error {
+		if _, err := os.Lstat(path); err == nil {
+			kept = path + ".before-" + time.Now().Format(stamp)
+			return keep(path, kept)
+		}
+		return nil
+	})
+	return kept, err
+}
+
+// restore puts a backup that is good in a database's place, before which it
+// calls last.
+func restore(backup, path string, last func() error) error {
+	return replace(path, func(f *os.File) error {
 		in, err := os.Open(backup)
 		if err != nil {
 			return err
@@ -109,13 +149,17 @@ func Restore(backup, path string) (kept string, err error) {
 		if _, err := verify(f.Name(), Options{scratch: true}); err != nil {
 			return fmt.Errorf("%s: %w", backup, err)
 		}
-		if _, err := os.Lstat(path); err == nil {
-			kept = path + ".before-" + time.Now().Format(stamp)
-			return os.Link(path, kept)
-		}
-		return nil
+		return last()
 	})
-	return kept, err
+}
+
+// keep has a file stay under another name, whatever takes its place: there is
+// one in its place at any moment, where the file system can do that.
+func keep(path, as string) error {
+	if err := os.Link(path, as); err == nil || errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return os.Rename(path, as)
 }
 
 // Verify opens a database that nobody uses, which brings it to the present
@@ -125,7 +169,7 @@ func Restore(backup, path string) (kept string, err error) {
 func Verify(path string) (notices []string, err error) { return verify(path, Options{}) }
 
 func verify(path string, opt Options) ([]string, error) {
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(path); err != nil && !gone(path) {
 		return nil, err
 	}
 	s, err := Open(path, opt)

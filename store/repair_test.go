@@ -240,7 +240,7 @@ func TestBackupsByThemselves(t *testing.T) {
 	}
 }
 
-// Without a backup that can be used, the place is left empty.
+// Without a backup that can be used, it begins anew.
 func TestRepairWithoutABackup(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
 	for _, name := range []string{path, path + ".backup-1"} {
@@ -252,9 +252,15 @@ func TestRepairWithoutABackup(t *testing.T) {
 	if err != nil || r.Damage == nil || r.Backup != "" || len(r.Unusable) != 1 {
 		t.Fatalf("%+v: %v", r, err)
 	}
-	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the place is not empty: %v", err)
-	}
+	s := open(t, path)
+	must(t, s, func(tx *Tx) error {
+		labs, err := tx.Labs()
+		if len(labs) > 0 {
+			t.Errorf("from nowhere: %v", labs)
+		}
+		return err
+	})
+	_ = s.Close()
 	if r, err = Repair(path); err != nil || r.Damage != nil {
 		t.Errorf("once more: %+v, %v", r, err)
 	}

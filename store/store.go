@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -53,11 +54,26 @@ type Options struct {
 	// ("begin") and before it is kept ("commit"): an error stands for what a
 	// disk that is full or broken would say. For simulations.
 	Fault func(point string) error
+	// Lost, where not nil, is told once when the file turns out to be damaged or
+	// away while it is in use. Nothing can be read or stored from then on.
+	Lost func(error)
+	// anew: there is to be a new one, whatever is beside it.
+	anew bool
 }
 
 // Store is an open database. Its methods may be called from any goroutine.
 type Store struct {
-	db *bolt.DB
+	path string
+	db   *bolt.DB
+	file *os.File
+	is   os.FileInfo // which file it is
+
+	writing sync.Mutex
+	using   sync.RWMutex // which file it is
+	lost    atomic.Pointer[error]
+	stuck   bool // by a damage, in the middle of a write
+	onLost  func(error)
+
 	// How much history is kept.
 	keepJobs, keepEvents int
 	fault                func(point string) error
@@ -90,45 +106,42 @@ func Open(path string, opt Options) (s *Store, err error) {
 	if emptied(path) {
 		return nil, fmt.Errorf("%w: %s is empty", ErrCorrupt, path)
 	}
-	var file *os.File
-	openFile := func(name string, flag int, perm os.FileMode) (_ *os.File, err error) {
-		file, err = os.OpenFile(name, flag, perm)
-		return file, err
+	if !opt.anew && gone(path) {
+		return nil, fmt.Errorf("%w: %s is gone, and there are backups of it", ErrCorrupt, path)
 	}
 	// A page beyond the end of a file cut short is a fault of memory.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		// bbolt panics on some damaged pages.
-		if r := recover(); r != nil {
-			s, err = nil, fmt.Errorf("%w: %s: %v", ErrCorrupt, path, r)
-			release(file)
-		}
-	}()
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, NoSync: opt.NoSync, OpenFile: openFile,
-		FreelistType: bolt.FreelistMapType})
+	db, file, err := openFile(path, bolt.Options{NoSync: opt.NoSync})
 	if err != nil {
-		release(file)
+		return nil, unopened(path, err)
 	}
-	switch {
-	case errors.Is(err, bolterr.ErrTimeout):
-		return nil, fmt.Errorf("%w: %s", ErrLocked, path)
-	case errors.Is(err, bolterr.ErrInvalid), errors.Is(err, bolterr.ErrChecksum),
-		errors.Is(err, bolterr.ErrVersionMismatch):
-		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
-	case err != nil:
-		var pe *os.PathError
-		if errors.As(err, &pe) {
-			return nil, err
-		}
-		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
-	}
-	s = &Store{db: db, fault: opt.Fault, keepJobs: cmp.Or(opt.KeepJobs, KeepJobs), keepEvents: cmp.Or(opt.KeepEvents, KeepEvents)}
+	s = &Store{path: path, db: db, file: file, onLost: opt.Lost, fault: opt.Fault, keepJobs: cmp.Or(opt.KeepJobs, KeepJobs), keepEvents: cmp.Or(opt.KeepEvents, KeepEvents)}
 	if err := s.prepare(path, file, opt.scratch); err != nil {
 		_ = db.Close()
 		release(file)
 		return nil, err
 	}
 	return s, nil
+}
+
+// unopened is what it says of a file that bbolt does not open.
+func unopened(path string, err error) error {
+	var pe *os.PathError
+	switch {
+	case errors.Is(err, bolterr.ErrTimeout):
+		return fmt.Errorf("%w: %s", ErrLocked, path)
+	case errors.As(err, &pe), errors.Is(err, ErrCorrupt):
+		return err
+	}
+	return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
+}
+
+// gone reports whether there is no file where backups say that there was one.
+func gone(path string) bool {
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		return false
+	}
+	return len(backupsOf(path)) > 0
 }
 
 // emptied reports whether there is a file with nothing in it, which nobody is
@@ -160,44 +173,23 @@ func release(file *os.File) {
 func (s *Store) prepare(path string, file *os.File, scratch bool) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %s: %v", ErrCorrupt, path, r)
+			err = broken(path, r)
 		}
 	}()
-	from := uint64(schema) // a new file has nothing to be brought forward
+	var from uint64
 	if headDamaged(file, s.db.Info().PageSize) {
 		s.notices = append(s.notices, "a part of the head of "+path+" was damaged: it was read as it was before its last change, which may be missing")
 	}
 	if err := checkPages(file, s.db.Info().PageSize, true); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 	}
-	err = s.db.View(func(tx *bolt.Tx) error {
-		sum, err := readAll(tx)
-		if err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
-		}
-		m := tx.Bucket(bucketMeta)
-		if k, _ := tx.Cursor().First(); m == nil && k != nil {
-			return fmt.Errorf("%w: %s: no schema version", ErrCorrupt, path)
-		}
-		if m != nil {
-			v := m.Get(keySchema)
-			if len(v) != sealSize+8 {
-				return fmt.Errorf("%w: %s: no schema version", ErrCorrupt, path)
-			}
-			if from = binary.BigEndian.Uint64(v[sealSize:]); from > schema {
-				return fmt.Errorf("%w: %s has schema %d, this program knows %d", ErrNewer, path, from, schema)
-			}
-			if from < 1 {
-				return fmt.Errorf("%w: %s: schema %d", ErrCorrupt, path, from)
-			}
-			if from >= withSum {
-				if is, err := storedSum(tx); err != nil || is != sum {
-					return fmt.Errorf("%w: %s: records are missing or are of an earlier time", ErrCorrupt, path)
-				}
-			}
-		}
-		return nil
+	err = s.db.View(func(tx *bolt.Tx) (err error) {
+		from, err = records(tx, path)
+		return err
 	})
+	if err == nil {
+		s.is, err = file.Stat()
+	}
 	if err != nil {
 		return err
 	}
@@ -226,8 +218,36 @@ func (s *Store) prepare(path string, file *os.File, scratch bool) (err error) {
 	})
 }
 
-// Close writes what is left and lets go of the file.
-func (s *Store) Close() error { return s.db.Close() }
+// records reads every record and says what schema they are of.
+func records(tx *bolt.Tx, path string) (from uint64, err error) {
+	sum, err := readAll(tx)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
+	}
+	m := tx.Bucket(bucketMeta)
+	if m == nil {
+		if k, _ := tx.Cursor().First(); k != nil {
+			return 0, fmt.Errorf("%w: %s: no schema version", ErrCorrupt, path)
+		}
+		return schema, nil // a new file has nothing to be brought forward
+	}
+	v := m.Get(keySchema)
+	if len(v) != sealSize+8 {
+		return 0, fmt.Errorf("%w: %s: no schema version", ErrCorrupt, path)
+	}
+	if from = binary.BigEndian.Uint64(v[sealSize:]); from > schema {
+		return 0, fmt.Errorf("%w: %s has schema %d, this program knows %d", ErrNewer, path, from, schema)
+	}
+	if from < 1 {
+		return 0, fmt.Errorf("%w: %s: schema %d", ErrCorrupt, path, from)
+	}
+	if from >= withSum {
+		if is, err := storedSum(tx); err != nil || is != sum {
+			return 0, fmt.Errorf("%w: %s: records are missing or are of an earlier time", ErrCorrupt, path)
+		}
+	}
+	return from, nil
+}
 
 // Update runs fn in a transaction that is kept whole or not at all: with an
 // error of fn, nothing of it is stored.
@@ -237,25 +257,34 @@ func (s *Store) Update(fn func(*Tx) error) error {
 			return err
 		}
 	}
-	return s.db.Update(func(tx *bolt.Tx) error {
-		t := &Tx{tx: tx, keepJobs: s.keepJobs, keepEvents: s.keepEvents}
-		err := fn(t)
-		s.touched.Add(int64(t.touched))
-		if err == nil {
-			err = t.refused
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return s.guarded(func() error {
+		if err := s.db.Update(func(tx *bolt.Tx) error { return s.write(tx, fn) }); err != nil {
+			return err
 		}
-		if err == nil {
-			err = t.keepSum()
-		}
-		if err == nil && s.fault != nil {
-			err = s.fault("commit")
-		}
-		if err == nil {
-			s.moved.Add(int64(t.moved))
-			s.writes.Add(1)
-		}
-		return err
+		return s.inPlace()
 	})
+}
+
+func (s *Store) write(tx *bolt.Tx, fn func(*Tx) error) error {
+	t := &Tx{tx: tx, keepJobs: s.keepJobs, keepEvents: s.keepEvents}
+	err := fn(t)
+	s.touched.Add(int64(t.touched))
+	if err == nil {
+		err = t.refused
+	}
+	if err == nil {
+		err = t.keepSum()
+	}
+	if err == nil && s.fault != nil {
+		err = s.fault("commit")
+	}
+	if err == nil {
+		s.moved.Add(int64(t.moved))
+		s.writes.Add(1)
+	}
+	return err
 }
 
 // Transitions is how many nodes and links were stored in another state than
@@ -267,11 +296,15 @@ func (s *Store) Touched() int64 { return s.touched.Load() }
 
 // View runs fn over one consistent state.
 func (s *Store) View(fn func(*Tx) error) error {
-	return s.db.View(func(tx *bolt.Tx) error {
-		t := &Tx{tx: tx}
-		err := fn(t)
-		s.touched.Add(int64(t.touched))
-		return err
+	return s.guarded(func() error {
+		s.using.RLock()
+		defer s.using.RUnlock()
+		return s.db.View(func(tx *bolt.Tx) error {
+			t := &Tx{tx: tx}
+			err := fn(t)
+			s.touched.Add(int64(t.touched))
+			return err
+		})
 	})
 }
 

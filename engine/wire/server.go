@@ -156,6 +156,9 @@ func handle[Req, Resp any](s *server, mux *http.ServeMux, path string, f func(co
 			return
 		}
 		resp, err := f(api.WithOwner(r.Context(), owner(r)), req)
+		if err != nil && r.Context().Err() != nil { // who asked has gone, or it is the engine that ends
+			err = lost(errors.New("it ended before that was done"))
+		}
 		if err != nil {
 			fail(w, err)
 			return

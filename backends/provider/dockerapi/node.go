@@ -199,7 +199,8 @@ func (p *Provider) serve(n *node) error {
 func (p *Provider) placeGate(n *node) error {
 	p.gate.Lock()
 	defer p.gate.Unlock()
-	if err := os.MkdirAll(n.box(), 0o755); err != nil {
+	// The container's user, whoever it is, enters the box; nobody else gets there.
+	if err := errors.Join(os.MkdirAll(n.dir, 0o700), os.MkdirAll(n.box(), 0o755)); err != nil {
 		return err
 	}
 	fail.Point("node.gate.before")
