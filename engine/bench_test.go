@@ -45,7 +45,7 @@ func (b *bench) start() {
 	if err != nil {
 		b.Fatal(err)
 	}
-	kinds, _, err := vendors.Load("")
+	kinds, _, err := vendors.Load(filepath.Join(b.dir, "kinds"))
 	if err != nil {
 		b.Fatal(err)
 	}

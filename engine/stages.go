@@ -227,7 +227,15 @@ func (c *controller) runCommands(n *node) (done bool) {
 		return true
 	}
 	_, itself := p.(backends.Commander)
-	if itself || len(n.spec.Exec) == 0 {
+	lines := slices.Clone(n.spec.Exec)
+	path, apply := n.kind.StartupConfig.For(n.config)
+	if itself || n.spec.SuppressConfig {
+		apply = ""
+	}
+	if apply != "" {
+		lines = append([]string{apply}, lines...)
+	}
+	if itself || len(lines) == 0 {
 		return true
 	}
 	switch n.stage.commands {
@@ -237,14 +245,18 @@ func (c *controller) runCommands(n *node) (done bool) {
 		return false
 	}
 	n.stage.commands = commandsRunning
-	ref, boot, lines := c.ref(n), n.watchBoot, slices.Clone(n.spec.Exec)
+	ref, boot := c.ref(n), n.watchBoot
 	c.e.spawn(func() {
 		for _, line := range lines {
 			out, err := inNode(c.ctx, p, ref, line)
 			if c.ctx.Err() != nil {
 				return
 			}
-			c.post(func(c *controller) { c.tellCommand(n, "exec", line, out, err) })
+			where := "exec"
+			if line == apply {
+				where, line = "startup-config", path
+			}
+			c.post(func(c *controller) { c.tellCommand(n, where, line, out, err) })
 		}
 		c.post(func(*controller) {
 			if n.watchBoot == boot && n.stage.commands == commandsRunning {

@@ -1,6 +1,9 @@
 package engine_test
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -57,9 +60,17 @@ topology:
 
 func TestCommandsRunBeforeANodeCountsAsRunning(t *testing.T) {
 	b := newBench(t)
+	b.stop()
+	kinds := filepath.Join(b.dir, "kinds") // of which one is given some of its configurations by a command
+	if err := errors.Join(os.Mkdir(kinds, 0o700), os.WriteFile(filepath.Join(kinds, "box.yaml"), []byte("name: box\nproviders: [netns]\n"+
+		"startup_config: {path: /cfg, template: true, forms: [{match: '^set ', path: /cli, apply: take it}]}\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
 	hold := make(chan struct{})
 	b.w.set(func() { b.w.hold["exec r1 sh -c second"] = hold })
-	d := b.deploy(strings.Replace(pair, "r1: {kind: linux}", "r1: {kind: linux, exec: [first, second]}", 1))
+	d := b.deploy(strings.NewReplacer("r1: {kind: linux}", `r1: {kind: box, exec: [first, second], startup-config: "set x\nset y\n"}`,
+		"r2: {kind: linux}", `r2: {kind: box, startup-config: "{}\n"}`).Replace(pair))
 	b.until("the second command", func(*api.Snapshot) bool { return b.w.count("exec r1 sh -c second") > 0 })
 	b.until("r2 to run", func(*api.Snapshot) bool { return b.snap.Labs != nil && b.nodeNow("r2").Actual == lab.NodeRunning })
 	if n := b.nodeNow("r1"); n.Actual != lab.NodeStarting {
@@ -67,6 +78,10 @@ func TestCommandsRunBeforeANodeCountsAsRunning(t *testing.T) {
 	}
 	close(hold)
 	b.completed(d.Job)
+	at := func(what string) int { return slices.Index(b.w.calls, "exec r1 sh -c "+what) }
+	if at("take it") < 0 || at("take it") > at("first") || b.w.count("exec r2 ") > 0 {
+		t.Errorf("calls %v", b.w.calls)
+	}
 	b.w.kill(backends.NodeRef{Lab: "pair", Node: "r1"}, "boom")
 	b.until("the commands after a restart", func(*api.Snapshot) bool { return b.w.count("exec r1 sh -c second") == 2 })
 	b.node("r1", lab.NodeRunning)

@@ -217,7 +217,16 @@ func (r *reader) binds(n *lab.Node, ls levels, labName string) {
 }
 
 func (r *reader) startupConfig(n *lab.Node, v *value, labName string) {
+	file := v.text
 	if strings.Contains(v.text, "\n") {
+		file = ""
+	}
+	if r.opt.Kinds != nil {
+		if why := r.opt.Kinds.StartupConfig(n.Kind, file); why != "" {
+			r.warnOnce("startup-config "+n.Kind, v.line, v.column, "node %q: startup-config: %s", n.Name, why)
+		}
+	}
+	if file == "" {
 		n.ConfigText = v.text
 		return
 	}

@@ -34,6 +34,9 @@ type Kinds interface {
 	// License returns where in a node of the kind its licence goes (empty: it
 	// takes none), and a command that tells the device of it once it is ready.
 	License(kind string) (path, tell string)
+	// StartupConfig returns what of a startup configuration does not come true on
+	// nodes of the kind; file is empty for one that stands in the topology.
+	StartupConfig(kind, file string) string
 	// Types returns what the type of a node of the kind may be; none: anything.
 	Types(kind string) []string
 	// Elsewhere returns why a kind of containerlab's is not known here.

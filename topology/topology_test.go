@@ -242,6 +242,30 @@ topology:
 	}
 }
 
+// What does not come of a startup configuration is said.
+func TestStartupConfigurationsThatAreNotServed(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"x.partial.cfg", "x.cfg"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct{ kind, config, want string }{
+		{"ceos", "x.partial.cfg", `t.yml:3:31: warning: node "a": startup-config: "x.partial.cfg" is taken for a whole one: nodes of kind "ceos"`},
+		{"rare", "x.cfg", `nodes of kind "rare" take none`}, {"6wind_vsr", "x.cfg", ""}, {"ceos", "x.cfg", ""},
+		{"cisco_iol", "x.partial.cfg", ""}, {"nokia_srlinux", "x.partial.cfg", ""},
+	} {
+		_, warnings, err := Parse(filepath.Join(dir, "t.yml"), []byte("name: l\ntopology:\n  nodes: {a: {startup-config: "+tt.config+", kind: "+tt.kind+"}}\n"), Options{Kinds: kinds(t)})
+		said := ""
+		if len(warnings) > 0 {
+			said = warnings[0].String()
+		}
+		if err != nil || !strings.Contains(said, tt.want) || tt.want == "" && said != "" {
+			t.Errorf("%s %s: %q, %v", tt.kind, tt.config, said, err)
+		}
+	}
+}
+
 func TestAliasesAndAnchors(t *testing.T) {
 	top, _, err := Parse("t.yml", []byte("name: l\ntopology:\n  nodes:\n    a: &n\n      kind: ceos\n      env: {X: \"1\"}\n    b:\n      <<: *n\n      kind: ceos\n  links:\n    - endpoints: [\"a:Ethernet1\", \"b:eth2\"]\n"), Options{Kinds: kinds(t)})
 	if err != nil {

@@ -103,13 +103,35 @@ func VarsOf(e lab.End, alias string) VarsInterface {
 	return out
 }
 
+// For returns where a configuration goes, and the command that has the device
+// take it, where it needs one.
+func (s *StartupConfig) For(config string) (path, apply string) {
+	for _, f := range s.Forms {
+		if ok, _ := regexp.MatchString(f.Match, config); ok && config != "" {
+			return f.Path, f.Apply
+		}
+	}
+	return s.Path, ""
+}
+
+// isPartial reports whether a configuration is put into the default one. name
+// is that of its file, empty for one that stands in the topology.
+func (s *StartupConfig) isPartial(name string) bool {
+	return s.Partial && (name == "" || partialName(name))
+}
+
+// partialName is how containerlab tells a configuration that is a part.
+func partialName(name string) bool {
+	return strings.Contains(strings.ToUpper(path.Base(name)), ".PARTIAL")
+}
+
 // NodeFiles are the files of a node, with its startup configuration among them
 // where the kind takes that as a template: paths are final, texts are templates.
 // name is that of the configuration's file and config its text; both may be
 // empty. v learns of the configuration.
 func (k *Kind) NodeFiles(v *Vars, name, config string, suppress bool) ([]File, error) {
 	s := k.StartupConfig
-	if s.Partial && strings.Contains(strings.ToUpper(path.Base(name)), ".PARTIAL") {
+	if config != "" && s.isPartial(name) {
 		v.PartialCfg, config = config, ""
 	}
 	v.StartupConfig = config
@@ -119,7 +141,8 @@ func (k *Kind) NodeFiles(v *Vars, name, config string, suppress bool) ([]File, e
 			config = s.Default
 		}
 		if config != "" {
-			files = append(files, File{Path: s.Path, Text: config, Keep: true})
+			path, _ := s.For(config)
+			files = append(files, File{Path: path, Text: config, Keep: true})
 		}
 	}
 	for i, f := range files {

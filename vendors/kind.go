@@ -169,9 +169,21 @@ type StartupConfig struct {
 	// Template says that the text, whoever gives it, is a template as that of a
 	// File is.
 	Template bool `yaml:"template,omitempty" json:"template,omitempty"`
-	// Partial says that a configuration whose file has .partial in its name is
-	// put into the default one, which calls it .PartialCfg.
+	// Partial says that a configuration that stands in the topology, or whose
+	// file has .partial in its name, is put into the default one, which calls it
+	// .PartialCfg.
 	Partial bool `yaml:"partial,omitempty" json:"partial,omitempty"`
+	// Forms are others that the device does not start with: it is given such a
+	// configuration by a command.
+	Forms []ConfigForm `yaml:"forms,omitempty" json:"forms,omitempty"`
+}
+
+// ConfigForm is a form of startup configurations.
+type ConfigForm struct {
+	Match string `yaml:"match,omitempty" json:"match,omitempty"` // regular expression
+	Path  string `yaml:"path,omitempty" json:"path,omitempty"`   // in the node
+	// Apply is a command line that is run in the node each time it is ready.
+	Apply string `yaml:"apply,omitempty" json:"apply,omitempty"`
 }
 
 // License says where a node's licence goes.

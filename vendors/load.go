@@ -220,6 +220,25 @@ func (r *Registry) License(kind string) (path, tell string) {
 	return k.License.Path, k.License.Tell
 }
 
+// StartupConfig says what of a startup configuration does not come true on nodes
+// of a kind; name is that of its file, if it has one.
+func (r *Registry) StartupConfig(kind, name string) string {
+	k, ok := r.Kind(kind)
+	s := StartupConfig{}
+	if ok {
+		s = k.StartupConfig
+	}
+	uses := func(f File) bool { return strings.Contains(f.Text, ".StartupConfig") }
+	switch {
+	case !ok:
+	case s.Path == "" && !slices.ContainsFunc(k.Files, uses):
+		return fmt.Sprintf("nodes of kind %q take none: its vendor file does not say where one goes", kind)
+	case partialName(name) && !s.Partial && len(s.Forms) == 0:
+		return fmt.Sprintf("%q is taken for a whole one: nodes of kind %q are given nothing beside it", name, kind)
+	}
+	return ""
+}
+
 // Elsewhere says why a kind that containerlab has is none of these; ok is
 // false for one that nobody knows.
 func (r *Registry) Elsewhere(kind string) (why string, ok bool) {

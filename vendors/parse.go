@@ -216,6 +216,16 @@ func (p *checker) files(k *Kind) {
 		try("$.startup_config.default", s.Default)
 	} else if s.Partial {
 		p.at("$.startup_config.partial", "a partial configuration needs a default that is a template")
+	} else if len(s.Forms) > 0 {
+		p.at("$.startup_config.forms", "other forms need a configuration that is a template")
+	}
+	for i, f := range k.StartupConfig.Forms {
+		at := fmt.Sprintf("$.startup_config.forms[%d]", i)
+		p.regexp(at+".match", f.Match)
+		p.absolute(at+".path", "startup configuration", f.Path)
+		if f.Match == "" || f.Path == "" || f.Apply == "" {
+			p.at(at, "a form needs match, path and apply")
+		}
 	}
 	if len(k.Files) > 0 && !slices.Contains(k.Providers, "docker") && !slices.Contains(k.Providers, "podman") {
 		p.at("$.files", "only docker and podman place files")
@@ -352,4 +362,4 @@ var fieldNames = []string{"name", "aliases", "description", "vendor", "source", 
 	"percent", "message", "interface_wait", "platform_detection_race", "interface_wait_env_var",
 	"interface_wait_script", "interface_wait_script_text", "startup_config", "path", "default", "config_extract",
 	"clean", "vendor_options", "file", "embedded", "bridge", "needs", "package", "processes", "when", "ready",
-	"restart", "groups", "folders", "files", "keep", "types", "template", "partial", "devices", "shm_size", "foreign", "names", "match", "kernel", "accepts", "each", "separator", "outside"}
+	"restart", "groups", "folders", "files", "keep", "types", "template", "partial", "forms", "apply", "devices", "shm_size", "foreign", "names", "match", "kernel", "accepts", "each", "separator", "outside"}

@@ -202,6 +202,29 @@ func TestUsersKindTakesThePlaceOfABuiltInOne(t *testing.T) {
 	}
 }
 
+// Where a configuration goes depends on its form, and on whether it is a whole one.
+func TestFormsOfStartupConfigurations(t *testing.T) {
+	r, _ := load(t, nil)
+	for _, tt := range []struct{ kind, name, config, path, partial string }{
+		{"srl", "a.json", " {\"a\": 1}\n", "/etc/opt/srlinux/config.json", ""},
+		{"srl", "", "set / interface ethernet-1/1\n", "/etc/opt/srlinux/startup.cli", ""},
+		{"srl", "a.cli", "{{ if true }}\nset / x\n{{ end }}", "/etc/opt/srlinux/startup.cli", ""},
+		{"cisco_iol", "", "vlan 7\n", "/iol/config.txt", "vlan 7\n"},
+		{"cisco_iol", "a.partial", "vlan 7\n", "/iol/config.txt", "vlan 7\n"},
+		{"cisco_iol", "a.cfg", "vlan 7\n", "/iol/config.txt", ""},
+	} {
+		k, _ := r.Kind(tt.kind)
+		v := Vars{}
+		files, err := k.NodeFiles(&v, tt.name, tt.config, false)
+		if err != nil || !slices.ContainsFunc(files, func(f File) bool { return f.Path == tt.path && (tt.partial != "" || f.Text == tt.config) }) || v.PartialCfg != tt.partial {
+			t.Errorf("%s %s: %+v, %v; partial %q", tt.kind, tt.name, files, err, v.PartialCfg)
+		}
+		if _, apply := k.StartupConfig.For(tt.config); (apply != "") != (tt.path == "/etc/opt/srlinux/startup.cli") {
+			t.Errorf("%s %s is applied by %q", tt.kind, tt.name, apply)
+		}
+	}
+}
+
 func TestInterfaceNames(t *testing.T) {
 	r, _ := load(t, nil)
 	for _, tt := range []struct{ kind, in, want string }{

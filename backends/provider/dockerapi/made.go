@@ -132,9 +132,10 @@ func (p *Provider) index(n *node, want int) int {
 // place writes those files that are not there yet, so that the engine does not
 // make folders in their stead, and the startup configuration if it is another.
 func (p *Provider) place(n *node, c backends.NodeConfig, m made, changed bool) error {
+	config, _ := c.Kind.StartupConfig.For(c.Config)
 	for _, f := range m.Files {
 		_, err := os.Lstat(f.Source)
-		anew := f.Target == c.Kind.StartupConfig.Path && (changed || c.Node.EnforceConfig)
+		anew := f.Target == config && (changed || c.Node.EnforceConfig)
 		if err == nil && !anew {
 			continue
 		}
