@@ -22,6 +22,9 @@ type Verdict struct {
 	// Late: it is done all the same, and its caller hears of an error. Half:
 	// part of it is.
 	Late, Half bool
+	// Heard, where not nil, is closed when its caller hears of it: until then
+	// it has happened, and others may hear of that before.
+	Heard <-chan struct{}
 }
 
 // Gate decides when a call happens and how it ends.

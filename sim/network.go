@@ -36,14 +36,14 @@ func (n *Network) call(verb, labName, on string) Call {
 
 // Cleanup removes what is left of a lab's links and ports of this network.
 func (n *Network) Cleanup(ctx context.Context, labName string) error {
-	return n.w.do(ctx, n.call("cleanup", labName, ""), func(bool) error {
+	return n.w.do(ctx, n.call("cleanup", labName, ""), func(half bool) error {
 		for k, l := range n.w.wires {
 			if k.lab == labName && l.network == n.name {
 				delete(n.w.wires, k)
 			}
 		}
 		for k, name := range n.w.ports {
-			if k.lab == labName && name == n.name {
+			if k.lab == labName && name == n.name && !half {
 				delete(n.w.ports, k)
 			}
 		}
@@ -70,7 +70,7 @@ func (n *Network) wired(labName, id string, end lab.Endpoint) (wireKey, *wire) {
 
 // Provision makes an isolated interface.
 func (n *Network) Provision(ctx context.Context, p backends.Port) error {
-	return n.w.do(ctx, n.call("provision", p.Lab, p.End.String()), func(bool) error {
+	return n.w.do(ctx, n.call("provision", p.Lab, p.End.String()), func(half bool) error {
 		if err := n.exists(p); err != nil {
 			return err
 		}
@@ -79,7 +79,9 @@ func (n *Network) Provision(ctx context.Context, p backends.Port) error {
 				n.part(k, l)
 			}
 		}
-		n.w.ports[portKey{p.Lab, p.End.Endpoint}] = n.name
+		if !half {
+			n.w.ports[portKey{p.Lab, p.End.Endpoint}] = n.name
+		}
 		return nil
 	})
 }
@@ -141,11 +143,14 @@ func (n *Network) Disconnect(ctx context.Context, bl backends.Link) error {
 
 // DeleteLink removes the link and its interfaces.
 func (n *Network) DeleteLink(ctx context.Context, bl backends.Link) error {
-	return n.w.do(ctx, n.call("delete", bl.Lab, bl.ID()), func(bool) error {
+	return n.w.do(ctx, n.call("delete", bl.Lab, bl.ID()), func(half bool) error {
 		k := wireKey{bl.Lab, bl.ID()}
 		if l := n.w.wires[k]; l != nil {
-			delete(n.w.wires, k)
+			n.part(k, l)
 			n.w.tellLink(n.name, backends.LinkStatus{Lab: k.lab, ID: k.id, Gone: true, Carrier: lab.CarrierOff})
+		}
+		if half { // the interfaces stay
+			return nil
 		}
 		for _, p := range []backends.Port{bl.A, bl.B} {
 			pk := portKey{p.Lab, p.End.Endpoint}
@@ -169,14 +174,18 @@ func (n *Network) DeletePort(ctx context.Context, p backends.Port) error {
 
 // Impair notes what each direction suffers.
 func (n *Network) Impair(ctx context.Context, bl backends.Link) error {
-	return n.w.do(ctx, n.call("impair", bl.Lab, bl.ID()), func(bool) error {
+	return n.w.do(ctx, n.call("impair", bl.Lab, bl.ID()), func(half bool) error {
 		l := n.w.wires[wireKey{bl.Lab, bl.ID()}]
 		if l == nil {
 			return backends.ErrNotFound
 		}
+		before := l.impair[1]
 		l.impair = [2]lab.Impairment{bl.A.End.Impair, bl.B.End.Impair}
 		if l.a != bl.A.End.Endpoint {
 			l.impair[0], l.impair[1] = l.impair[1], l.impair[0]
+		}
+		if half {
+			l.impair[1] = before
 		}
 		return nil
 	})

@@ -34,15 +34,15 @@ func (p *Provider) call(verb string, ref backends.NodeRef) Call {
 // Create makes a node.
 func (p *Provider) Create(ctx context.Context, cfg backends.NodeConfig) error {
 	cfg.Progress = nil
-	return p.w.do(ctx, p.call("create", cfg.Ref), func(bool) error {
+	return p.w.do(ctx, p.call("create", cfg.Ref), func(half bool) error {
 		if p.w.foreign[cfg.Ref] {
 			return fmt.Errorf("%s is somebody else's (%w)", cfg.Ref, backends.ErrConflict)
 		}
 		if m := p.w.nodes[cfg.Ref]; m != nil {
-			m.cfg, m.bare = cfg, m.bare && cfg.Staged
+			m.cfg, m.bare, m.half = cfg, m.bare && cfg.Staged, m.half && half
 			return nil
 		}
-		p.w.nodes[cfg.Ref] = &machine{cfg: cfg, bare: cfg.Staged, log: newBootLog()}
+		p.w.nodes[cfg.Ref] = &machine{cfg: cfg, bare: cfg.Staged, half: half, log: newBootLog()}
 		return nil
 	})
 }
@@ -54,6 +54,7 @@ func (p *Provider) Stage(ctx context.Context, ref backends.NodeRef) (waits bool,
 		if m == nil {
 			return fmt.Errorf("%s: %w", ref, backends.ErrNotFound)
 		}
+		p.w.whole(ref, m, "staged")
 		if m.bare && !m.running {
 			m.bare, m.staged = false, true
 		}
@@ -70,6 +71,7 @@ func (p *Provider) Start(ctx context.Context, ref backends.NodeRef) error {
 		if m == nil {
 			return fmt.Errorf("%s: %w", ref, backends.ErrNotFound)
 		}
+		p.w.whole(ref, m, "started")
 		if !m.running {
 			p.w.run(ref, m)
 		}
@@ -77,10 +79,17 @@ func (p *Provider) Start(ctx context.Context, ref backends.NodeRef) error {
 	})
 }
 
+// whole notes a violation where a node is not; w.mu is held.
+func (w *World) whole(ref backends.NodeRef, m *machine, verb string) {
+	if m.half {
+		w.violations = append(w.violations, ref.String()+" is half made, and was "+verb)
+	}
+}
+
 // run starts a node's init; w.mu is held.
 func (w *World) run(ref backends.NodeRef, m *machine) {
 	w.boot++
-	m.paused, m.bare, m.staged = false, false, false
+	m.paused, m.bare, m.half, m.staged = false, false, false, false
 	m.running, m.boot, m.pid, m.exit, m.started = true, w.boot, int(1000+w.boot), "", w.now()
 	m.log.begin()
 	if w.Boots > 0 {

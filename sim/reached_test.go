@@ -16,7 +16,7 @@ import (
 var reached = []string{
 	"machine rebooted", "unknown extra", "name taken", "clock set", "disk full", "crash", "client hangs up",
 	"backend down: " + sim.ProviderName, "backend down: " + sim.CableName, "backend down: " + sim.SwitchName,
-	"call fails", "call fails though it was done", "call fails half-way", "event lost", "event repeated", "event out of order",
+	"call fails", "call fails though it was done", "call fails half-way", "event lost", "event repeated", "event out of order", "answer delayed",
 	"call: create", "call: stage", "call: start", "call: stop", "call: remove", "call: mend", "call: connect", "call: disconnect",
 	"call: provision", "call: delete", "call: impair", "call: release", "call: exec", "call: cleanup",
 	"wish: deploy", "wish: destroy", "wish: start", "wish: stop", "wish: restart", "wish: link", "wish: impair", "wish: edit",

@@ -31,7 +31,7 @@ func (d *driver) step() {
 	if wide {
 		var names []string
 		for _, h := range calls {
-			names = append(names, h.call.String())
+			names = append(names, h.String())
 		}
 		d.note("  (%d: %s; %d events, %v booting, up=%v)", time.Now().UnixNano(), strings.Join(names, ", "), events, booting, up)
 	}
@@ -78,6 +78,11 @@ func when(ok bool, weight int) int {
 // endCall lets a call happen: mostly well.
 func (d *driver) endCall(h *held) {
 	d.take(h)
+	if h.heard != nil {
+		d.note("%s", h)
+		close(h.heard)
+		return
+	}
 	v := sim.Verdict{}
 	if !d.calm {
 		switch d.rng.IntN(40) {
@@ -95,6 +100,14 @@ func (d *driver) endCall(h *held) {
 		v.Err = d.refuses(h.call)
 	}
 	d.note("%s: %v", h.call, v)
+	if !d.calm && d.rng.IntN(8) == 0 {
+		d.count("answer delayed")
+		slow := &held{call: h.call, heard: make(chan struct{})}
+		v.Heard = slow.heard
+		d.mu.Lock()
+		d.held = append(d.held, slow)
+		d.mu.Unlock()
+	}
 	d.count("call: " + h.call.Verb)
 	h.answer <- v
 }

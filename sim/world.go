@@ -67,6 +67,7 @@ type machine struct {
 	stray   bool // it only bears a lab's label
 	bare    bool // it is to be staged, and has no place for interfaces before
 	staged  bool // its init waits for its start
+	half    bool // its making was interrupted
 	log     *bootLog
 }
 
@@ -116,6 +117,18 @@ func (w *World) do(ctx context.Context, c Call, effect func(half bool) error) er
 	if v.Err != nil && !v.Late && !v.Half {
 		return v.Err
 	}
+	err := w.carryOut(c, v, effect)
+	if v.Heard != nil {
+		select {
+		case <-v.Heard:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
+func (w *World) carryOut(c Call, v Verdict, effect func(half bool) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.down[c.Backend] {
@@ -258,7 +271,7 @@ func (w *World) leave(k wireKey, l *wire) {
 
 func (m *machine) status(ref backends.NodeRef) backends.NodeStatus {
 	st := backends.NodeStatus{Ref: ref, Identifier: "simulated:" + ref.String(), Running: m.running, Boot: m.boot,
-		Labels: m.cfg.Labels, ExitReason: m.exit, Unfinished: m.bare, Staged: m.staged}
+		Labels: m.cfg.Labels, ExitReason: m.exit, Unfinished: m.bare || m.half, Staged: m.staged}
 	if m.name != "" {
 		st.Identifier, st.Renamed = "simulated:"+m.name, true
 	}
