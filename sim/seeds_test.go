@@ -109,8 +109,10 @@ func TestSeedReplaysExactly(t *testing.T) {
 	// A rule that no engine keeps, so that seeds fail, each at a moment of its own.
 	noneRuns := func(s *api.Snapshot) string {
 		for _, l := range s.Labs {
-			if l.State == lab.StateRunning && len(l.Nodes) > 2 {
-				return "lab " + l.Name + " runs"
+			for _, n := range l.Nodes {
+				if n.Actual == lab.NodeRunning && len(l.Nodes) > 2 {
+					return l.Name + "/" + n.Name + " runs"
+				}
 			}
 		}
 		return ""
