@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -200,8 +202,7 @@ func (s *Store) prepare(path string, file *os.File, scratch bool) (err error) {
 	}
 	return s.db.Update(func(tx *bolt.Tx) error {
 		isNew := tx.Bucket(bucketMeta) == nil
-		for _, b := range [][]byte{bucketMeta, bucketLabs, bucketNodes, bucketLinks, bucketIfaces,
-			bucketJobs, bucketJobIDs, bucketEvents, bucketHosts, bucketCopies, bucketIndex} {
+		for _, b := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return err
 			}
@@ -215,6 +216,29 @@ func (s *Store) prepare(path string, file *os.File, scratch bool) (err error) {
 			}
 		}
 		return tx.Bucket(bucketMeta).Put(keySchema, seal(keySchema, number(schema)))
+	})
+}
+
+// buckets are all of them, those first that every schema has.
+var (
+	buckets = [][]byte{bucketMeta, bucketLabs, bucketNodes, bucketLinks, bucketIfaces, bucketJobs, bucketJobIDs, bucketEvents,
+		bucketHosts, bucketCopies, bucketIndex}
+	always = buckets[:8]
+)
+
+// known says which bucket there should not be, or should be: one whose name has
+// a bit turned would be taken for none at all.
+func known(tx *bolt.Tx) error {
+	for _, b := range always {
+		if tx.Bucket(b) == nil {
+			return fmt.Errorf("no bucket %q", b)
+		}
+	}
+	return tx.ForEach(func(name []byte, _ *bolt.Bucket) error {
+		if !slices.ContainsFunc(buckets, func(b []byte) bool { return bytes.Equal(b, name) }) {
+			return fmt.Errorf("a bucket %q", name)
+		}
+		return nil
 	})
 }
 
@@ -240,6 +264,9 @@ func records(tx *bolt.Tx, path string) (from uint64, err error) {
 	}
 	if from < 1 {
 		return 0, fmt.Errorf("%w: %s: schema %d", ErrCorrupt, path, from)
+	}
+	if err := known(tx); err != nil {
+		return 0, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 	}
 	if from >= withSum {
 		if is, err := storedSum(tx); err != nil || is != sum {
