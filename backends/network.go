@@ -2,6 +2,7 @@ package backends
 
 import (
 	"context"
+	"io"
 	"net/netip"
 
 	"archetype/lab"
@@ -71,6 +72,14 @@ type Impairer interface {
 	// ErrUnsupported, and then nothing has changed. A link that is connected
 	// anew may have lost its impairments.
 	Impair(ctx context.Context, l Link) error
+}
+
+// Capturer is implemented by networks that can show what passes an interface.
+type Capturer interface {
+	// Capture is what passes the interface of a port, both ways, as it comes:
+	// a stream in pcap's format that begins with the first frame after the
+	// call. It ends when the interface goes down or away, and is to be closed.
+	Capture(ctx context.Context, p Port) (io.ReadCloser, error)
 }
 
 // Handover is implemented by networks between which a link can be moved while

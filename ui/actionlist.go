@@ -55,6 +55,8 @@ func nodeActions() []*action {
 			run: func(m *Model) tea.Cmd { return m.setLink(lab.WishDown) }},
 		{name: "join", keys: []string{"c"}, about: "join a cable that was cut", hint: "join", where: onWires, in: inWires, why: needCable(lab.WishUp),
 			run: func(m *Model) tea.Cmd { return m.setLink(lab.WishUp) }},
+		{name: "capture", keys: []string{"p"}, about: "the packets that pass an end of a link, live, and into a pcap file", hint: "capture", where: onWires, in: inWires, why: needEnd,
+			run: (*Model).capturePicker},
 		{name: "about the link", keys: []string{"enter"}, about: "all that is known of the link", hint: "info", where: onLinks, why: func(m *Model) string {
 			if m.link() == nil {
 				return "no link is selected"

@@ -130,6 +130,8 @@ func (m *Model) hints() []hint {
 		return m.consoleHints()
 	case screenLogs:
 		return m.logs.hints()
+	case screenCapture:
+		return m.capture.hints()
 	case screenSettings:
 		return m.settings.hints()
 	}
@@ -163,6 +165,8 @@ func (m *Model) key(k tea.KeyPressMsg) tea.Cmd {
 		return m.consoleKey(k)
 	case m.screen == screenLogs:
 		return m.logs.key(m, k)
+	case m.screen == screenCapture:
+		return m.capture.key(m, k)
 	case m.screen == screenSettings:
 		return m.settings.key(m, k)
 	}

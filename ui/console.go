@@ -349,6 +349,9 @@ func (m *Model) closeAll() {
 	if m.logs != nil {
 		m.logs.close()
 	}
+	if m.capture != nil {
+		m.capture.close()
+	}
 	if m.engine != nil {
 		_ = m.engine.Close()
 	}

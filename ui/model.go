@@ -20,6 +20,7 @@ const (
 	screenMain
 	screenConsole
 	screenLogs
+	screenCapture
 	screenSettings
 )
 
@@ -88,6 +89,7 @@ type Model struct {
 	tiled    bool
 	typeAll  bool
 	logs     *logView
+	capture  *captureView
 	settings *settingsView
 
 	areas  [paneCount]area  // where panes were drawn last
@@ -221,6 +223,8 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 		m.consoleEvent(msg)
 	case logMsg:
 		m.logEvent(msg)
+	case captureMsg:
+		m.captureEvent(msg)
 	case tea.KeyPressMsg:
 		return m.key(msg)
 	case tea.PasteMsg:

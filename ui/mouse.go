@@ -26,6 +26,9 @@ func (m *Model) mouse(msg tea.MouseMsg) tea.Cmd {
 			m.logs.scroll(wheelBy(e))
 		}
 		return nil
+	case m.screen == screenCapture:
+		m.capture.mouse(e, clicked, turned)
+		return nil
 	case m.screen == screenSettings:
 		return m.settings.mouse(m, e, clicked, turned)
 	case m.screen == screenLabs:

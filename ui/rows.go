@@ -190,6 +190,7 @@ func (m *Model) shownLabs() []*api.Lab {
 	return out
 }
 
+// counts is how many nodes run, and how many links carry something.
 func counts(l *api.Lab) (running, up int) {
 	for _, n := range l.Nodes {
 		if n.Actual == lab.NodeRunning {
@@ -197,7 +198,7 @@ func counts(l *api.Lab) (running, up int) {
 		}
 	}
 	for _, k := range l.Links {
-		if k.Actual == lab.LinkUp {
+		if k.Actual == lab.LinkUp && k.Carrier != lab.CarrierOff {
 			up++
 		}
 	}

@@ -117,6 +117,34 @@ func TestConsoles(t *testing.T) {
 	u.Presses("E").Sees("console of b: ctrl+] comes back", "root@b").Presses("C-]").Sees("1 topology")
 }
 
+// What passes an end of a link is seen live, filtered, looked into and written
+// to a file, by key and by verb; it ends with the interface.
+func TestCapture(t *testing.T) {
+	t.Parallel()
+	u := uitest.Open(t, uitest.Setup{File: pair(t, "captured")})
+	u.Sees("2/2 running", "1/1 links up").Presses("3", "p").Sees("capture at which end?", "b:eth1").Presses("Down", "Enter").Sees("capture at b:eth1", "nothing has passed", "w write")
+	if out, err := u.Home.Command("exec", "captured", "a", "--", "sh", "-c",
+		"ip addr add 10.9.9.1/24 dev eth1; ping -c 600 -i 0.5 10.9.9.2 >/dev/null 2>&1 &").CombinedOutput(); err != nil {
+		t.Fatalf("ping: %v: %s", err, out)
+	}
+	u.Sees("ARP", "who has 10.9.9.2? tell 10.9.9.1", "follows")
+	u.Presses("/").Types("!arp").Presses("Enter").SeesNot("who has").Presses("Escape").Sees("who has")
+	u.Presses("g", "/").Types("arp").Presses("Enter", "Enter").Sees("packet of", "SourceProtAddress", "00000000").Presses("x").SeesNot("00000000")
+	file := filepath.Join(t.TempDir(), "b.pcap")
+	u.Presses("w").Sees("which pcap file?").Presses("C-u").Types(file).Presses("Enter").Sees("written to").Presses("w").Sees(file)
+	if b, err := os.ReadFile(file); err != nil || len(b) < 24+16+42 {
+		t.Errorf("%s has %d bytes: %v", file, len(b), err)
+	}
+	out, err := u.Home.Command("capture", "captured", "b:eth1", "-c", "1").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), " > ") {
+		t.Errorf("capture: %v: %s", err, out)
+	}
+	if out, err := u.Home.Command("stop", "captured", "b").CombinedOutput(); err != nil {
+		t.Fatalf("stop: %v: %s", err, out)
+	}
+	u.Sees("it has ended").Presses("q").Sees("1/2 running", "0/1 links up", "1 topology")
+}
+
 func TestLogs(t *testing.T) {
 	t.Parallel()
 	u := uitest.Open(t, uitest.Setup{File: pair(t, "logs")})

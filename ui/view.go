@@ -54,6 +54,8 @@ func (m *Model) screenLines() []string {
 		body = m.consoleLines(m.w, h)
 	case m.screen == screenLogs && m.logs != nil:
 		body = m.logs.lines(m, m.w, h)
+	case m.screen == screenCapture && m.capture != nil:
+		body = m.capture.lines(m, m.w, h)
 	case m.screen == screenSettings:
 		body = m.settings.lines(m, m.w, h)
 	case m.screen == screenMain:

@@ -1,12 +1,15 @@
 package conformance
 
 import (
+	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
 	"archetype/backends"
 	"archetype/backends/conformance/probe"
+	"archetype/internal/packets"
 	"archetype/lab"
 )
 
@@ -58,11 +61,12 @@ func ipv4(to string, from backends.Port, token string, size int) []byte {
 }
 
 // VLAN tags of the lab's own cross, one or two, also the one that only gives
-// a priority.
+// a priority. Who captures at an end sees them as they are.
 func tagged(b *bench) {
 	l := b.cable("a", "b")
 	b.connect(l)
 	b.passes(l)
+	seen := []*listener{b.listen(l.A), b.listen(l.B)}
 	for _, tags := range [][]uint16{{0x8100, 100}, {0x8100, 4094}, {0x8100, 0xe000}, {0x88a8, 200}, {0x88a8, 200, 0x8100, 100}, {0x8100, 7, 0x8100, 8}} {
 		for _, to := range []string{everybody, "02:bb:00:00:00:01", "01:80:c2:00:00:0e"} {
 			token := b.token()
@@ -71,7 +75,50 @@ func tagged(b *bench) {
 			for _, v := range tags {
 				data = binary.BigEndian.AppendUint16(data, v)
 			}
-			b.intact(l.A, l.B, append(data, plain[12:]...), token)
+			data = append(data, plain[12:]...)
+			b.intact(l.A, l.B, data, token)
+			for _, s := range seen {
+				s.sees(token, data)
+			}
+		}
+	}
+}
+
+// listener captures at a port.
+type listener struct {
+	*bench
+	p backends.Port
+	r *packets.Reader
+}
+
+func (b *bench) listen(p backends.Port) *listener {
+	b.Helper()
+	c, ok := b.network.(backends.Capturer)
+	if !ok {
+		b.Fatal("the network captures nothing")
+	}
+	stream, err := c.Capture(b.Context(), p)
+	b.must(err)
+	b.Cleanup(func() { _ = stream.Close() })
+	r, err := packets.NewReader(stream)
+	b.must(err)
+	return &listener{b, p, r}
+}
+
+// sees waits for the frame with the token and checks that it is this.
+func (s *listener) sees(token string, want []byte) {
+	s.Helper()
+	for {
+		p, err := s.r.Next()
+		if err != nil {
+			s.Fatalf("capture at %s: %v", s.p.End, err)
+		}
+		switch {
+		case !bytes.Contains(p.Data(), []byte(token)):
+		case bytes.Equal(p.Data(), want):
+			return
+		default:
+			s.Fatalf("at %s passed\n%s\nand captured was\n%s", s.p.End, hex.Dump(head(want)), hex.Dump(head(p.Data())))
 		}
 	}
 }

@@ -55,6 +55,9 @@ type Engine interface {
 	Console(ctx context.Context, labName, node string, size Size) (Console, error)
 	Logs(ctx context.Context, labName, node string, opt LogOptions) (io.ReadCloser, error)
 	Stats(ctx context.Context, labName string) ([]NodeStats, error)
+	// Capture is what passes an end of a link from now on, as a stream in
+	// pcap's format. It ends when that interface goes down or away.
+	Capture(ctx context.Context, req CaptureRequest) (io.ReadCloser, error)
 	// Backends says which providers and networks there are, what each and
 	// each pair needs, and whether they are available.
 	Backends(ctx context.Context) ([]BackendInfo, error)
@@ -128,6 +131,12 @@ type EditRequest struct {
 	RemoveNodes []string          `json:"remove_nodes,omitempty"` // their links go with them
 	AddLinks    []lab.Link        `json:"add_links,omitempty"`
 	RemoveLinks [][2]lab.Endpoint `json:"remove_links,omitempty"`
+}
+
+// CaptureRequest names an end of a link of the lab.
+type CaptureRequest struct {
+	Lab string       `json:"lab"`
+	End lab.Endpoint `json:"end"`
 }
 
 // ImpairRequest is what a link is to suffer. nil leaves a direction as it is.

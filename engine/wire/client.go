@@ -280,23 +280,32 @@ func (c *Client) Watch(ctx context.Context) (<-chan *api.Update, error) {
 }
 
 func (c *Client) Logs(ctx context.Context, lab, node string, opt backends.LogOptions) (io.ReadCloser, error) {
+	return c.bytes(ctx, pathLogs, nodeRequest{Lab: lab, Node: node, Log: opt})
+}
+
+// Capture implements api.Engine.
+func (c *Client) Capture(ctx context.Context, req api.CaptureRequest) (io.ReadCloser, error) {
+	return c.bytes(ctx, pathCapture, req)
+}
+
+func (c *Client) bytes(ctx context.Context, path string, req any) (io.ReadCloser, error) {
 	ctx, cancel := c.within(ctx)
-	resp, err := c.request(ctx, pathLogs, nodeRequest{Lab: lab, Node: node, Log: opt}) //nolint:bodyclose // closed with the stream
+	resp, err := c.request(ctx, path, req) //nolint:bodyclose // closed with the stream
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	return &logStream{resp.Body, c, cancel}, nil
+	return &byteStream{resp.Body, c, cancel}, nil
 }
 
-type logStream struct {
+type byteStream struct {
 	io.ReadCloser
 	of     *Client
 	cancel func()
 }
 
-// Read tells a log's end from the engine's.
-func (l *logStream) Read(p []byte) (int, error) {
+// Read tells the stream's end from the engine's.
+func (l *byteStream) Read(p []byte) (int, error) {
 	n, err := l.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		select {
@@ -311,7 +320,7 @@ func (l *logStream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (l *logStream) Close() error {
+func (l *byteStream) Close() error {
 	l.cancel()
 	return l.ReadCloser.Close()
 }

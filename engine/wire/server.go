@@ -106,6 +106,7 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc(pathPresence, s.presence)
 	mux.HandleFunc(pathWatch, s.watch)
 	mux.HandleFunc(pathLogs, s.logs)
+	mux.HandleFunc(pathCapture, s.capture)
 	mux.HandleFunc(pathExec, s.exec)
 	mux.HandleFunc(pathConsole, s.console)
 	return http.MaxBytesHandler(mux, maxRequest)
@@ -209,18 +210,32 @@ func (s *server) logs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	log, err := s.e.Logs(r.Context(), req.Lab, req.Node, req.Log)
+	stream(w, "text/plain; charset=utf-8", log, err)
+}
+
+func (s *server) capture(w http.ResponseWriter, r *http.Request) {
+	var req api.CaptureRequest
+	if !s.read(w, r, &req) {
+		return
+	}
+	frames, err := s.e.Capture(r.Context(), req)
+	stream(w, "application/vnd.tcpdump.pcap", frames, err)
+}
+
+// stream sends bytes as they come, until there are no more or nobody reads.
+func stream(w http.ResponseWriter, what string, from io.ReadCloser, err error) {
 	if err != nil {
 		fail(w, err)
 		return
 	}
-	defer func() { _ = log.Close() }()
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	defer func() { _ = from.Close() }()
+	w.Header().Set("Content-Type", what)
 	w.WriteHeader(http.StatusOK)
 	flusher, _ := w.(http.Flusher)
 	flusher.Flush()
 	buf := make([]byte, 32<<10)
 	for {
-		n, err := log.Read(buf)
+		n, err := from.Read(buf)
 		if n > 0 {
 			if _, err := w.Write(buf[:n]); err != nil {
 				return

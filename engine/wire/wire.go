@@ -43,6 +43,7 @@ const (
 	pathExec     = "/v1/exec"    // frames after the headers
 	pathConsole  = "/v1/console" // likewise
 	pathLogs     = "/v1/logs"    // bytes
+	pathCapture  = "/v1/capture" // likewise
 )
 
 // headerOwner is who asks, for the jobs that come of it.

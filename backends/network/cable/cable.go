@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/vishvananda/netlink"
 
@@ -49,6 +50,7 @@ type Network struct {
 var (
 	_ backends.Network  = (*Network)(nil)
 	_ backends.Impairer = (*Network)(nil)
+	_ backends.Capturer = (*Network)(nil)
 	_ backends.Handover = (*Network)(nil)
 	_ backends.Lister   = (*Network)(nil)
 )
@@ -82,6 +84,11 @@ func (n *Network) Name() string { return n.joint.Name() }
 // Available asks the joint.
 func (n *Network) Available(context.Context) backends.Availability {
 	return n.joint.Available()
+}
+
+// Capture shows what the node sees of its link.
+func (n *Network) Capture(ctx context.Context, p backends.Port) (io.ReadCloser, error) {
+	return nsnet.Capture(ctx, p)
 }
 
 // Initialize has nothing to make: all comes with the links.

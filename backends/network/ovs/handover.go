@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/vishvananda/netlink"
 
@@ -11,6 +12,11 @@ import (
 	"archetype/backends/network/nsnet"
 	"archetype/lab"
 )
+
+// Capture shows what the node sees of its link.
+func (n *Network) Capture(ctx context.Context, p backends.Port) (io.ReadCloser, error) {
+	return nsnet.Capture(ctx, p)
+}
 
 // Impair works on the switch's side, where a node cannot see or undo it: what
 // leaves one end suffers on its way to the other.

@@ -52,6 +52,7 @@ var (
 	_ backends.Tagger   = (*Network)(nil)
 	_ backends.Batcher  = (*Network)(nil)
 	_ backends.Impairer = (*Network)(nil)
+	_ backends.Capturer = (*Network)(nil)
 	_ backends.Handover = (*Network)(nil)
 	_ backends.Lister   = (*Network)(nil)
 )

@@ -1,0 +1,97 @@
+package packets
+
+import (
+	"bytes"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+
+	"archetype/internal/plain"
+)
+
+func frame(t testing.TB, parts ...gopacket.SerializableLayer) []byte {
+	t.Helper()
+	buf := gopacket.NewSerializeBuffer()
+	if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: true}, parts...); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+var (
+	macA, macB = net.HardwareAddr{2, 0, 0, 0, 0, 1}, net.HardwareAddr{2, 0, 0, 0, 0, 2}
+	ipA, ipB   = net.IPv4(10, 0, 0, 1).To4(), net.IPv4(10, 0, 0, 2).To4()
+)
+
+func ether(t layers.EthernetType) *layers.Ethernet {
+	return &layers.Ethernet{SrcMAC: macA, DstMAC: macB, EthernetType: t}
+}
+
+func ip(p layers.IPProtocol) *layers.IPv4 {
+	return &layers.IPv4{Version: 4, TTL: 64, Protocol: p, SrcIP: ipA, DstIP: ipB}
+}
+
+// What is said of the frames that an engineer looks for.
+func TestPacketsAreTold(t *testing.T) {
+	keepalive := append(bytes.Repeat([]byte{0xff}, 16), 0, 19, 4)
+	for _, c := range []struct {
+		data []byte
+		want string
+	}{
+		{frame(t, ether(layers.EthernetTypeARP), &layers.ARP{AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4,
+			Operation: layers.ARPRequest, SourceHwAddress: macA, SourceProtAddress: ipA, DstHwAddress: macB, DstProtAddress: ipB}),
+			"02:00:00:00:00:01 > 02:00:00:00:00:02  ARP  who has 10.0.0.2? tell 10.0.0.1"},
+		{frame(t, ether(layers.EthernetTypeDot1Q), &layers.Dot1Q{VLANIdentifier: 7, Type: layers.EthernetTypeIPv4}, ip(layers.IPProtocolICMPv4),
+			&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeEchoRequest, 0), Id: 3, Seq: 4}),
+			"10.0.0.1 > 10.0.0.2  ICMP  VLAN 7 EchoRequest id 3 seq 4"},
+		{frame(t, ether(layers.EthernetTypeIPv4), ip(layers.IPProtocolTCP), &layers.TCP{SrcPort: 40000, DstPort: 179, PSH: true, ACK: true, DataOffset: 5}, gopacket.Payload(keepalive)),
+			"10.0.0.1 > 10.0.0.2  BGP  KEEPALIVE 40000 > 179 [PSH,ACK]"},
+		{[]byte{1, 2, 3}, "cannot be decoded"},
+	} {
+		p := describe(c.data, gopacket.CaptureInfo{Timestamp: time.Now(), Length: len(c.data), CaptureLength: len(c.data)})
+		if got := p.String(); !strings.Contains(got, c.want) {
+			t.Errorf("%q is no %q", got, c.want)
+		}
+	}
+}
+
+// What is written is read again as it was, to the nanosecond.
+func TestWrittenAndRead(t *testing.T) {
+	data := frame(t, ether(layers.EthernetTypeIPv4), ip(layers.IPProtocolUDP), &layers.UDP{SrcPort: 1, DstPort: 2})
+	at := time.Unix(1700000000, 123456789)
+	var file bytes.Buffer
+	w, err := NewWriter(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := describe(data, gopacket.CaptureInfo{Timestamp: at, Length: 900, CaptureLength: len(data)})
+	if err := w.Write(p); err != nil {
+		t.Fatal(err)
+	}
+	r, err := NewReader(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.Next()
+	if err != nil || !got.Time.Equal(at) || got.Length != 900 || got.String() != p.String() {
+		t.Errorf("%v, %v is not %v", got, err, p)
+	}
+}
+
+// Whatever a device sends, what is said of it has one line and only words.
+func FuzzPackets(f *testing.F) {
+	f.Add(frame(f, ether(layers.EthernetTypeIPv4), ip(layers.IPProtocolUDP), &layers.UDP{SrcPort: 53, DstPort: 53}, gopacket.Payload("\x1b]0;x\a")))
+	f.Add(append(append([]byte{}, macB...), append(macA, 0x88, 0xcc, 2, 7, 4, 2, 0, 0, 0, 0, 1, 10, 5, '\x1b', '[', '2', 'J', '\n', 0, 0)...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p := describe(data, gopacket.CaptureInfo{Length: len(data), CaptureLength: len(data)})
+		for _, line := range append(p.Layers(), p.Info, p.Protocol, p.Source, p.Destination) {
+			if strings.Contains(line, "\n") || plain.Text(line) != line {
+				t.Errorf("%q acts on a terminal", line)
+			}
+		}
+	})
+}
