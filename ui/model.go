@@ -8,6 +8,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"archetype/engine/api"
+	"archetype/lab"
 	"archetype/themes"
 	"archetype/ui/canvas"
 )
@@ -81,7 +82,9 @@ type Model struct {
 	clock      time.Duration
 
 	mine map[string]bool // jobs asked for here, to be told of their end
-	drag *tea.Mouse
+
+	destroyed string // the lab that was destroyed from here last
+	drag      *tea.Mouse
 
 	consoles []*console
 	console  int
@@ -266,6 +269,9 @@ func (m *Model) take(s *api.Snapshot) tea.Cmd {
 		if m.mine[j.ID] && j.State.Ended() {
 			delete(m.mine, j.ID)
 			m.tellEnd(j)
+			if j.Verb == lab.JobDestroy {
+				m.destroyed = j.Lab
+			}
 		}
 	}
 	var cmds []tea.Cmd
@@ -278,6 +284,9 @@ func (m *Model) take(s *api.Snapshot) tea.Cmd {
 		}
 	}
 	if m.screen == screenMain && m.labName != "" && m.lab() == nil && m.opened && len(m.mine) == 0 {
+		if m.destroyed != m.labName {
+			m.say(false, "lab "+m.labName+" is no more: it was destroyed, and not from here")
+		}
 		m.screen, m.labName = screenLabs, ""
 	}
 	m.canvas.SetLab(m.lab())
@@ -289,7 +298,7 @@ func (m *Model) open(name string) {
 		m.labName, m.marks = name, map[string]bool{}
 		m.nodes, m.links, m.events = list{filter: ""}, list{}, list{}
 	}
-	m.screen = screenMain
+	m.screen, m.destroyed = screenMain, ""
 	m.canvas.SetLab(m.lab())
 }
 

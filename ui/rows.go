@@ -148,13 +148,13 @@ func (m *Model) eventRows(w, h int, focused bool) []string {
 		if aboutW > 0 {
 			line += m.paint(role, m.fit(clean(subject(e)), aboutW)) + "  "
 		}
-		line += m.paint(role, clean(strings.TrimPrefix(e.Text, subject(e)+" ")))
+		line += m.paint(role, clean(strings.TrimLeft(strings.TrimPrefix(e.Text, subject(e)), ": ")))
 		out = m.row(out, paneEvents, i, line, w, i == m.events.at && focused, focused)
 	}
 	return out
 }
 
-// failed counts what is in error, in words; empty when nothing is.
+// failed counts what is in error or has drifted, in words; empty when nothing is.
 func (m *Model) failed(l *api.Lab) string {
 	nodes, links := 0, 0
 	for _, n := range l.Nodes {
@@ -173,6 +173,9 @@ func (m *Model) failed(l *api.Lab) string {
 	}
 	if links > 0 {
 		out = append(out, plural(links, "link"))
+	}
+	if n := len(m.drifts()); n > 0 {
+		out = append(out, fmt.Sprintf("%d drifted", n))
 	}
 	return strings.Join(out, ", ")
 }

@@ -75,7 +75,7 @@ func TestFirstDay(t *testing.T) {
 
 	// Destroying asks by name, and only the right one will do.
 	again.Presses("X").Sees("destroy quickstart", "Type its name").Types("quick").Presses("Enter").Sees("nothing was destroyed")
-	again.Sees("6/6 running").Presses("X").Types("quickstart").Presses("Enter").Sees("No lab is deployed")
+	again.Sees("6/6 running").Presses("X").Types("quickstart").Presses("Enter").Sees("No lab is deployed", "destroy quickstart: done")
 	if labs := u.Home.Labs(t); len(labs) != 0 {
 		t.Errorf("labs are left: %v", labs)
 	}
@@ -143,6 +143,12 @@ func TestCapture(t *testing.T) {
 		t.Fatalf("stop: %v: %s", err, out)
 	}
 	u.Sees("it has ended").Presses("q").Sees("1/2 running", "0/1 links up", "1 topology")
+
+	// Somebody else destroys the lab while it is looked at: that is said.
+	if out, err := u.Home.Command("destroy", "captured", "--yes").CombinedOutput(); err != nil {
+		t.Fatalf("destroy: %v: %s", err, out)
+	}
+	u.Sees("No lab is deployed", "lab captured is no more")
 }
 
 func TestLogs(t *testing.T) {

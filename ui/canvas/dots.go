@@ -2,12 +2,10 @@ package canvas
 
 import "archetype/themes"
 
-// drawOverview shows a node as one cell, and links as fine lines of dots
-// where the terminal can: eight dots to a cell.
+// drawOverview shows a node as one cell, and links as fine lines of dots:
+// eight of them to a cell or, where the terminal cannot, one.
 func (m *Model) drawOverview(s *scene) {
-	if !m.glyphs.ASCII {
-		m.drawDots(s)
-	}
+	m.drawDots(s)
 	near := make(map[string]bool, len(m.links[m.sel]))
 	for _, i := range m.links[m.sel] {
 		near[nodeOf(m.lab.Links[i].A)] = true
@@ -36,6 +34,9 @@ func (m *Model) overviewRole(node int) themes.Role {
 
 // brailleBits are the dots of U+2800, by column and row.
 var brailleBits = [2][4]rune{{0x01, 0x02, 0x04, 0x40}, {0x08, 0x10, 0x20, 0x80}}
+
+// asciiDot is a dot of a line that is drawn with one to a cell.
+const asciiDot = '.'
 
 func (m *Model) drawDots(s *scene) {
 	m.hidden = m.patches(s)
@@ -76,6 +77,10 @@ func (m *Model) patches(s *scene) map[[2]int]bool {
 	if m.plan.track {
 		return nil
 	}
+	limit := dotsPerCell * 8
+	if m.glyphs.ASCII {
+		limit = 2
+	}
 	cells := map[[2]int]int{}
 	all := 0
 	for _, e := range m.plan.ends {
@@ -92,7 +97,7 @@ func (m *Model) patches(s *scene) map[[2]int]bool {
 		if s.circle {
 			n, room = all, s.w*s.h
 		}
-		if n > dotsPerCell*room {
+		if 8*n > limit*room {
 			out[rows] = true
 		}
 	}
@@ -115,11 +120,16 @@ func (m *Model) dots(x0, y0, x1, y1 int, role themes.Role) {
 	}
 	for e := dx + dy; ; {
 		if c := m.at(x0/2, y0/4); c != nil {
-			if c.r < 0x2800 || c.r > 0x28ff {
-				c.r = 0x2800
-			}
-			c.r |= brailleBits[x0&1][y0&3]
 			c.role = role
+			switch {
+			case m.glyphs.ASCII:
+				c.r = asciiDot
+			case c.r < 0x2800 || c.r > 0x28ff:
+				c.r = 0x2800
+				fallthrough
+			default:
+				c.r |= brailleBits[x0&1][y0&3]
+			}
 		}
 		if x0 == x1 && y0 == y1 {
 			return

@@ -122,4 +122,6 @@ func (m *Model) apart(x, y int) bool {
 }
 
 // bare reports whether there is nothing in a cell but perhaps a line.
-func (c *cell) bare() bool { return c.r == 0 || c.r == ' ' || c.r >= 0x2800 && c.r <= 0x28ff }
+func (c *cell) bare() bool {
+	return c.r == 0 || c.r == ' ' || c.r == asciiDot || c.r >= 0x2800 && c.r <= 0x28ff
+}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"archetype/lab"
+	"archetype/themes"
 )
 
 // A lab that does not fit with its names in boxes has them beside its dots
@@ -102,5 +103,20 @@ func TestPatchesAreLeftOut(t *testing.T) {
 	}
 	if m = canvasOf(t, clos(4, 8, 2), 94, 38); m.Lines() == nil || m.Hides() {
 		t.Errorf("a small fabric is left out of\n%s", plainText(m))
+	}
+}
+
+// In plain ASCII links are lines of dots, those of the selection at least.
+func TestOverviewInASCII(t *testing.T) {
+	m := canvasOf(t, clos(4, 8, 2), 78, 20)
+	m.SetGlyphs(themes.Plain)
+	picture := plainText(m)
+	if strings.Count(picture, ".") < 100 || !strings.Contains(picture, "@ leaf1") {
+		t.Errorf("no lines, or no names, in\n%s", picture)
+	}
+	for _, r := range picture {
+		if r > 0x7e {
+			t.Fatalf("%q in ASCII", r)
+		}
 	}
 }

@@ -55,6 +55,7 @@ func (p *plan) overview(w, h, name int) *scene {
 		between = max(1, min(layersApart, spare/gaps))
 	}
 	span := min(w, max(2*widest, widest*max(nodesApart, name+2)))
+	span -= span % widest // evenly
 	y := 0
 	for i, l := range layers {
 		if i > 0 {
