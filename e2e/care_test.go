@@ -142,6 +142,13 @@ func TestLeftovers(t *testing.T) {
 		}
 		w.write(filepath.Join(labs, dir, "file"), "of a node\n")
 	}
+	// What somebody else has put there.
+	mine := w.file("mine/file", "of nobody's lab\n")
+	others := []string{filepath.Join(labs, "mine"), filepath.Join(labs, "kept", "mine"), filepath.Join(labs, "a note"), filepath.Join(labs, "no lab")}
+	if err := errors.Join(os.Symlink(filepath.Dir(mine), others[0]), os.Symlink(filepath.Dir(mine), others[1]),
+		os.WriteFile(others[2], nil, 0o600), os.Mkdir(others[3], 0o700)); err != nil {
+		t.Fatal(err)
+	}
 	for _, remove := range []bool{false, true} {
 		args := []string{"gc"}
 		if remove {
@@ -155,6 +162,11 @@ func TestLeftovers(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(labs, dir)); (err == nil) == remove {
 				t.Errorf("after %v, %s: %v", args, dir, err)
 			}
+		}
+	}
+	for _, file := range append(others, mine) {
+		if _, err := os.Lstat(file); err != nil {
+			t.Errorf("what was somebody else's: %v", err)
 		}
 	}
 	if out := w.ok("gc"); !strings.Contains(out, "nothing") {

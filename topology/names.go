@@ -16,6 +16,9 @@ func CheckNodeName(name string) error {
 	return nil
 }
 
+// IsLabName reports whether a lab may be called so.
+func IsLabName(name string) bool { return labName.MatchString(name) }
+
 // CheckInterface returns the kernel's name of an interface of a node of the
 // kind given, and says what is wrong with one that cannot be. kinds may be nil.
 func CheckInterface(kinds Kinds, kind, ifc string) (string, error) {
