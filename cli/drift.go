@@ -141,7 +141,7 @@ func (a *app) showDrift(list []driftOut) {
 			rows = append(rows, []string{"  " + name, "bears the lab's label and is no part of it; archetype gc --remove removes it"})
 		}
 		if len(rows) == 0 {
-			rows = [][]string{{"  all is as wanted"}}
+			rows = [][]string{{"  nothing has drifted"}}
 		}
 		a.table(rows)
 	}

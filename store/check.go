@@ -24,7 +24,7 @@ func (t *Tx) Check() error {
 		if r.Name != string(k) {
 			return refuse("lab", string(k), ConstraintKey, fmt.Errorf("the record is of lab %q", r.Name))
 		}
-		return nil
+		return checkLab(r)
 	})
 	t.each(bucketNodes, say, func(k, v []byte) error {
 		var r Node

@@ -22,7 +22,7 @@ const (
 	ConstraintValue      = "value"      // a state, wish or verb that does not exist
 	ConstraintTransition = "transition" // a step the state machine does not have
 	ConstraintReference  = "reference"  // names a lab, node or link that is not there
-	ConstraintUnique     = "unique"     // an interface that another link uses
+	ConstraintUnique     = "unique"     // an interface that another link uses, a number that another job has
 )
 
 // ConstraintError says that a record was refused, and why. Err may hold a

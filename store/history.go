@@ -38,6 +38,9 @@ func (t *Tx) PutJob(r Job) (err error) {
 			return err
 		}
 		if ok {
+			if old.Lab != r.Lab || old.Verb != r.Verb || !old.Created.Equal(r.Created) {
+				return refuse("job", r.ID, ConstraintUnique, fmt.Errorf("a job has it already: %s of lab %q", old.Verb, old.Lab))
+			}
 			if err := old.State.CheckTransition(r.State); err != nil {
 				return refuse("job", r.ID, ConstraintTransition, err)
 			}
@@ -126,7 +129,8 @@ func (t *Tx) Jobs(limit int) ([]Job, error) {
 }
 
 // AppendEvent stores an event under the next sequence number, which it returns.
-func (t *Tx) AppendEvent(r Event) (uint64, error) {
+func (t *Tx) AppendEvent(r Event) (_ uint64, err error) {
+	defer t.whole(&err)
 	b := t.bucket(bucketEvents)
 	seq, err := b.NextSequence()
 	if err != nil {

@@ -61,6 +61,18 @@ func TestRefusals(t *testing.T) {
 		{"interface used twice", func(tx *Tx) error { return tx.PutLink(link("a:eth1", "b:eth2")) }, ConstraintUnique, nil},
 		{"link to itself", func(tx *Tx) error { return tx.PutLink(link("a:eth5", "a:eth5")) }, ConstraintUnique, nil},
 		{"removal of a linked node", func(tx *Tx) error { return tx.DeleteNode("l", "a") }, ConstraintReference, nil},
+		{"no such policy", func(tx *Tx) error { return tx.PutLab(Lab{Name: "l", Policy: "pray"}) }, ConstraintValue, new(*lab.InvalidStateError)},
+		{"number of another job", func(tx *Tx) error {
+			return tx.PutJob(Job{ID: "j1", Lab: "l", Verb: lab.JobStop, State: lab.JobRunning})
+		}, ConstraintUnique, nil},
+		{"illegal step of a job", func(tx *Tx) error {
+			done := Job{ID: "j1", Lab: "l", Verb: lab.JobDeploy, State: lab.JobCompleted}
+			return errors.Join(tx.PutJob(Job{ID: "j1", Lab: "l", Verb: lab.JobDeploy, State: lab.JobFailed}), tx.PutJob(done))
+		}, ConstraintTransition, new(*lab.TransitionError)},
+		{"image on no host", func(tx *Tx) error {
+			return tx.PutImageCopy(ImageCopy{Image: "i", Host: "h", Status: lab.ImageSynced})
+		}, ConstraintReference, nil},
+		{"no such host state", func(tx *Tx) error { return tx.PutHost(Host{Name: "h", Status: "tired"}) }, ConstraintValue, new(*lab.InvalidStateError)},
 		{"no such verb", func(tx *Tx) error { return tx.PutJob(Job{ID: "1", Verb: "fly", State: lab.JobStates()[0]}) }, ConstraintValue, new(*lab.InvalidStateError)},
 	}
 	for _, tt := range tests {
@@ -68,7 +80,8 @@ func TestRefusals(t *testing.T) {
 			s := fresh(t)
 			must(t, s, func(tx *Tx) error {
 				return errors.Join(tx.PutLab(Lab{Name: "l"}), tx.PutNode(node("a", lab.NodeUndeployed)),
-					tx.PutNode(node("b", lab.NodeUndeployed)), tx.PutLink(link("a:eth1", "b:eth1")))
+					tx.PutNode(node("b", lab.NodeUndeployed)), tx.PutLink(link("a:eth1", "b:eth1")),
+					tx.PutJob(Job{ID: "j1", Lab: "l", Verb: lab.JobDeploy, State: lab.JobRunning}))
 			})
 			err := s.Update(func(tx *Tx) error {
 				if err := tx.PutNode(node("witness", lab.NodeUndeployed)); err != nil {

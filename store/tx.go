@@ -107,10 +107,21 @@ func (t *Tx) links() *bucket { return t.bucket(bucketLinks) }
 // PutLab stores a lab, new or changed.
 func (t *Tx) PutLab(r Lab) (err error) {
 	defer t.whole(&err)
-	if err := checkKey("lab", r.Name); err != nil {
+	if err := checkLab(r); err != nil {
 		return err
 	}
 	return put(t.labs(), key(r.Name), r)
+}
+
+// checkLab says what a lab cannot be.
+func checkLab(r Lab) error {
+	if err := checkKey("lab", r.Name); err != nil {
+		return err
+	}
+	if r.Policy != "" && !r.Policy.Valid() {
+		return refuse("lab", r.Name, ConstraintValue, &lab.InvalidStateError{What: "policy", State: string(r.Policy)})
+	}
+	return nil
 }
 
 // Lab returns one lab; ok is false when there is none of that name.

@@ -78,7 +78,7 @@ func needDrift(m *Model) string {
 	case len(m.drifts()) > 0:
 		return "choose what has drifted: " + m.drifts()[0].name
 	}
-	return "all is as wanted"
+	return "nothing has drifted"
 }
 
 // driftLine asks what is to be done, in place of the keys; empty: nothing is
