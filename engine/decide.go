@@ -313,7 +313,7 @@ func (c *controller) decideHalf(l *link) *effect {
 	}
 	for _, n := range []*node{l.a, l.b} {
 		p := l.peer(n)
-		if n.place || !n.exists || c.m.leaving(n) || l.ready[n] || c.m.coming(p) {
+		if n.place || !n.exists || c.m.leaving(n) || l.ready[n] || c.coming(p) {
 			continue
 		}
 		if p.rebuild || c.leftAlone(p) {
@@ -330,10 +330,17 @@ func (c *controller) decideHalf(l *link) *effect {
 	return nil
 }
 
+// coming reports whether the node does not exist yet but is about to. One that
+// waits for others may be waiting for whoever asks.
+func (c *controller) coming(n *node) bool {
+	return !n.exists && !c.m.leaving(n) && n.desired == lab.WishRunning &&
+		n.actual != lab.NodeError && c.held(n, lab.StageCreate) == ""
+}
+
 func (c *controller) waitsFor(l *link) string {
 	for _, n := range []*node{l.a, l.b} {
 		switch {
-		case n.exists || c.m.coming(n):
+		case n.exists || c.coming(n):
 		case n.actual == lab.NodeError:
 			return fmt.Sprintf("waits for %s, which is in error", n.spec.Name)
 		default:

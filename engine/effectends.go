@@ -112,6 +112,7 @@ func (c *controller) fail(n *node, err error) {
 	c.nextTry(n)
 	n.err = reason(err)
 	c.moveNode(n, lab.NodeError)
+	c.wakeWaiting()
 	again := ""
 	if n.desired == lab.WishRunning && !n.permanent && !c.m.leaving(n) {
 		again = fmt.Sprintf("; next try in %s", n.retryAt.Sub(c.e.now()).Round(time.Second))

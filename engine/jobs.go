@@ -156,6 +156,11 @@ func (c *controller) checkNodes(j *job) {
 		case (n.actual == lab.NodeError || n.actual == lab.NodePaused || n.renamed) && n.busy == nil && !n.asking && (n.permanent || n.retries >= settleTries):
 			delete(j.waitNodes, n)
 			j.failed = append(j.failed, n.spec.Name+": "+n.err)
+		default:
+			if other := c.inVain(n, nil); other != nil {
+				delete(j.waitNodes, n)
+				j.failed = append(j.failed, n.spec.Name+": waits for "+other.spec.Name)
+			}
 		}
 	}
 	if j.all || c.relist {
@@ -192,9 +197,10 @@ func (c *controller) checkLinks(j *job) {
 		}
 		blocked := ""
 		for _, n := range []*node{l.a, l.b} {
-			if n.actual == lab.NodeError && !n.exists && (n.permanent || n.retries >= settleTries) ||
-				!n.exists && n.desired == lab.WishStopped {
+			if !n.exists && (n.failed() || n.desired == lab.WishStopped) {
 				blocked = n.spec.Name
+			} else if other := c.inVain(n, nil); other != nil {
+				blocked = other.spec.Name
 			}
 		}
 		switch {

@@ -155,12 +155,6 @@ func place(spec lab.Link) *node {
 // to be attached to it.
 func (m *model) leaving(n *node) bool { return m.destroying || n.remove || n.rebuild }
 
-// coming reports whether the node does not exist yet but is about to.
-func (m *model) coming(n *node) bool {
-	return !n.exists && !m.leaving(n) && n.desired == lab.WishRunning &&
-		n.actual != lab.NodeError
-}
-
 // interfacesReady reports whether every interface of the node that can exist
 // now does: the node's own init will find them.
 func (n *node) interfacesReady() bool {

@@ -56,6 +56,39 @@ func (c *controller) held(n *node, stage lab.Stage) string {
 	return ""
 }
 
+// inVain says for which node that is in error, and stays so, the node waits
+// before it may be made; nil for none. Those that it waits for may wait, too.
+func (c *controller) inVain(n *node, asked map[*node]bool) *node {
+	if n.exists || len(n.spec.Stages) == 0 || asked[n] {
+		return nil
+	}
+	if asked == nil {
+		asked = map[*node]bool{}
+	}
+	asked[n] = true
+	for _, plan := range n.spec.Stages {
+		for _, w := range plan.WaitFor {
+			other := c.m.nodes[w.Node]
+			if plan.Stage != lab.StageCreate || other == nil || c.reached(w) {
+				continue
+			}
+			if other.failed() {
+				return other
+			}
+			if x := c.inVain(other, asked); x != nil {
+				return x
+			}
+		}
+	}
+	return nil
+}
+
+// failed reports whether the node is in error, and nothing that is tried by
+// itself is likely to change that soon.
+func (n *node) failed() bool {
+	return n.actual == lab.NodeError && n.busy == nil && !n.asking && (n.permanent || n.retries >= settleTries)
+}
+
 // holds is held that shows the reason on the node.
 func (c *controller) holds(n *node, stage lab.Stage) bool {
 	why := c.held(n, stage)

@@ -86,3 +86,25 @@ func TestCommandsRunBeforeANodeCountsAsRunning(t *testing.T) {
 	b.until("the commands after a restart", func(*api.Snapshot) bool { return b.w.count("exec r1 sh -c second") == 2 })
 	b.node("r1", lab.NodeRunning)
 }
+
+// Nodes with a cable between them, of which one waits for the other: that one
+// boots with its interface, which reaches nobody yet. Who waits for a node that
+// cannot run is not waited for.
+func TestANeighbourIsWaitedFor(t *testing.T) {
+	b := newBench(t)
+	text := strings.Replace(pair, "r2: {kind: linux}", "r2: {kind: linux, stages: {create: {wait-for: [{node: r1, stage: configure}]}}}", 1)
+	b.completed(b.deploy(text).Job)
+	b.link(lab.LinkUp)
+	at := func(call string) int { return slices.Index(b.w.calls, call) }
+	if at("provision r1:eth1") < 0 || at("provision r1:eth1") > at("start r1") || at("start r1") > at("create r2") {
+		t.Errorf("calls %v", b.w.calls)
+	}
+	b.done(b.e.Destroy(b.Context(), "pair"))
+	b.until("no lab", func(s *api.Snapshot) bool { return len(s.Labs) == 0 })
+
+	b.w.set(func() { b.w.fail["create r1"] = backends.ErrUnsupported })
+	j := b.ended(b.deploy(text).Job)
+	if !strings.Contains(j.Error, "r2: waits for r1") || !strings.Contains(j.Error, "link r1:eth1 -- r2:eth1: waits for r1") {
+		t.Errorf("it ends with %q", j.Error)
+	}
+}
