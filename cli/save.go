@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"archetype/engine/api"
+	"archetype/internal/saved"
 	"archetype/lab"
 )
 
@@ -17,7 +19,8 @@ func (a *app) save() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{Use: "save LAB [NODE...]", Short: "Read nodes' running configurations and write them to files",
 		Long: "How a configuration is read is in the kind's vendor file (config_extract). Without a node's name,\n" +
-			"those of all running nodes whose kind says so are saved, each as NODE.cfg.",
+			"those of all running nodes whose kind says so are saved, each as NODE.cfg. The workbench keeps them, too,\n" +
+			"version by version: v on a node there shows them and what differs.",
 		Args: args(1, -1), ValidArgsFunction: a.completeLabs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect(cmd.Context())
@@ -45,15 +48,18 @@ func (a *app) save() *cobra.Command {
 				dir = args[0] + "-saved"
 			}
 			var errs []error
-			saved := 0
+			count := 0
 			for _, name := range nodes {
 				cfg, err := c.Config(cmd.Context(), api.ConfigRequest{Lab: args[0], Node: name})
 				if len(args) == 1 && api.CodeOf(err) == api.CodeUsage {
 					continue // its kind has none to be read
 				}
+				if err == nil {
+					_, _, err = saved.Keep(a.s.Configs(), args[0], name, cfg.Text, time.Now())
+				}
 				if err == nil && dir == "-" {
 					fmt.Fprint(a.out, cfg.Text)
-					saved++
+					count++
 					continue
 				}
 				if err == nil {
@@ -63,10 +69,10 @@ func (a *app) save() *cobra.Command {
 					errs = append(errs, err)
 					continue
 				}
-				saved++
+				count++
 				fmt.Fprintln(a.out, filepath.Join(dir, name+".cfg"))
 			}
-			if saved == 0 && len(errs) == 0 {
+			if count == 0 && len(errs) == 0 {
 				return api.Errorf(api.CodeConflict, "lab %s has no running node whose kind says how its configuration is read", args[0])
 			}
 			return errors.Join(errs...)

@@ -35,7 +35,7 @@ func (a *app) workbench(ctx context.Context, file string) error {
 			last = c
 			return c, nil
 		},
-		File: file, Env: environment(), Theme: a.s.Theme, ThemesDir: a.s.Themes(), Glyphs: a.s.Glyphs,
+		File: file, Env: environment(), Theme: a.s.Theme, ThemesDir: a.s.Themes(), ConfigsDir: a.s.Configs(), Glyphs: a.s.Glyphs,
 		ConsoleKey: a.s.ConsoleKey, Version: Version, Choices: a.s.Choices, SettingsFile: a.s.File(),
 		Save: func(key, value string) (settings.Choices, error) {
 			err := chosen.Set(key, value)
@@ -70,7 +70,7 @@ func (a *app) demo(ctx context.Context, file string) error {
 	defer d.End()
 	return ui.Run(ctx, ui.Options{
 		Connect: func(context.Context) (api.Engine, error) { return d, nil },
-		File:    d.File, Env: environment(), Theme: a.s.Theme, ThemesDir: a.s.Themes(), Glyphs: a.s.Glyphs,
+		File:    d.File, Env: environment(), Theme: a.s.Theme, ThemesDir: a.s.Themes(), ConfigsDir: a.s.Configs(), Glyphs: a.s.Glyphs,
 		ConsoleKey: a.s.ConsoleKey, Version: Version + " (simulated)", Choices: a.s.Choices, SettingsFile: a.s.File(),
 		Save: func(string, string) (settings.Choices, error) {
 			return a.s.Choices, errors.New("a demonstration keeps no settings")

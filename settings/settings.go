@@ -261,6 +261,9 @@ func (s *Settings) Vendors() string { return filepath.Join(s.Config, "vendors") 
 // Themes is the folder of the user's own themes.
 func (s *Settings) Themes() string { return filepath.Join(s.Config, "themes") }
 
+// Configs is the folder where configurations of nodes are kept.
+func (s *Settings) Configs() string { return filepath.Join(s.State, "configs") }
+
 // Environment hands these settings on to a process of ours, which may find
 // itself with another user ID.
 func (s *Settings) Environment() []string {

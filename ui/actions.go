@@ -132,6 +132,8 @@ func (m *Model) hints() []hint {
 		return m.logs.hints()
 	case screenCapture:
 		return m.capture.hints()
+	case screenConfigs:
+		return m.configs.hints()
 	case screenSettings:
 		return m.settings.hints()
 	}
@@ -167,6 +169,8 @@ func (m *Model) key(k tea.KeyPressMsg) tea.Cmd {
 		return m.logs.key(m, k)
 	case m.screen == screenCapture:
 		return m.capture.key(m, k)
+	case m.screen == screenConfigs:
+		return m.configs.key(m, k)
 	case m.screen == screenSettings:
 		return m.settings.key(m, k)
 	}

@@ -348,13 +348,17 @@ func (v *captureView) lines(m *Model, w, h int) []string {
 		from, to = max(from, len(rows[i].Source)), max(to, len(rows[i].Destination))
 	}
 	from, to = min(from, max(11, w/5)), min(to, max(11, w/5))
+	format := "15:04:05.000000"
+	if w < wideW {
+		format = "15:04:05.000"
+	}
 	line := func(at, source, destination, protocol, info string) string {
-		return m.fit(at, 15) + "  " + m.fit(source, from) + "  " + m.fit(destination, to) + "  " + m.fit(protocol, 8) + "  " + info
+		return m.fit(at, len(format)) + "  " + m.fit(source, from) + "  " + m.fit(destination, to) + "  " + m.fit(protocol, 8) + "  " + info
 	}
 	out := []string{m.fit(m.paint(themes.Dim, " "+line("time", "source", "destination", "protocol", "info")), w-2)}
 	for i := v.list.top; i < len(rows) && i < v.list.top+v.h; i++ {
 		p := rows[i]
-		text := line(p.Time.Local().Format("15:04:05.000000"), p.Source, p.Destination, p.Protocol, p.Info)
+		text := line(p.Time.Local().Format(format), p.Source, p.Destination, p.Protocol, p.Info)
 		if i == v.list.at {
 			out = append(out, m.chosen(text, w-2, true))
 		} else {

@@ -13,7 +13,7 @@ import (
 // verbs of the command line, each with the action that it is; those without
 // one are in command itself.
 var verbs = map[string]string{
-	"cancel": "cancel job", "capture": "capture", "connect": "join", "console": "console", "deploy": "", "destroy": "", "disconnect": "cut",
+	"cancel": "cancel job", "capture": "capture", "configurations": "configurations", "save": "save configuration", "connect": "join", "console": "console", "deploy": "", "destroy": "", "disconnect": "cut",
 	"add": "add a node", "cable": "new cable", "network": "network", "remove": "remove", "worsen": "worsen a link",
 	"exec": "run a command", "help": "help", "info": "about the node", "jobs": "jobs", "lab": "", "labs": "labs", "logs": "logs",
 	"quit": "quit", "restart": "", "settings": "settings", "start": "", "stop": "", "theme": "theme",

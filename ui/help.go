@@ -29,7 +29,7 @@ func (m *Model) palette() tea.Cmd {
 		items = append(items, it)
 	}
 	for _, a := range actions {
-		if a.where(m) && !m.inConsole() && m.screen != screenLogs && m.screen != screenCapture {
+		if a.where(m) && !m.inConsole() && (onLists(m) || m.screen == screenSettings) {
 			offer(a, a.refusal(m))
 		}
 	}
@@ -58,6 +58,10 @@ func (m *Model) help() tea.Cmd {
 			key("shift+pgup", "goes back in what was on the screen"), "", "The setting console_key chooses another key.")
 	case m.screen == screenLogs:
 		for _, k := range logKeys {
+			text = append(text, key(k.key, k.about))
+		}
+	case m.screen == screenConfigs:
+		for _, k := range configKeys {
 			text = append(text, key(k.key, k.about))
 		}
 	case m.screen == screenCapture:

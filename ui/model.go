@@ -22,6 +22,7 @@ const (
 	screenConsole
 	screenLogs
 	screenCapture
+	screenConfigs
 	screenSettings
 )
 
@@ -93,6 +94,7 @@ type Model struct {
 	typeAll  bool
 	logs     *logView
 	capture  *captureView
+	configs  *configsView
 	settings *settingsView
 
 	areas  [paneCount]area  // where panes were drawn last
@@ -226,6 +228,8 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 		m.consoleEvent(msg)
 	case logMsg:
 		m.logEvent(msg)
+	case configsMsg:
+		m.configsEvent(msg)
 	case captureMsg:
 		m.captureEvent(msg)
 	case tea.KeyPressMsg:

@@ -26,6 +26,13 @@ func (m *Model) mouse(msg tea.MouseMsg) tea.Cmd {
 			m.logs.scroll(wheelBy(e))
 		}
 		return nil
+	case m.screen == screenConfigs:
+		if turned {
+			m.configs.top += wheelBy(e)
+		} else if i := m.configs.list.top + e.Y - 2; e.Y >= 2 && e.Y < m.h-m.configs.h-4 && i <= len(m.configs.kept) {
+			m.configs.list.at, m.configs.top = i, 0
+		}
+		return nil
 	case m.screen == screenCapture:
 		m.capture.mouse(e, clicked, turned)
 		return nil

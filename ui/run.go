@@ -26,6 +26,7 @@ type Options struct {
 	Env        map[string]string // for its variables
 	Theme      string            // auto, or a theme's name
 	ThemesDir  string
+	ConfigsDir string // where configurations of nodes are kept
 	Glyphs     string // auto, utf8 or ascii
 	ConsoleKey string // leaves a console, such as ctrl+]
 	// Choices are what the user has chosen, to be changed in the settings;

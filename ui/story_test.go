@@ -151,6 +151,43 @@ func TestCapture(t *testing.T) {
 	u.Sees("No lab is deployed", "lab captured is no more")
 }
 
+// What a node is configured to do is saved over time, by key and by verb, and
+// compared: what was saved with what runs, and two that were saved.
+func TestConfigurations(t *testing.T) {
+	t.Parallel()
+	h := uitest.NewHome(t)
+	dir := filepath.Join(h.Dir, "config", "vendors")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	kind := "name: configured\nconsole: {method: shell, shell: [sh]}\nproviders: [netns]\ninterfaces: {any: true}\nconfig_extract: {method: file, path: /tmp/config}\n"
+	if err := os.WriteFile(filepath.Join(dir, "configured.yaml"), []byte(kind), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "kept.clab.yml")
+	if err := os.WriteFile(file, []byte("name: kept\ntopology: {nodes: {a: {kind: configured}, b: {kind: linux}}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	verb := func(args ...string) {
+		t.Helper()
+		c := h.Command(args...)
+		c.Dir = t.TempDir()
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: %s", args, err, out)
+		}
+	}
+	u := uitest.Open(t, uitest.Setup{Home: h, File: file, Size: "80x24"})
+	u.Sees("2/2 running")
+	verb("exec", "kept", "a", "--", "sh", "-c", "printf 'hostname a\nmtu 1500\n' > /tmp/config")
+	u.Presses("v").Sees("configurations of a, 0 saved", "hostname a").Presses("s").Sees("1 saved", "They are alike")
+	u.Presses("s").Sees("nothing new was kept")
+	verb("exec", "kept", "a", "--", "sh", "-c", "printf 'hostname a\nmtu 9000\n' > /tmp/config")
+	u.Presses("r").Sees("-mtu 1500", "+mtu 9000", "to running now")
+	verb("save", "kept", "a")
+	u.Presses("r").Sees("2 saved", "They are alike").Presses("j").Sees("-mtu 1500", "+mtu 9000").Presses("d").SeesNot("mtu 1500").Sees("mtu 9000", "d differences")
+	u.Presses("q").Presses("j").Presses("2", "j", "W").Sees("does not say how its configuration is read")
+}
+
 func TestLogs(t *testing.T) {
 	t.Parallel()
 	u := uitest.Open(t, uitest.Setup{File: pair(t, "logs")})

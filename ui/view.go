@@ -56,6 +56,8 @@ func (m *Model) screenLines() []string {
 		body = m.logs.lines(m, m.w, h)
 	case m.screen == screenCapture && m.capture != nil:
 		body = m.capture.lines(m, m.w, h)
+	case m.screen == screenConfigs && m.configs != nil:
+		body = m.configs.lines(m, m.w, h)
 	case m.screen == screenSettings:
 		body = m.settings.lines(m, m.w, h)
 	case m.screen == screenMain:
