@@ -50,7 +50,10 @@ func (c *countdown) Err() error {
 // lanes are how many links are worked at side by side, each at other points: a
 // call mostly waits, for the kernel or for a switch, which has several at a time
 // wait no longer.
-const lanes = 6
+const lanes = 12
+
+// most is at how many points of one call it is given up.
+const most = 64
 
 // A call that is given up at any point, or that comes when another was,
 // leaves nothing that the next one cannot put right.
@@ -59,37 +62,71 @@ func cancelled(b *bench) {
 	if b.env.Machine != nil {
 		count = 1 // it has no interfaces for more
 	}
+	var next atomic.Int64
+	var whole sync.Map // calls that have got to their end before their point
 	var all sync.WaitGroup
-	for first := range count {
+	for range count {
 		l, spare := b.addressed(b.cable("a", "b")), b.spare()
+		calls := undertakings(b, l, spare)
 		all.Add(1)
 		go func() {
 			defer all.Done() // also where a check ends the goroutine
-			cancelledAt(b, l, spare, first, count)
+			for {
+				// The first points of all calls, then their second ones: few are
+				// begun beyond a call's last.
+				i := int(next.Add(1) - 1)
+				n, c := i/len(calls), calls[i%len(calls)]
+				if n >= most {
+					return
+				}
+				if _, over := whole.Load(c.what); !over && c.at(b, l, n) {
+					whole.Store(c.what, true)
+				}
+			}
 		}()
 	}
 	all.Wait()
 }
 
-// cancelledAt gives up each call at its first point, and at each step-th after
-// that.
-func cancelledAt(b *bench, l backends.Link, spare backends.Port, first, step int) {
-	attempt := func(n int, what string, f func(context.Context) error) (whole bool) {
+// undertaking is a call that may be given up.
+type undertaking struct {
+	what          string
+	prepare, call func(context.Context) error
+	check         func()
+}
+
+// at gives the call up at a point, and reports whether it got to its end before.
+func (c undertaking) at(b *bench, l backends.Link, n int) (whole bool) {
+	b.Helper()
+	attempt := func() bool {
 		b.Helper()
 		ctx := newCountdown(b.Context(), n)
 		defer ctx.end()
-		if err := f(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			b.Fatalf("%s given up at point %d: %v", what, n, err)
+		if err := c.call(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			b.Fatalf("%s given up at point %d: %v", c.what, n, err)
 		} else if err != nil {
 			return false
 		}
 		return ctx.left.Load() >= 0
 	}
-	calls := []struct {
-		what          string
-		prepare, call func(context.Context) error
-		check         func()
-	}{
+	b.must(c.prepare(b.Context()))
+	whole = attempt()
+	// Whatever was left half done, the call itself puts it right...
+	if err := c.call(b.Context()); err != nil {
+		b.Fatalf("%s, after it was given up at point %d: %v", c.what, n, err)
+	}
+	c.check()
+	// ...and so does taking it away.
+	b.must(c.prepare(b.Context()))
+	attempt()
+	b.must(b.network.DeleteLink(b.Context(), l))
+	b.absent(l)
+	return whole
+}
+
+// undertakings are all calls on a link and a port that nobody else works at.
+func undertakings(b *bench, l backends.Link, spare backends.Port) []undertaking {
+	return []undertaking{
 		{"provision", func(ctx context.Context) error { return b.network.DeletePort(ctx, spare) },
 			func(ctx context.Context) error { return b.network.Provision(ctx, spare) },
 			func() { b.carrier(false, spare) }},
@@ -112,24 +149,5 @@ func cancelledAt(b *bench, l backends.Link, spare backends.Port, first, step int
 		{"delete", func(ctx context.Context) error { return b.network.Connect(ctx, l) },
 			func(ctx context.Context) error { return b.network.DeleteLink(ctx, l) },
 			func() { b.absent(l) }},
-	}
-	for _, c := range calls {
-		for n := first; n < 64; n += step {
-			b.must(c.prepare(b.Context()))
-			whole := attempt(n, c.what, c.call)
-			// Whatever was left half done, the call itself puts it right...
-			if err := c.call(b.Context()); err != nil {
-				b.Fatalf("%s, after it was given up at point %d: %v", c.what, n, err)
-			}
-			c.check()
-			// ...and so does taking it away.
-			b.must(c.prepare(b.Context()))
-			attempt(n, c.what, c.call)
-			b.must(b.network.DeleteLink(b.Context(), l))
-			b.absent(l)
-			if whole {
-				break
-			}
-		}
 	}
 }
