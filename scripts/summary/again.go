@@ -11,7 +11,8 @@ import (
 // again tells what is to be run once more: a line for each package that
 // failed, with a pattern of the tests that failed in it and of no test
 // beside them. The pattern is empty where the package failed without a test
-// (it did not build, or ended at once).
+// (it did not build, or ended at once), and where it ended in the middle of one,
+// so that those after it were never begun.
 func (r run) again() string {
 	failed := map[string][]string{}
 	for name, p := range r.packages {
@@ -24,6 +25,9 @@ func (r run) again() string {
 			continue
 		}
 		pkg, test, _ := strings.Cut(name, " ")
+		if p := r.packages[pkg]; p == nil || !slices.Contains(p.output, "FAIL\n") {
+			continue // it did not get to its end
+		}
 		steps := strings.Split(test, "/")
 		for i, s := range steps {
 			steps[i] = "^" + regexp.QuoteMeta(s) + "$"

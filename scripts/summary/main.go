@@ -7,11 +7,14 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -25,6 +28,7 @@ type event struct {
 type result struct {
 	action  string
 	output  []string
+	first   []string // what it said when it failed beside others, before it was run again
 	elapsed float64
 	order   int
 }
@@ -153,6 +157,11 @@ func read(sc *bufio.Scanner) run {
 			into[key] = r
 		}
 		switch e.Action {
+		case "run", "start":
+			if r.action != "pass" && r.action != "skip" && len(r.output) > 0 {
+				r.first = append(r.first, r.output...)
+			}
+			r.action, r.output = "", nil
 		case "output":
 			r.output = append(r.output, e.Output)
 		case "pass", "fail", "skip":
@@ -165,7 +174,7 @@ func read(sc *bufio.Scanner) run {
 func tell(all run, table string, complaints []string) int {
 	tests, packages, build := all.tests, all.packages, all.build
 	count := map[string]int{}
-	var failed, skipped, tables []string
+	var failed, skipped, tables, shaky []string
 	for name, r := range tests {
 		if r.action == "" {
 			r.action = "fail" // begun and never ended
@@ -176,13 +185,23 @@ func tell(all run, table string, complaints []string) int {
 			failed = append(failed, name)
 		case "skip":
 			skipped = append(skipped, name)
+		case "pass":
+			if len(r.first) > 0 {
+				shaky = append(shaky, name)
+			}
 		}
 		if strings.HasSuffix(name, "Table") { // tables of results that people want to see
 			tables = append(tables, name)
 		}
 	}
+	for _, name := range shaky { // its cause is seen only now
+		fmt.Printf("failed beside others, passed alone: %s\n%s", name, strings.Join(noise(tests[name].first), ""))
+	}
 	var broken []string
 	for name, r := range packages {
+		if r.action == "pass" && len(r.first) > 0 {
+			fmt.Printf("failed beside others, passed alone: %s\n%s", name, strings.Join(r.first, ""))
+		}
 		if r.action == "fail" {
 			broken = append(broken, name)
 		}
@@ -217,6 +236,7 @@ func tell(all run, table string, complaints []string) int {
 	for _, c := range complaints {
 		fmt.Println(c)
 	}
+	fmt.Printf("slowest packages: %s\nslowest tests: %s\n", slowest(packages, 5), slowest(all.innermost(), 10))
 	fmt.Printf("%d passed, %d failed, %d skipped\n", count["pass"], len(failed), count["skip"])
 	if bad > 0 || len(build) > 0 && count["pass"] == 0 {
 		return 1
@@ -235,4 +255,33 @@ func noise(lines []string) []string {
 		out = append(out, l)
 	}
 	return out
+}
+
+// innermost are the tests without those that only hold others.
+func (r run) innermost() map[string]*result {
+	holds := map[string]bool{}
+	for name := range r.tests {
+		for at := strings.LastIndexByte(name, '/'); at > strings.IndexByte(name, ' '); at = strings.LastIndexByte(name[:at], '/') {
+			holds[name[:at]] = true
+		}
+	}
+	out := map[string]*result{}
+	for name, t := range r.tests {
+		if !holds[name] {
+			out[name] = t
+		}
+	}
+	return out
+}
+
+// slowest names those that took longest.
+func slowest(of map[string]*result, n int) string {
+	names := slices.SortedFunc(maps.Keys(of), func(a, b string) int {
+		return cmp.Or(cmp.Compare(of[b].elapsed, of[a].elapsed), cmp.Compare(a, b))
+	})
+	var out []string
+	for _, name := range names[:min(n, len(names))] {
+		out = append(out, fmt.Sprintf("%s %.1f s", strings.TrimPrefix(name, "archetype/"), of[name].elapsed))
+	}
+	return strings.Join(out, ", ")
 }

@@ -113,3 +113,24 @@ func TestAnExpectedSuiteThatDidNotRunIsMissed(t *testing.T) {
 		}
 	}
 }
+
+// What failed once and passed alone is told with what it said then, and those
+// that took long are named, without those that only hold others.
+func TestFirstFailureIsKept(t *testing.T) {
+	r := read(bufio.NewScanner(strings.NewReader(`{"Action":"run","Package":"a","Test":"TestX"}
+{"Action":"output","Package":"a","Test":"TestX","Output":"the cause\n"}
+{"Action":"fail","Package":"a","Test":"TestX","Elapsed":9}
+{"Action":"run","Package":"a","Test":"TestX"}
+{"Action":"run","Package":"a","Test":"TestX/y"}
+{"Action":"output","Package":"a","Test":"TestX/y","Output":"well\n"}
+{"Action":"pass","Package":"a","Test":"TestX/y","Elapsed":2}
+{"Action":"pass","Package":"a","Test":"TestX","Elapsed":3}
+{"Action":"pass","Package":"a","Test":"TestZ","Elapsed":1}
+`)))
+	if x := r.tests["a TestX"]; x.action != "pass" || strings.Join(x.first, "") != "the cause\n" || len(r.tests["a TestX/y"].first) != 0 {
+		t.Errorf("%+v", x)
+	}
+	if got := slowest(r.innermost(), 2); got != "a TestX/y 2.0 s, a TestZ 1.0 s" {
+		t.Error(got)
+	}
+}
