@@ -63,7 +63,7 @@ func (a *app) save() *cobra.Command {
 					continue
 				}
 				if err == nil {
-					err = errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, name+".cfg"), []byte(cfg.Text), 0o600))
+					err = writeSaved(dir, name+".cfg", cfg.Text)
 				}
 				if err != nil {
 					errs = append(errs, err)
@@ -79,4 +79,22 @@ func (a *app) save() *cobra.Command {
 		}}
 	cmd.Flags().StringVarP(&dir, "output", "o", "", "the folder to write to, instead of LAB-saved; - prints")
 	return cmd
+}
+
+// writeSaved writes a configuration, for its owner only; one that is there
+// already is replaced when the new one is whole.
+func writeSaved(dir, name, text string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, "."+name+"-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.WriteString(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), filepath.Join(dir, name))
 }

@@ -47,6 +47,7 @@ embedded:
 readiness: {probe: log, pattern: "^up$", timeout: 60s}
 progress:
   - {text: logging in, percent: 40, message: logging in}
+config_extract: {method: command, command: [echo, no secrets]}
 `
 
 // TestSecretsAndPrivateFiles: a lab with passwords everywhere, made, used,
@@ -101,6 +102,12 @@ func TestSecretsAndPrivateFiles(t *testing.T) {
 			for what, text := range said {
 				if at := strings.Index(text, marker); at >= 0 {
 					t.Errorf("%s tells a secret: …%s", what, text[max(0, at-200):min(len(text), at+60)])
+				}
+			}
+			w.ok("save", "secrets", "b", "-o", "saved")
+			for path, want := range map[string]fs.FileMode{"saved": 0o700, "saved/b.cfg": 0o600} {
+				if st, err := os.Stat(filepath.Join(w.dir, path)); err != nil || st.Mode().Perm() != want {
+					t.Errorf("%s: %v, %v", path, st, err)
 				}
 			}
 			w.private()

@@ -143,6 +143,9 @@ func restore(backup, path string, last func() error) error {
 			return err
 		}
 		defer func() { _ = in.Close() }()
+		if st, err := in.Stat(); err != nil || !st.Mode().IsRegular() {
+			return errors.Join(err, fmt.Errorf("%w: %s is no file", ErrCorrupt, backup))
+		}
 		if _, err := io.Copy(f, in); err != nil {
 			return err
 		}

@@ -128,6 +128,9 @@ func sound(path string) error {
 // with free also what it says of its free pages, and lends it.
 func reading(path string, free bool, use func(*bolt.DB) error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	if emptied(path) { // which bbolt would begin to write
+		return fmt.Errorf("%w: %s is empty", ErrCorrupt, path)
+	}
 	db, file, err := openFile(path, bolt.Options{ReadOnly: true})
 	if err != nil {
 		return unopened(path, err)

@@ -51,24 +51,26 @@ func Repair(path string) (*Repaired, error) {
 	case r.Damage == nil || errors.Is(r.Damage, os.ErrNotExist):
 		r.Damage = nil
 		return r, nil
-	case errors.Is(r.Damage, ErrLocked), errors.Is(r.Damage, ErrNewer):
+	case !damage(r.Damage) || errors.Is(r.Damage, ErrNewer):
 		return nil, r.Damage
 	}
 	backups := backupsOf(path)
 	slices.SortFunc(backups, func(a, b string) int { return strings.Compare(stampOf(b), stampOf(a)) })
 	if _, err := os.Lstat(path); err == nil {
-		r.Kept = path + ".damaged-" + time.Now().Format(stamp)
-		if err := keep(path, r.Kept); err != nil {
+		kept := path + ".damaged-" + time.Now().Format(stamp)
+		if err := keep(path, kept); err != nil {
 			return nil, err
 		}
-		if r.Whole = salvage(r.Kept, path) == nil; r.Whole {
-			return r, nil
+		r.Kept = kept
+		if err := salvage(kept, path); err == nil || !damage(err) {
+			r.Whole = err == nil
+			return r.unless(err, path)
 		}
 	}
 	for _, b := range backups {
-		if err := restore(b, path, func() error { return nil }); err == nil {
+		if err := restore(b, path, func() error { return nil }); err == nil || !damage(err) {
 			r.Backup = b
-			return r, nil
+			return r.unless(err, path)
 		}
 		r.Unusable = append(r.Unusable, b)
 	}
@@ -80,4 +82,25 @@ func Repair(path string) (*Repaired, error) {
 		return nil, err
 	}
 	return r, s.Close()
+}
+
+// damage reports whether an error says that a file is not what it should be,
+// and not that the machine lacks room, files or permission, which passes.
+func damage(err error) bool {
+	var refused *ConstraintError
+	return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrNewer) || errors.As(err, &refused)
+}
+
+// unless gives a repair up that could not be made: the damaged file is where it
+// was, and the next one tries again.
+func (r *Repaired) unless(err error, path string) (*Repaired, error) {
+	if err == nil {
+		return r, nil
+	}
+	if _, serr := os.Lstat(path); serr == nil && r.Kept != "" {
+		_ = os.Remove(r.Kept)
+	} else if r.Kept != "" {
+		_ = os.Rename(r.Kept, path)
+	}
+	return nil, fmt.Errorf("%w; and it cannot be repaired now: %w", r.Damage, err)
 }

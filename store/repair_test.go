@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -237,6 +239,48 @@ func TestBackupsByThemselves(t *testing.T) {
 		if st, err := os.Stat(b); err != nil || st.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", b, st.Mode(), err)
 		}
+	}
+}
+
+// A machine that lacks room is no damage: nothing is given up for it, and the
+// next repair has all that there was.
+func TestRepairWithoutRoom(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	s := open(t, path)
+	must(t, s, func(tx *Tx) error { return tx.PutLab(Lab{Name: "l"}) })
+	if err := s.BackUp(1); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Close()
+	if err := os.Truncate(path, 9000); err != nil {
+		t.Fatal(err)
+	}
+	signal.Ignore(syscall.SIGXFSZ)
+	defer signal.Reset(syscall.SIGXFSZ)
+	var was syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &was); err != nil {
+		t.Fatal(err)
+	}
+	less := was
+	less.Cur = 4096
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &less); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Repair(path)
+	if rerr := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &was); rerr != nil {
+		t.Fatal(rerr)
+	}
+	if err == nil {
+		t.Errorf("repaired without room: %+v", r)
+	}
+	if st, err := os.Stat(path); err != nil || st.Size() != 9000 {
+		t.Errorf("the damaged file is not where it was: %v", err)
+	}
+	if kept, _ := filepath.Glob(path + ".damaged-*"); len(kept) > 0 {
+		t.Errorf("kept twice: %v", kept)
+	}
+	if r, err := Repair(path); err != nil || r.Backup == "" {
+		t.Errorf("with room: %+v, %v", r, err)
 	}
 }
 

@@ -129,11 +129,14 @@ func Open(path string, opt Options) (s *Store, err error) {
 // unopened is what it says of a file that bbolt does not open.
 func unopened(path string, err error) error {
 	var pe *os.PathError
+	var no syscall.Errno
 	switch {
 	case errors.Is(err, bolterr.ErrTimeout):
 		return fmt.Errorf("%w: %s", ErrLocked, path)
 	case errors.As(err, &pe), errors.Is(err, ErrCorrupt):
 		return err
+	case errors.As(err, &no): // the machine is short of something
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 }
