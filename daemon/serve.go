@@ -78,7 +78,7 @@ func Serve(s *settings.Settings, version string) error {
 	dp := docker.New(docker.Config{Host: s.Docker.Host, Run: filepath.Join(s.Run(), "docker"), Labs: s.Labs(), Rootless: s.Rootless})
 	defer func() { _ = dp.Close() }()
 	reg.AddProvider(dp)
-	pp := podman.New(podman.Config{Host: s.Podman.Host, Run: filepath.Join(s.Run(), "podman"), Labs: s.Labs(), Rootless: s.Rootless})
+	pp := podman.New(podmanConfig(s))
 	defer func() { _ = pp.Close() }()
 	reg.AddProvider(pp)
 	vp, err := libvirt.New(libvirt.Config{URI: s.Libvirt.URI, Run: filepath.Join(s.Run(), "libvirt"), Labs: s.Labs(), Images: s.Images(), Rootless: s.Rootless})
@@ -138,6 +138,10 @@ func Serve(s *settings.Settings, version string) error {
 			g.look()
 		}
 	}})
+}
+
+func podmanConfig(s *settings.Settings) podman.Config {
+	return podman.Config{Host: s.Podman.Host, Run: filepath.Join(s.Run(), "podman"), Labs: s.Labs(), Rootless: s.Rootless}
 }
 
 func defaults(s *settings.Settings) engine.Defaults {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -115,6 +116,9 @@ func labOfContainers(t *testing.T) {
 	}
 	w.umask(map[bool]string{true: "000", false: "022"}[os.Getenv("E2E_NETWORK") == e.networks[0]])
 	w.env = append(w.env, "DOCKER_HOST="+engine.Host, "CONTAINER_HOST="+engine.Host)
+	if e.mode == asUser { // it is that user's
+		w.env = append(w.env, "HOME="+engine.Dir, "XDG_RUNTIME_DIR="+engine.Dir)
+	}
 	w.file("greeting.env", "GREETING=good morning\n")
 	file := w.file("boxes.clab.yml", containers(e.mode == asRoot))
 	w.ok("doctor")
@@ -213,6 +217,10 @@ func labOfContainers(t *testing.T) {
 	w.kill(w.holder())
 	w.awaitWhole("boxes")
 	reach("after the holder's end")
+	if e.mode == asUser && os.Getenv("E2E_NETWORK") == e.networks[0] {
+		rebooted(w, engine, look)
+		reach("after a boot")
+	}
 
 	// The file moves an end to another peer: the address of the old link goes,
 	// what the node gave itself stays, also over a restart.
@@ -256,6 +264,32 @@ func labOfContainers(t *testing.T) {
 	if e.alike {
 		w.await("the engine's own processes to end", func() bool { return !slices.ContainsFunc(names("/proc"), shim) })
 	}
+}
+
+// rebooted ends all that a user has, Podman and the namespace in which it has
+// its containers, as a boot does. The program is started before Podman then.
+func rebooted(w *world, engine *enginetest.Engine, look func(string) container.InspectResponse) {
+	w.Helper()
+	var inits []int
+	for _, node := range []string{"a", "b", "c"} {
+		inits = append(inits, look(node).State.Pid)
+	}
+	w.kill(w.holder())
+	engine.Kill()
+	engine.Ended(engine)
+	for _, pid := range inits {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	for _, kept := range []string{"libpod", "netns", "runc", "crun", "containers", "s"} { // over no boot
+		_ = os.RemoveAll(filepath.Join(engine.Dir, kept))
+	}
+	if out := w.ok("inspect", "boxes"); !strings.Contains(out, "does not answer: nobody listens at") {
+		w.Errorf("without Podman it says %s", out)
+	}
+	if err := engine.Start(w.Context()); err != nil {
+		w.Fatal(err)
+	}
+	w.awaitWhole("boxes")
 }
 
 // keptWhileAway loses the store while the engine of the containers is away:

@@ -120,7 +120,7 @@ func asUser(dir, host, tests string) error {
 	defer cancel()
 	cfg := holder.Config{Dir: filepath.Join(dir, "run"), Rootless: true}
 	if host != "" {
-		ns := podman.UserNamespace(ctx, host)
+		ns := podman.UserNamespace(ctx, podman.Config{Host: host})
 		if ns == "" {
 			return fmt.Errorf("the Podman at %s has no user namespace of its own", host)
 		}

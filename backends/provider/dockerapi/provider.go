@@ -203,7 +203,7 @@ func (p *Provider) fail(what string, err error) error {
 	case errors.Is(err, backends.ErrNotFound), errors.Is(err, backends.ErrConflict), errors.Is(err, backends.ErrUnavailable):
 	case client.IsErrConnectionFailed(err):
 		p.Forget()
-		err = fmt.Errorf("%s does not answer: %w", p.Name(), err)
+		err = p.unanswered(err)
 	case cerrdefs.IsNotFound(err):
 		return &wrapped{what, err, backends.ErrNotFound}
 	case cerrdefs.IsConflict(err):
@@ -213,6 +213,20 @@ func (p *Provider) fail(what string, err error) error {
 		return err
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// unanswered says that nobody answers, without the client's advice, which is
+// for Docker alone, and without the cause: a socket that is not there is no
+// reason to give up, as a missing file of the lab's would be.
+func (p *Provider) unanswered(err error) error {
+	text := err.Error()
+	for _, begins := range []string{"Cannot connect to the Docker daemon at ", "failed to connect to the docker API at "} {
+		if host, ok := strings.CutPrefix(text, begins); ok {
+			host = host[:strings.IndexAny(host+";", "; ")]
+			text = "nobody listens at " + strings.TrimSuffix(host, ".")
+		}
+	}
+	return errors.New(p.Name() + " does not answer: " + text)
 }
 
 // wrapped is an engine's error under one of ours, without its words twice.

@@ -79,11 +79,13 @@ func (p *Provider) endpoint() endpoint.Endpoint {
 // patience is how long Podman may take to say that it is there.
 const patience = 3 * time.Second
 
+// starting is how its service is started.
+const starting = "systemctl start podman.socket; an ordinary user: systemctl --user start podman.socket, or podman system service --time=0 &"
+
 var service = endpoint.Service{
-	Name: "Podman service",
-	Install: "install Podman and start its service (systemctl start podman.socket; an ordinary user: systemctl --user start podman.socket, " +
-		"or podman system service --time=0 &), or name its endpoint with CONTAINER_HOST, or podman.host in the settings",
-	Permit: "run the program as root, or use a Podman of your own (systemctl --user start podman.socket)",
+	Name:    "Podman service",
+	Install: "install Podman and start its service (" + starting + "), or name its endpoint with CONTAINER_HOST, or podman.host in the settings",
+	Permit:  "run the program as root, or use a Podman of your own (systemctl --user start podman.socket)",
 }
 
 // Available asks Podman for its version, and whose it is.
@@ -101,7 +103,7 @@ func (p *Provider) Available(ctx context.Context) backends.Availability {
 	engine, api, err := p.Version(ctx)
 	if err != nil {
 		return backends.Availability{Reason: fmt.Sprintf("Podman does not answer at %s: %v", e.Host, err),
-			Fix: "start its service (systemctl start podman.socket; an ordinary user: systemctl --user start podman.socket)"}
+			Fix: "start its service (" + starting + ")"}
 	}
 	detail := fmt.Sprintf("Podman %s, API %s, at %s", engine, api, e.Host)
 	if joined(ctx, path) {
@@ -110,12 +112,48 @@ func (p *Provider) Available(ctx context.Context) backends.Availability {
 		}
 		return backends.Availability{OK: true, Detail: detail}
 	}
+	return p.elsewhere(e)
+}
+
+// elsewhere says that the containers are in another user namespace than this
+// process.
+func (p *Provider) elsewhere(e endpoint.Endpoint) backends.Availability {
 	if !p.cfg.Rootless {
 		return backends.Availability{Reason: fmt.Sprintf("the Podman at %s is a user's own (rootless): its containers are in that user's namespace, where root's labs are not", e.Host),
 			Fix: "run the program as that user, or use the system's Podman (systemctl start podman.socket; unix:///run/podman/podman.sock)"}
 	}
 	return backends.Availability{Reason: fmt.Sprintf("the Podman at %s has its containers in another user namespace than this user's labs, which were there before it", e.Host),
-		Fix: "destroy the labs that are deployed: the next one is made in Podman's namespace (needs nsenter and unshare, package util-linux)"}
+		Fix: "destroy the labs that are deployed, or leave the workbench where there are none: the next one is made in Podman's namespace (needs nsenter and unshare, package util-linux)"}
+}
+
+// here is an error where no link could ever reach a container that is started.
+func (p *Provider) here(ctx context.Context) error {
+	if !p.cfg.Rootless {
+		return nil
+	}
+	e := p.endpoint()
+	path, no := e.Path()
+	if no != nil || joined(ctx, path) || ctx.Err() != nil || !awake(ctx, path) {
+		return nil // or there is nobody: whoever asks is told so
+	}
+	a := p.elsewhere(e)
+	return fmt.Errorf("%s: %s (%w)", a.Reason, a.Fix, backends.ErrUnavailable)
+}
+
+// Start implements backends.Provider.
+func (p *Provider) Start(ctx context.Context, ref backends.NodeRef) error {
+	if err := p.here(ctx); err != nil {
+		return fmt.Errorf("node %s: %w", ref.Node, err)
+	}
+	return p.Provider.Start(ctx, ref)
+}
+
+// Stage implements backends.Stager.
+func (p *Provider) Stage(ctx context.Context, ref backends.NodeRef) (bool, error) {
+	if err := p.here(ctx); err != nil {
+		return false, fmt.Errorf("node %s: %w", ref.Node, err)
+	}
+	return p.Provider.Stage(ctx, ref)
 }
 
 // localNames are the names under which an image may be on this machine: what
@@ -173,6 +211,9 @@ func explain(err error) error {
 	text := err.Error()
 	if strings.Contains(text, "unable to apply caps") || strings.Contains(text, "apply caps: operation not permitted") {
 		return fmt.Errorf("the engine may not grant what the node asks for, as this machine itself lacks capabilities: set privileged: false and name those that the node needs with cap-add (%w)", err)
+	}
+	if strings.Contains(text, "slirp4netns") || strings.Contains(text, "pasta") || strings.Contains(text, "rootless netns") {
+		return fmt.Errorf("an ordinary user's Podman has no network for containers here: install slirp4netns, which needs /dev/net/tun, or do without a management network (network-mode: none) (%w)", err)
 	}
 	return err
 }

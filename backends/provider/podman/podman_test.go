@@ -33,13 +33,13 @@ func TestRootlessPodmanIsToldApart(t *testing.T) {
 		!strings.Contains(a.Fix, "unix:///run/podman/podman.sock") {
 		t.Errorf("%+v", a)
 	}
-	ns := podman.UserNamespace(t.Context(), e.Host)
+	ns := podman.UserNamespace(t.Context(), podman.Config{Host: e.Host})
 	found, err := os.Readlink(ns)
 	own, _ := os.Readlink("/proc/self/ns/user")
 	if err != nil || found == own {
 		t.Errorf("the user's namespace is %q, %q, %v; ours is %s", ns, found, err, own)
 	}
-	if ns := podman.UserNamespace(t.Context(), "unix:///nowhere"); ns != "" {
+	if ns := podman.UserNamespace(t.Context(), podman.Config{Host: "unix:///nowhere"}); ns != "" {
 		t.Errorf("nobody's is %q", ns)
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,15 +19,42 @@ import (
 // of its own holds. Whoever is to wire them must be in that namespace too.
 
 // UserNamespace is the path of the user namespace of the Podman that an
-// ordinary user has at the endpoint given (empty: at the usual place), or
-// empty where there is none that could be joined.
-func UserNamespace(ctx context.Context, host string) string {
-	p := &Provider{cfg: Config{Host: host, Rootless: true}}
+// ordinary user has, or empty where there is none that could be joined. Where
+// nodes are known that are to be in it, it is made if it isn't there: after a
+// boot the user may start the program before Podman.
+func UserNamespace(ctx context.Context, cfg Config) string {
+	cfg.Rootless = true
+	p := &Provider{cfg: cfg}
 	socket, no := p.endpoint().Path()
-	if no != nil || service.Look(socket) != nil {
+	if no != nil {
 		return ""
 	}
-	return theirs(ctx, socket)
+	if service.Look(socket) == nil {
+		if path := theirs(ctx, socket); path != "" {
+			return path
+		}
+	}
+	if _, err := os.Stat(cfg.Run); cfg.Run == "" || err != nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "podman", "unshare", "readlink", "/proc/self/ns/user")
+	cmd.Dir = "/" // what holds the namespace stays, and knows nothing of this program
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "ARCHETYPE_") || strings.HasPrefix(v, "CONTAINER_") // with CONTAINER_HOST it would ask the service
+	})
+	name, err := cmd.Output()
+	if err != nil {
+		return ""
+	}
+	all, _ := filepath.Glob("/proc/[0-9]*/ns/user")
+	for _, path := range all {
+		if is, err := os.Readlink(path); err == nil && is == strings.TrimSpace(string(name)) && !mine(path) {
+			return path // of the process by which Podman holds it
+		}
+	}
+	return ""
 }
 
 // theirs is the path of the user namespace of the service at a socket, where
@@ -107,12 +136,17 @@ func pause() int {
 	return pid
 }
 
-// runtimeDir is the user's folder for sockets and the like.
+// runtimeDir is the user's folder for sockets and the like, as Podman has it:
+// who has not logged in but become that user (su) may have none of the system's.
 func runtimeDir() string {
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
 		return dir
 	}
-	return fmt.Sprintf("/run/user/%d", userID())
+	dir := fmt.Sprintf("/run/user/%d", userID())
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Sprintf("/tmp/podman-run-%d", userID())
+	}
+	return dir
 }
 
 // userID is the user's own, also in a user namespace where it is 0.

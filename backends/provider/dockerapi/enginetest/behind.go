@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -198,15 +199,16 @@ func engineRestart(b *bench) {
 	if a := b.Available(b.Context()); a.OK || a.Reason == "" || a.Fix == "" {
 		b.Errorf("without an engine: %+v", a)
 	}
-	if err := b.Start(b.Context(), dev); err == nil {
-		b.Error("a node was started without an engine")
+	_ = os.Remove(strings.TrimPrefix(b.d.Host, "unix://")) // some leave it
+	err := b.Start(b.Context(), dev)
+	if err == nil || errors.Is(err, os.ErrNotExist) || strings.Contains(err.Error(), "ocker daemon") {
+		b.Errorf("a node was started without an engine, or is given up: %v", err)
 	}
 	if err := b.d.Start(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 	b.eventually("the engine is available again", func() bool { return b.Available(b.Context()).OK })
 	b.listen()
-	var err error
 	if b.cli, err = b.Client(); err != nil {
 		b.Fatal(err)
 	}
