@@ -241,6 +241,7 @@ func (c *controller) dropNode(n *node) {
 	c.save(func(tx *store.Tx) error { return tx.DeleteNode(labName, name) })
 	c.event(api.Event{Node: name, Text: "removed"})
 	c.relist = true
+	c.wakeWaiting() // it is not to be waited for any more
 }
 
 // hosts are the lab's names and addresses as /etc/hosts has them: for each

@@ -176,6 +176,7 @@ func (c *controller) decideDirty() bool {
 		if ready || l.made || l.remove {
 			l.a.look()
 			l.b.look()
+			c.wakeWaiting() // whose stage may be that an end has its links
 		}
 		d.seenLinks = append(d.seenLinks, l)
 		if l.remove {
@@ -214,7 +215,10 @@ func (c *controller) moveNode(n *node, to lab.NodeState) {
 	c.wakeWaiting()
 	switch to {
 	case lab.NodePending:
-		n.err, n.progress, n.text, n.line = "", 0, "", ""
+		n.err, n.text = "", ""
+		if !n.inited { // else its boot goes on
+			n.progress, n.line = 0, ""
+		}
 	case lab.NodeRunning:
 		n.progress, n.err = 100, ""
 	case lab.NodeStopped, lab.NodeUndeployed:

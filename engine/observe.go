@@ -260,6 +260,9 @@ func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 	if n.pid != st.PID || n.boot != st.Boot {
 		again := n.boot != 0 && n.boot != st.Boot && n.inited && !n.fresh && n.busy == nil
 		n.pid, n.boot, n.fresh = st.PID, st.Boot, false
+		if n.actual == lab.NodeError { // what it shows is how far an earlier boot came
+			n.progress, n.line = 0, ""
+		}
 		if again {
 			c.restarted(n)
 		}
@@ -278,7 +281,6 @@ func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 // foundRunning deals with a node that runs though we did not start it just
 // now: an earlier engine did, or somebody else.
 func (c *controller) foundRunning(n *node) {
-	n.inited = true
 	was := n.actual
 	switch was {
 	case lab.NodeUndeployed, lab.NodeStopped, lab.NodeError:
@@ -287,6 +289,7 @@ func (c *controller) foundRunning(n *node) {
 	case lab.NodePending:
 		c.moveNode(n, lab.NodeStarting)
 	}
+	n.inited = true
 	n.restart = n.restart || n.stale // else it would stay as it was before
 	n.touch()
 	if was == lab.NodeStopped && n.desired == lab.WishStopped {

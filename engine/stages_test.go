@@ -58,6 +58,41 @@ topology:
 	}
 }
 
+// A stage of a node is over, too, when it has long run and its last link comes.
+func TestNodeWaitsForALinkOfOneThatRuns(t *testing.T) {
+	b := newBench(t)
+	d := b.deploy(strings.Replace(pair, "r2: {kind: linux}", "r2: {kind: linux}\n    r3: {kind: linux, stages: {create-links: {wait-for: [{node: r1, stage: create-links}]}}}", 1))
+	b.completed(d.Job)
+	end := func(node string) lab.End { return lab.End{Endpoint: lab.Endpoint{Node: node, Interface: "eth2"}} }
+	letGo := b.held("connect r1:eth2|r2:eth2", func() {
+		if _, err := b.e.Edit(b.Context(), api.EditRequest{Lab: "pair", AddLinks: []lab.Link{{A: end("r1"), B: end("r2")}}}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	j, err := b.e.SetNodes(b.Context(), api.NodesRequest{Lab: "pair", Nodes: []string{"r3"}, Verb: lab.JobRestart})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.until("r3 to wait", func(*api.Snapshot) bool { return strings.Contains(b.nodeNow("r3").ProgressText, "waits for r1") })
+	letGo()
+	b.completed(j)
+}
+
+// What is removed is not waited for any more.
+func TestNodeWaitsForOneThatIsRemoved(t *testing.T) {
+	b := newBench(t)
+	hold := make(chan struct{})
+	defer close(hold)
+	b.w.set(func() { b.w.hold["exec r1 sh -c never"] = hold })
+	b.deploy(strings.NewReplacer("r1: {kind: linux}", "r1: {kind: linux, exec: [never]}",
+		"r2: {kind: linux}", "r2: {kind: linux, stages: {configure: {wait-for: [{node: r1, stage: configure}]}}}").Replace(pair))
+	b.until("r2 to wait", func(s *api.Snapshot) bool {
+		return len(s.Labs) > 0 && strings.Contains(b.nodeNow("r2").ProgressText, "waits for r1")
+	})
+	b.done(b.e.Edit(b.Context(), api.EditRequest{Lab: "pair", RemoveNodes: []string{"r1"}}))
+	b.until("r2 to run", func(*api.Snapshot) bool { return b.nodeNow("r2") != nil && b.nodeNow("r2").Actual == lab.NodeRunning })
+}
+
 func TestCommandsRunBeforeANodeCountsAsRunning(t *testing.T) {
 	b := newBench(t)
 	b.stop()

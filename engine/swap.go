@@ -174,6 +174,7 @@ func (c *controller) swapEnded(ef *effect, err error) {
 	for _, other := range c.m.linkOrder { // the next one's turn
 		other.look()
 	}
+	l.impair.rewired(impairedOf(l.spec)) // also where it has returned
 	if err != nil {
 		if errors.Is(err, context.Canceled) || c.m.destroying {
 			return
@@ -185,7 +186,6 @@ func (c *controller) swapEnded(ef *effect, err error) {
 		return
 	}
 	l.net, l.vlan, l.retries = ef.moved.to, ef.vlan, 0
-	l.impair.rewired(impairedOf(l.spec))
 	c.m.swap.gaps = append(c.m.swap.gaps, ef.moved.gap)
 	c.saveLink(l)
 	c.event(api.Event{Link: l.name(), Text: fmt.Sprintf("%s moved to %s; nothing crossed for %s",

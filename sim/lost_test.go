@@ -11,6 +11,39 @@ import (
 	"archetype/sim"
 )
 
+// A link that could not be moved, and has returned, suffers what it did before.
+func TestImpairmentOutlivesAMoveThatIsRefused(t *testing.T) {
+	drifting(t, lab.PolicyEnforce, func(d *driver) {
+		a, _ := lab.ParseEndpoint("n0:eth1")
+		b, _ := lab.ParseEndpoint("n1:eth1")
+		bad := lab.Impairment{Delay: time.Second}
+		impaired := func(*api.Lab) bool {
+			st, is := d.w.Wire("alpha", driftLink)
+			return st.Connected && is[a.String()] == bad
+		}
+		d.ask1(func(ctx context.Context) error {
+			_, err := d.e.Impair(ctx, api.ImpairRequest{Lab: "alpha", A: a, B: b, FromA: &bad})
+			return err
+		})
+		d.await("it to suffer", impaired)
+		refused := false
+		d.refuses = func(c sim.Call) error {
+			if c.Backend == sim.CableName && c.Verb == "connect" {
+				refused = true
+				return errors.New("not today")
+			}
+			return nil
+		}
+		d.ask1(func(ctx context.Context) error {
+			_, err := d.e.SetNetwork(ctx, api.NetworkRequest{Lab: "alpha", Network: sim.CableName})
+			return err
+		})
+		d.await("it to have returned, and to suffer", func(l *api.Lab) bool {
+			return refused && l.Network == sim.SwitchName && l.Links[0].Actual == lab.LinkUp && impaired(l)
+		})
+	})
+}
+
 // What an engine has impaired and could not save that it was to be is found by
 // the next one, also where that cannot ask for the link at first.
 func TestImpairmentThatWasNotSavedIsTakenAway(t *testing.T) {

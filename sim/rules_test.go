@@ -101,8 +101,11 @@ func (d *driver) checkProgress(s *api.Snapshot) {
 		for _, n := range l.Nodes {
 			key := l.Name + "/" + n.Name
 			was, ok := d.boots[key]
-			if n.Actual != lab.NodeStarting && n.Actual != lab.NodeRunning || n.PID == 0 {
+			if n.PID == 0 {
 				delete(d.boots, key)
+				continue
+			}
+			if n.Actual != lab.NodeStarting && n.Actual != lab.NodeRunning {
 				continue
 			}
 			if ok && was.pid == n.PID && n.Progress < was.progress {
@@ -134,6 +137,7 @@ func (d *driver) settle() {
 	for quiet := 0; quiet < 3; {
 		d.calmRound()
 		d.check()
+		d.startAwaited()
 		wrong := d.wrong()
 		if wrong == nil {
 			quiet++
@@ -269,6 +273,25 @@ func (d *driver) enforce() {
 		d.calmRound()
 		time.Sleep(time.Second)
 		synctest.Wait()
+	}
+}
+
+// startAwaited starts what others wait for to have passed a stage, and that is
+// not to run: else they wait for ever, as is asked for.
+func (d *driver) startAwaited() {
+	if !d.up() {
+		return
+	}
+	s, _ := d.e.Snapshot(context.Background())
+	for _, l := range s.Labs {
+		for _, n := range l.Nodes {
+			name, found := strings.CutPrefix(n.ProgressText, "waits for ")
+			name, _, _ = strings.Cut(name, " ")
+			if x := nodeOf(l, name); found && x != nil && x.Desired == lab.WishStopped && !l.Destroying {
+				e, req := d.e, api.NodesRequest{Lab: l.Name, Nodes: []string{name}, Verb: lab.JobStart}
+				d.begin("start "+l.Name+" "+name, func() error { _, err := e.SetNodes(context.Background(), req); return err })
+			}
+		}
 	}
 }
 

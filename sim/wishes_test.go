@@ -31,6 +31,17 @@ func (d *driver) topologyText(name string) string {
 		if d.rng.IntN(4) == 0 {
 			fmt.Fprintf(&b, ", env: {V: \"%d\"}", d.rng.IntN(3))
 		}
+		switch d.rng.IntN(8) {
+		case 0:
+			fmt.Fprintf(&b, ", startup-delay: %d", 1+d.rng.IntN(20))
+		case 1:
+			if i > 0 { // waits for an earlier one, so that none waits for itself
+				stage, until := waits[d.rng.IntN(len(waits))], waits[d.rng.IntN(len(waits))]
+				fmt.Fprintf(&b, ", stages: {%s: {wait-for: [{node: n%d, stage: %s}]}}", stage, d.rng.IntN(i), until)
+			}
+		case 2:
+			b.WriteString(", exec: [\"true\"]")
+		}
 		b.WriteString("}\n")
 	}
 	next := make([]int, nodes)
@@ -56,6 +67,9 @@ func (d *driver) topologyText(name string) string {
 	}
 	return b.String()
 }
+
+// waits are stages that a node waits at, and for.
+var waits = []lab.Stage{lab.StageCreate, lab.StageCreateLinks, lab.StageConfigure, lab.StageHealthy}
 
 // probingKind is ready when a command in the node says so.
 const probingKind = "bird"
