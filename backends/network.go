@@ -82,6 +82,19 @@ type Capturer interface {
 	Capture(ctx context.Context, p Port) (io.ReadCloser, error)
 }
 
+// Counter is implemented by networks that can tell how much has passed an
+// interface.
+type Counter interface {
+	// Count is that of a port's interface since it was made, as its node sees it.
+	Count(ctx context.Context, p Port) (Traffic, error)
+}
+
+// Traffic is how much has passed an interface.
+type Traffic struct {
+	Sent, Received               uint64 // bytes
+	SentPackets, ReceivedPackets uint64
+}
+
 // Handover is implemented by networks between which a link can be moved while
 // its nodes run. Connect and Provision of such a network take over interfaces
 // that another one made and released, with their addresses and routes.

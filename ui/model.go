@@ -70,6 +70,7 @@ type Model struct {
 	events  list
 	order   order
 	usage   map[string]usage // of nodes, while it is looked at
+	flows   map[string]flow  // of links, likewise, by their end A
 	looking bool
 	marks   map[string]bool // nodes to act on together
 	dialogs []dialog
@@ -207,6 +208,8 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 		return tea.Quit
 	case usageMsg:
 		return m.usageEvent(msg)
+	case trafficMsg:
+		return m.trafficEvent(msg)
 	case lookMsg:
 		m.looking, m.dirty = false, false
 	case ageMsg:

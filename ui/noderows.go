@@ -250,10 +250,13 @@ func (m *Model) watching() bool {
 }
 
 func (m *Model) look() tea.Cmd {
-	if !m.watching() || m.looking || m.engine == nil {
+	if m.looking || m.engine == nil || (!m.watching() && !m.watchingLinks()) {
 		return nil
 	}
 	m.looking = true
+	if m.watchingLinks() {
+		return m.lookLinks()
+	}
 	e, ctx, name := m.engine, m.ctx, m.labName
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(ctx, 5*lookEvery)

@@ -79,11 +79,28 @@ func (m *Model) linkState(k *api.Link) string {
 
 func (m *Model) linkRows(w, h int, focused bool) []string {
 	links := m.shownLinks()
+	head := w >= wideRow && h >= headRoom && len(links) > 0
+	if head {
+		h--
+	}
 	m.links.fit(len(links), h)
 	m.rowsOf[paneLinks] = m.rowsOf[paneLinks][:0]
-	ends := nameWidth(links, func(k *api.Link) string { return k.A }, max(10, (w-12)/2))
-	ends = max(ends, nameWidth(links, func(k *api.Link) string { return k.B }, max(10, (w-12)/2)))
+	watched := m.watchingLinks()
+	most := w - 12
+	if watched {
+		most = w - 7 - stateW - 2*rateW
+	}
+	most = max(10, most/2)
+	ends := max(nameWidth(links, func(k *api.Link) string { return k.A }, most), nameWidth(links, func(k *api.Link) string { return k.B }, most))
 	var out []string
+	if head {
+		line := "   " + m.fit("a", ends) + " " + m.fit("b", ends) + " " + m.fit("state", stateW)
+		if watched {
+			line += " " + m.fit("a to b", rateW) + m.fit("b to a", rateW)
+		}
+		out, h = append(out, m.fit(m.paint(themes.Dim, line), w)), h+1
+		m.rowsOf[paneLinks] = append(m.rowsOf[paneLinks], -1)
+	}
 	for i := m.links.top; i < len(links) && len(out) < h; i++ {
 		k := links[i]
 		role := themes.Link(k.Actual)
@@ -91,14 +108,18 @@ func (m *Model) linkRows(w, h int, focused bool) []string {
 			role = themes.LinkBusy
 		}
 		line := m.paint(role, m.glyphs.Link(k.Actual)) + " " + m.fit(k.A, ends) + " " + m.fit(k.B, ends) + " " + m.paint(role, m.linkState(k))
+		why := k.About(time.Now())
+		if watched && why == "" {
+			line = m.fit(line, 2*ends+stateW+4) + " " + m.passing(k)
+		}
 		if k.ImpairA != (lab.Impairment{}) || k.ImpairB != (lab.Impairment{}) {
 			line += " " + m.paint(themes.LinkBusy, impairText(k))
 		}
 		if k.VLAN != 0 && w >= 2*ends+30 {
 			line += m.paint(themes.Dim, fmt.Sprintf(" vlan %d", k.VLAN))
 		}
-		if text := k.About(time.Now()); text != "" {
-			line += " " + m.paint(themes.Bad, clean(text))
+		if why != "" {
+			line += " " + m.paint(themes.Bad, clean(why))
 		}
 		out = m.row(out, paneLinks, i, line, w, i == m.links.at, focused)
 	}

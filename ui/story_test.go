@@ -139,6 +139,8 @@ func TestCapture(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), " > ") {
 		t.Errorf("capture: %v: %s", err, out)
 	}
+	u.Presses("q").Sees("3 links").Presses("z").Sees("a to b", "bit/s").Presses("z")
+	u.Presses("p", "Down", "Enter").Sees("capture at b:eth1", "who has")
 	if out, err := u.Home.Command("stop", "captured", "b").CombinedOutput(); err != nil {
 		t.Fatalf("stop: %v: %s", err, out)
 	}

@@ -58,6 +58,9 @@ type Engine interface {
 	// Capture is what passes an end of a link from now on, as a stream in
 	// pcap's format. It ends when that interface goes down or away.
 	Capture(ctx context.Context, req CaptureRequest) (io.ReadCloser, error)
+	// Traffic is how much has passed ends of links so far; those that cannot be
+	// asked at present are left out.
+	Traffic(ctx context.Context, req TrafficRequest) ([]Traffic, error)
 	// Backends says which providers and networks there are, what each and
 	// each pair needs, and whether they are available.
 	Backends(ctx context.Context) ([]BackendInfo, error)
@@ -137,6 +140,21 @@ type EditRequest struct {
 type CaptureRequest struct {
 	Lab string       `json:"lab"`
 	End lab.Endpoint `json:"end"`
+}
+
+// TrafficRequest names ends of links of the lab.
+type TrafficRequest struct {
+	Lab  string         `json:"lab"`
+	Ends []lab.Endpoint `json:"ends"`
+}
+
+// Traffic is what has passed an interface since it was made, as its node sees it.
+type Traffic struct {
+	End             lab.Endpoint `json:"end"`
+	Sent            uint64       `json:"sent"` // bytes
+	Received        uint64       `json:"received"`
+	SentPackets     uint64       `json:"sent_packets"`
+	ReceivedPackets uint64       `json:"received_packets"`
 }
 
 // ImpairRequest is what a link is to suffer. nil leaves a direction as it is.

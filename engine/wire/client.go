@@ -283,6 +283,11 @@ func (c *Client) Logs(ctx context.Context, lab, node string, opt backends.LogOpt
 	return c.bytes(ctx, pathLogs, nodeRequest{Lab: lab, Node: node, Log: opt})
 }
 
+// Traffic implements api.Engine.
+func (c *Client) Traffic(ctx context.Context, req api.TrafficRequest) ([]api.Traffic, error) {
+	return ask[[]api.Traffic](ctx, c, pathTraffic, req)
+}
+
 // Capture implements api.Engine.
 func (c *Client) Capture(ctx context.Context, req api.CaptureRequest) (io.ReadCloser, error) {
 	return c.bytes(ctx, pathCapture, req)

@@ -90,7 +90,7 @@ func FuzzRequest(f *testing.F) {
 	h := newServer(e, Options{}).handler()
 	// Not those that go on, nor the backup, which writes where it is told to.
 	paths := []string{pathSnapshot, pathPlan, pathDeploy, pathDestroy, pathNodes, pathLink, pathEdit, pathStrays, pathConfig, pathImpair,
-		pathNetwork, pathCancel, pathStats, pathBackends, pathLogs, pathCapture}
+		pathNetwork, pathCancel, pathStats, pathBackends, pathLogs, pathCapture, pathTraffic}
 	name, _ := json.Marshal(file)
 	end := func(node string) string {
 		b, _ := json.Marshal(lab.Endpoint{Node: node, Interface: "eth1"})

@@ -98,6 +98,7 @@ func (s *server) handler() http.Handler {
 		return struct{}{}, e.CancelJob(ctx, r.Name)
 	})
 	handle(s, mux, pathStats, func(ctx context.Context, r nameRequest) ([]api.NodeStats, error) { return e.Stats(ctx, r.Name) })
+	handle(s, mux, pathTraffic, e.Traffic)
 	handle(s, mux, pathBackends, func(ctx context.Context, _ struct{}) ([]api.BackendInfo, error) { return e.Backends(ctx) })
 	handle(s, mux, pathPolicy, func(ctx context.Context, r api.PolicyRequest) (struct{}, error) {
 		return struct{}{}, e.SetPolicy(ctx, r)

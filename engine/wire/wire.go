@@ -39,6 +39,7 @@ const (
 	pathPolicy   = "/v1/policy"
 	pathDrift    = "/v1/drift"
 	pathStats    = "/v1/stats"
+	pathTraffic  = "/v1/traffic"
 	pathBackends = "/v1/backends"
 	pathExec     = "/v1/exec"    // frames after the headers
 	pathConsole  = "/v1/console" // likewise

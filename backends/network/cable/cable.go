@@ -51,6 +51,7 @@ var (
 	_ backends.Network  = (*Network)(nil)
 	_ backends.Impairer = (*Network)(nil)
 	_ backends.Capturer = (*Network)(nil)
+	_ backends.Counter  = (*Network)(nil)
 	_ backends.Handover = (*Network)(nil)
 	_ backends.Lister   = (*Network)(nil)
 )
@@ -89,6 +90,11 @@ func (n *Network) Available(context.Context) backends.Availability {
 // Capture shows what the node sees of its link.
 func (n *Network) Capture(ctx context.Context, p backends.Port) (io.ReadCloser, error) {
 	return nsnet.Capture(ctx, p)
+}
+
+// Count is what the node's interface has sent and received.
+func (n *Network) Count(_ context.Context, p backends.Port) (backends.Traffic, error) {
+	return nsnet.Count(p)
 }
 
 // Initialize has nothing to make: all comes with the links.

@@ -26,18 +26,7 @@ const snapshot = 65535
 // in namespaces or taps of this machine. It holds the namespace, as any socket
 // in it does, and so ends with the interface.
 func Capture(ctx context.Context, p backends.Port) (io.ReadCloser, error) {
-	var n *NS
-	var err error
-	name := p.Attachment.Interface
-	switch {
-	case p.Attachment.Tap != "":
-		name = p.Attachment.Tap
-		n, err = Machine()
-	case p.Attachment.Netns != "":
-		n, err = Open(p.Attachment.Netns)
-	default:
-		err = backends.ErrNotFound
-	}
+	n, name, err := place(p)
 	if err != nil {
 		return nil, fmt.Errorf("capture at %s: %w", p.End.Endpoint, err)
 	}
@@ -61,6 +50,43 @@ func Capture(ctx context.Context, p backends.Port) (io.ReadCloser, error) {
 	c.stop = context.AfterFunc(ctx, func() { _ = c.Close() })
 	go func() { _ = w.CloseWithError(write(w, tap)) }()
 	return c, nil
+}
+
+// place is where a port's interface can be looked at from outside, and its name
+// there.
+func place(p backends.Port) (n *NS, name string, err error) {
+	switch {
+	case p.Attachment.Tap != "":
+		n, err = Machine()
+		return n, p.Attachment.Tap, err
+	case p.Attachment.Netns != "":
+		n, err = Open(p.Attachment.Netns)
+		return n, p.Attachment.Interface, err
+	}
+	return nil, "", backends.ErrNotFound
+}
+
+// Count implements backends.Counter likewise. What a tap has received is what
+// its node has sent.
+func Count(p backends.Port) (t backends.Traffic, err error) {
+	n, name, err := place(p)
+	if err != nil {
+		return t, fmt.Errorf("traffic at %s: %w", p.End.Endpoint, err)
+	}
+	defer n.Close()
+	l, err := n.Find(name)
+	if err == nil && (l == nil || l.Attrs().Statistics == nil) {
+		err = backends.ErrNotFound
+	}
+	if err != nil {
+		return t, fmt.Errorf("traffic at %s: %w", p.End.Endpoint, err)
+	}
+	s := l.Attrs().Statistics
+	t = backends.Traffic{Sent: s.TxBytes, Received: s.RxBytes, SentPackets: s.TxPackets, ReceivedPackets: s.RxPackets}
+	if p.Attachment.Tap != "" {
+		t.Sent, t.Received, t.SentPackets, t.ReceivedPackets = t.Received, t.Sent, t.ReceivedPackets, t.SentPackets
+	}
+	return t, nil
 }
 
 type capture struct {

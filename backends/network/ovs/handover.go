@@ -18,6 +18,11 @@ func (n *Network) Capture(ctx context.Context, p backends.Port) (io.ReadCloser, 
 	return nsnet.Capture(ctx, p)
 }
 
+// Count is what the node's interface has sent and received.
+func (n *Network) Count(_ context.Context, p backends.Port) (backends.Traffic, error) {
+	return nsnet.Count(p)
+}
+
 // Impair works on the switch's side, where a node cannot see or undo it: what
 // leaves one end suffers on its way to the other.
 func (n *Network) Impair(ctx context.Context, l backends.Link) error {

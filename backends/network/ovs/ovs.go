@@ -53,6 +53,7 @@ var (
 	_ backends.Batcher  = (*Network)(nil)
 	_ backends.Impairer = (*Network)(nil)
 	_ backends.Capturer = (*Network)(nil)
+	_ backends.Counter  = (*Network)(nil)
 	_ backends.Handover = (*Network)(nil)
 	_ backends.Lister   = (*Network)(nil)
 )
