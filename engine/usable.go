@@ -112,7 +112,8 @@ func (e *Engine) usableProviders(ctx context.Context, specs []lab.Node, labs str
 }
 
 // withoutImage warns of nodes for which the file names an image and whose
-// provider has none: they run as what they are elsewhere.
+// provider has none: they run as what they are elsewhere. A kind that only this
+// provider makes, such as bridge, has one from the file's defaults at most.
 func (e *Engine) withoutImage(specs []lab.Node, labs, file string) []lab.Diagnostic {
 	var takers []string
 	for _, name := range e.opt.Backends.Providers() {
@@ -123,6 +124,9 @@ func (e *Engine) withoutImage(specs []lab.Node, labs, file string) []lab.Diagnos
 	nodes := map[string][]string{}
 	for _, n := range specs {
 		name := e.providerFor(n, labs)
+		if k := e.kind(n.Kind); k != nil && len(k.Providers) == 1 {
+			continue
+		}
 		if p, _ := e.opt.Backends.Provider(name); n.Image != "" && name != vendors.VMProvider && !isImageManager(p) {
 			nodes[name] = append(nodes[name], n.Name)
 		}
