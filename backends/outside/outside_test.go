@@ -2,6 +2,7 @@ package outside_test
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -170,6 +171,12 @@ func (b *bench) lan(mtu int) *nstest.NS {
 	b.host.Address("br-lan", "")
 	far := nstest.New(b.T)
 	nstest.Cable(b.host, "port0", "", far, "eth0", "10.9.0.2/24", mtu)
+	port, err := b.host.LinkByName("port0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	// As high as one that the kernel makes up may be by chance.
+	b.ok(b.host.LinkSetHardwareAddr(port, net.HardwareAddr{0xfe, 0xfe, 0, 0, 0, 1}))
 	b.enslave("port0")
 	return far
 }

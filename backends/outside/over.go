@@ -63,7 +63,9 @@ func settled(l backends.Link) backends.Link {
 		return l
 	}
 	if mac, err := nsnet.MAC(l.Lab, l.B.End); err == nil {
-		mac[0] = 0xfe // the highest that is locally administered and no group
+		// The highest that are locally administered and no group: those that
+		// the kernel makes up begin with the first byte once in 64 times.
+		mac[0], mac[1] = 0xfe, 0xff
 		l.B.End.MAC = mac.String()
 	}
 	return l
