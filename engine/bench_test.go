@@ -101,7 +101,7 @@ func (b *bench) deploy(text string) *api.Deployed {
 // until waits for a snapshot that satisfies ok.
 func (b *bench) until(what string, ok func(*api.Snapshot) bool) *api.Snapshot {
 	b.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for b.snap == nil || !ok(b.snap) {
 		select {
 		case u, open := <-b.upd:

@@ -72,7 +72,7 @@ func refused(t *testing.T, path, why, hint string) {
 // after it has ended.
 func admitted(t *testing.T, path string) *Client {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(time.Minute); ; {
 		c, err := Dial(t.Context(), path)
 		if err == nil {
 			t.Cleanup(func() { _ = c.Close() })
@@ -191,7 +191,7 @@ func TestRequestsAreBounded(t *testing.T) {
 		errors.As(err, &e)
 		return e
 	}
-	for end := time.Now().Add(20 * time.Second); said() == nil; { // until both have come in
+	for end := time.Now().Add(time.Minute); said() == nil; { // until both have come in
 		if time.Now().After(end) {
 			t.Fatal("there is always room")
 		}
@@ -200,7 +200,7 @@ func TestRequestsAreBounded(t *testing.T) {
 		t.Errorf("the third is told %v", e)
 	}
 	_ = held[0].Close()
-	for end := time.Now().Add(20 * time.Second); said() != nil; {
+	for end := time.Now().Add(time.Minute); said() != nil; {
 		if time.Now().After(end) {
 			t.Fatal("there is no room after one has gone")
 		}
@@ -269,7 +269,7 @@ func TestSlowReadersAreDropped(t *testing.T) {
 			if !strings.Contains(line, "does not read") || !strings.Contains(line, fmt.Sprintf("process=%d", os.Getpid())) {
 				t.Errorf("the log says %q", line)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("nobody is cut off")
 		}
 	}

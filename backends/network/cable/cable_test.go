@@ -61,7 +61,7 @@ func (p *program) stop() {
 // until waits for an event of the link after which it is as wanted.
 func (p *program) until(what string, l backends.Link, ok func(backends.LinkStatus) bool) {
 	p.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	for !ok(p.last[l.ID()]) {
 		select {
 		case st, open := <-p.events:

@@ -78,7 +78,7 @@ func TestFramesCrossUnchanged(t *testing.T) {
 		"to its own address": frame("02:00:00:00:00:ee", nil, "", 0),
 	} {
 		for way, pair := range map[string][2]int{"there": {x, y}, "back": {y, x}} {
-			if got, ok := crosses(pair[0], pair[1], f, 5*time.Second); !ok {
+			if got, ok := crosses(pair[0], pair[1], f, time.Minute); !ok {
 				t.Errorf("%s, %s: sent %d bytes %x, got %d bytes %x", name, way, len(f), f[:30], len(got), got[:min(30, len(got))])
 			}
 		}
@@ -105,9 +105,9 @@ func TestTCP(t *testing.T) {
 		_, _ = io.Copy(c, c)
 	}()
 	var c net.Conn
-	b.must(b.node("b").Do(func() (err error) { c, err = net.DialTimeout("tcp4", "10.0.0.1:7", 10*time.Second); return err }))
+	b.must(b.node("b").Do(func() (err error) { c, err = net.DialTimeout("tcp4", "10.0.0.1:7", time.Minute); return err }))
 	defer c.Close()
-	b.must(c.SetDeadline(time.Now().Add(30 * time.Second)))
+	b.must(c.SetDeadline(time.Now().Add(time.Minute)))
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 	go func() { _, _ = c.Write(sent); _ = c.(*net.TCPConn).CloseWrite() }()
 	got, err := io.ReadAll(c)

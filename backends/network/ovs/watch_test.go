@@ -14,7 +14,7 @@ import (
 // news waits for an event of a link that is as asked.
 func (b *bench) news(events <-chan backends.LinkStatus, what string, l backends.Link, ok func(backends.LinkStatus) bool) {
 	b.t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	var last backends.LinkStatus
 	for {
 		select {

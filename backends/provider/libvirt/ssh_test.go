@@ -52,24 +52,19 @@ func newSSHD(t *testing.T) *sshd {
 		t.Fatal(err)
 	}
 	s.port = l.Addr().(*net.TCPAddr).Port
-	_ = l.Close()
 	host := strings.Fields(s.read("host.pub"))
 	s.write("known", fmt.Sprintf("[127.0.0.1]:%d %s %s\n", s.port, host[0], host[1]))
 	s.write("none", "")
 	s.write("config", fmt.Sprintf("ListenAddress 127.0.0.1:%d\nHostKey %s\nAuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nPidFile none\n",
 		s.port, s.at("host"), s.at("mine.pub")))
 	t.Cleanup(s.stop)
-	s.listen(server)
+	s.serve(l, server)
 	return s
 }
 
-// listen has each connection served in namespaces of its own, which look like
+// serve has each connection served in namespaces of its own, which look like
 // the machine that this is meant to be.
-func (s *sshd) listen(server string) {
-	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
-	if err != nil {
-		s.Fatal(err)
-	}
+func (s *sshd) serve(l net.Listener, server string) {
 	log, err := os.Create(s.at("log"))
 	if err != nil {
 		s.Fatal(err)
