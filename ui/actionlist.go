@@ -17,12 +17,15 @@ const (
 )
 
 func init() {
-	actions = append(actions, nodeActions()...)
-	actions = append(actions, wiringActions()...)
-	actions = append(actions, driftActions()...)
-	actions = append(actions, paneActions()...)
-	actions = append(actions, labActions()...)
-	actions = append(actions, programActions()...)
+	for _, g := range []struct {
+		name string
+		list []*action
+	}{{"Nodes and links", nodeActions()}, {"Wiring", wiringActions()}, {"Drift", driftActions()}, {"Panes", paneActions()}, {"Labs", labActions()}, {"The program", programActions()}} {
+		for _, a := range g.list {
+			a.group = g.name
+		}
+		actions = append(actions, g.list...)
+	}
 }
 
 func simple(f func(m *Model)) func(*Model) tea.Cmd {

@@ -14,6 +14,7 @@ type action struct {
 	name  string
 	keys  []string
 	about string
+	group string // it stands in, in the help
 	hint  string // in the footer; empty: not there
 	tip   pane   // the pane on whose frame the key is shown, when it has the focus
 	tips  string // and as what; empty: not there

@@ -28,9 +28,12 @@ func (m *Model) push(d dialog) { m.dialogs = append(m.dialogs, d) }
 
 func (m *Model) pop() { m.dialogs = m.dialogs[:len(m.dialogs)-1] }
 
+// dialogRoom is how wide what is in a dialog can be.
+func (m *Model) dialogRoom() int { return min(m.w-4, 84) - 4 }
+
 // overlay draws a dialog over the screen.
 func (m *Model) overlay(screen []string, d dialog) []string {
-	w := min(m.w-4, 84)
+	w := m.dialogRoom() + 4
 	if d.atBottom() {
 		w = m.w
 	}

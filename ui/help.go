@@ -1,7 +1,6 @@
 package ui
 
 import (
-	"fmt"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -42,10 +41,14 @@ func (m *Model) palette() tea.Cmd {
 	return nil
 }
 
+// keyWidth is the column of keys in the help.
+const keyWidth = 12
+
 // help says what the keys do where the user is.
 func (m *Model) help() tea.Cmd {
 	key := func(k, about string) string {
-		return m.paint(themes.Key, fmt.Sprintf("%-12s", k)) + " " + about
+		lines := wrapped(about, m.dialogRoom()-keyWidth-1)
+		return m.paint(themes.Key, m.fit(k, keyWidth)) + " " + strings.Join(lines, "\n"+strings.Repeat(" ", keyWidth+1))
 	}
 	var text []string
 	switch {
@@ -76,15 +79,22 @@ func (m *Model) help() tea.Cmd {
 		if onMain(m) {
 			text = append(text, key("h j k l", "and the arrows: from node to node, and through lists"), key("g G", "to the first and the last"),
 				key("shift+arrow", "pan the topology"), key("1 2 3 4 5", "to a pane; 5 is the console beside the lab"),
-				key("mouse", "selects, scrolls and drags; with shift it marks text"), "")
+				key("mouse", "selects, scrolls and drags; with shift it marks text"))
 		}
+		group := ""
 		for _, a := range actions {
 			if a.where(m) {
-				line := key(strings.Join(a.keys, " "), a.about)
-				if why := a.refusal(m); why != "" {
-					line += m.paint(themes.Dim, " ("+why+")")
+				if a.group != group {
+					if group = a.group; len(text) > 0 && text[len(text)-1] != "" {
+						text = append(text, "")
+					}
+					text = append(text, m.paint(themes.Accent, group))
 				}
-				text = append(text, line)
+				about := a.about
+				if why := a.refusal(m); why != "" {
+					about += m.paint(themes.Dim, " ("+why+")")
+				}
+				text = append(text, key(strings.Join(a.keys, " "), about))
 			}
 		}
 		text = append(text, "", key(m.opt.ConsoleKey, "in a console: leave it, or go to another one"), "", "Shapes")

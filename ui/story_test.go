@@ -122,7 +122,7 @@ func TestConsoles(t *testing.T) {
 func TestCapture(t *testing.T) {
 	t.Parallel()
 	u := uitest.Open(t, uitest.Setup{File: pair(t, "captured")})
-	u.Sees("2/2 running", "1/1 links up").Presses("3", "p").Sees("capture at which end?", "b:eth1").Presses("Down", "Enter").Sees("capture at b:eth1", "nothing has passed", "w write")
+	u.Sees("2/2 running", "1/1 links up").Presses("3", "p").Sees("capture at which end?", "b:eth1").Presses("Down", "Enter").Sees("capture at b:eth1", "w write")
 	if out, err := u.Home.Command("exec", "captured", "a", "--", "sh", "-c",
 		"ip addr add 10.9.9.1/24 dev eth1; ping -c 600 -i 0.5 10.9.9.2 >/dev/null 2>&1 &").CombinedOutput(); err != nil {
 		t.Fatalf("ping: %v: %s", err, out)
