@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"archetype/daemon"
 	"archetype/engine/api"
@@ -94,7 +95,15 @@ func (a *app) farewell() {
 	default:
 		for _, l := range snap.Labs {
 			nodes, links := counts(l)
-			fmt.Fprintf(a.out, "%s goes on running: %s nodes, %s links up. archetype destroy %s ends it.\n", l.Name, nodes, links, l.Name)
+			fmt.Fprintf(a.out, "%s goes on running: %s nodes, %s links up. %s destroy %s ends it.\n", l.Name, nodes, links, called(), l.Name)
 		}
 	}
+}
+
+// called is how the user has called this program, for what can be typed next.
+func called() string {
+	if strings.Contains(os.Args[0], "/") {
+		return os.Args[0]
+	}
+	return "archetype"
 }

@@ -102,7 +102,11 @@ func (c *controller) settleBoot(n *node) {
 	n.retryAt, n.permanent = time.Time{}, false
 	after := ""
 	if !n.told { // else when it began is hearsay
-		after = " after " + took.Round(10*time.Millisecond).String()
+		exact := 10 * time.Millisecond
+		if took < exact {
+			exact = time.Millisecond
+		}
+		after = " after " + took.Round(exact).String()
 		if err := c.e.boots.add(n, took); err != nil {
 			c.e.log.Warn("boot times", "error", err)
 		}
