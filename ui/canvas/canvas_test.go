@@ -95,7 +95,10 @@ func sign(x int) int {
 
 func TestNamesAreWholeInNormalZoom(t *testing.T) {
 	for name, l := range samples() {
-		m := canvasOf(t, l, 4000, 600)
+		m := canvasOf(t, l, 80, 24)
+		m.level = Normal
+		all := m.scene(Normal)
+		m.Resize(all.w+2, all.h+2) // all of it is in sight
 		m.level = Normal
 		m.centre()
 		m.fresh = false
