@@ -77,9 +77,14 @@ func (w *world) begin(args ...string) *background {
 // for each node, each a child of the one holder, and one bridge for each link.
 func (w *world) consistent(lab string) {
 	w.Helper()
-	l := w.awaitWhole(lab)
+	// What was killed just now may still be told to run.
+	var l *inspectJSON
+	var inits map[string][]int
+	became(func() bool {
+		l, inits = w.awaitWhole(lab), w.inits(lab)
+		return len(inits) == len(l.Nodes) && !slices.ContainsFunc(l.Nodes, func(n nodeJSON) bool { return !slices.Equal(inits[n.Name], []int{n.PID}) })
+	})
 	holder := w.holder()
-	inits := w.inits(lab)
 	if len(inits) != len(l.Nodes) {
 		w.Errorf("%d nodes have an init, of %d", len(inits), len(l.Nodes))
 	}
