@@ -86,8 +86,9 @@ func TestNodeWaitsForOneThatIsRemoved(t *testing.T) {
 	b.w.set(func() { b.w.hold["exec r1 sh -c never"] = hold })
 	b.deploy(strings.NewReplacer("r1: {kind: linux}", "r1: {kind: linux, exec: [never]}",
 		"r2: {kind: linux}", "r2: {kind: linux, stages: {configure: {wait-for: [{node: r1, stage: configure}]}}}").Replace(pair))
-	b.until("r2 to wait", func(s *api.Snapshot) bool {
-		return len(s.Labs) > 0 && strings.Contains(b.nodeNow("r2").ProgressText, "waits for r1")
+	b.until("r2 to wait", func(*api.Snapshot) bool {
+		n := b.nodeNow("r2")
+		return n != nil && strings.Contains(n.ProgressText, "waits for r1")
 	})
 	b.done(b.e.Edit(b.Context(), api.EditRequest{Lab: "pair", RemoveNodes: []string{"r1"}}))
 	b.until("r2 to run", func(*api.Snapshot) bool { return b.nodeNow("r2") != nil && b.nodeNow("r2").Actual == lab.NodeRunning })
