@@ -86,7 +86,10 @@ func TestNodeWaitsForOneThatIsRemoved(t *testing.T) {
 	b.w.set(func() { b.w.hold["exec r1 sh -c never"] = hold })
 	b.deploy(strings.NewReplacer("r1: {kind: linux}", "r1: {kind: linux, exec: [never]}",
 		"r2: {kind: linux}", "r2: {kind: linux, stages: {configure: {wait-for: [{node: r1, stage: configure}]}}}").Replace(pair))
-	b.until("r2 to wait", func(*api.Snapshot) bool {
+	b.until("r2 to wait", func(s *api.Snapshot) bool {
+		if len(s.Labs) == 0 {
+			return false
+		}
 		n := b.nodeNow("r2")
 		return n != nil && strings.Contains(n.ProgressText, "waits for r1")
 	})
