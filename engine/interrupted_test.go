@@ -289,3 +289,27 @@ func (b *bench) restart(node string) *api.Job {
 	}
 	return j
 }
+
+// A store of the moment before its nodes were made, as a backup or a crash may
+// leave it, costs a lab that runs nothing: its nodes say what they are made from.
+func TestAStoreOfBeforeItsNodesWereMade(t *testing.T) {
+	b := newBench(t)
+	earlier := filepath.Join(b.dir, "earlier")
+	var d *api.Deployed
+	letGo := b.held("create r1", func() { d = b.deploy(pair) })
+	if _, err := b.e.Backup(t.Context(), api.BackupRequest{File: earlier}); err != nil {
+		t.Fatal(err)
+	}
+	letGo()
+	b.completed(d.Job)
+	pids := [2]int{b.node("r1", lab.NodeRunning).PID, b.node("r2", lab.NodeRunning).PID}
+	b.stop()
+	if err := os.Rename(earlier, filepath.Join(b.dir, "db")); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	b.link(lab.LinkUp)
+	if now := [2]int{b.node("r1", lab.NodeRunning).PID, b.node("r2", lab.NodeRunning).PID}; now != pids || b.w.count("start") != 2 {
+		t.Errorf("its nodes were %v and are %v, after %v", pids, now, b.w.calls)
+	}
+}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -272,7 +273,7 @@ func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 		return
 	}
 	if !n.inited || n.actual == lab.NodeStopped || n.actual == lab.NodeUndeployed {
-		c.foundRunning(n)
+		c.foundRunning(n, st)
 	}
 	c.observePaused(n, st)
 	c.observeName(n, st)
@@ -280,7 +281,10 @@ func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 
 // foundRunning deals with a node that runs though we did not start it just
 // now: an earlier engine did, or somebody else.
-func (c *controller) foundRunning(n *node) {
+func (c *controller) foundRunning(n *node, st backends.NodeStatus) {
+	if n.stale && n.made == "" && n.madeAsWished(st) { // before that could be noted
+		n.stale, n.made = false, n.hash
+	}
 	was := n.actual
 	switch was {
 	case lab.NodeUndeployed, lab.NodeStopped, lab.NodeError:
@@ -295,6 +299,14 @@ func (c *controller) foundRunning(n *node) {
 	if was == lab.NodeStopped && n.desired == lab.WishStopped {
 		c.drifted(n, "was started behind our back")
 	}
+}
+
+// madeAsWished reports whether what a node carries says that it was made from
+// what it is to be made from now.
+func (n *node) madeAsWished(st backends.NodeStatus) bool {
+	var of lab.Node
+	err := json.Unmarshal([]byte(st.Labels[labelSpec]), &of)
+	return err == nil && hashNode(of, n.config) == n.hash
 }
 
 // restarted deals with a node that was started again behind our back: it

@@ -226,7 +226,7 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 		}
 		n.made = rn.Hash
 		n.stale = n.made != n.hash
-		n.restart = n.stale && n.actual.Alive()
+		n.restart = n.stale && n.made != "" && n.actual.Alive() // of what it was made else, it tells itself
 	}
 	for _, n := range m.nodeOrder {
 		if !known[n.spec.Name] {
