@@ -137,6 +137,17 @@ func leaveTheLab(t *testing.T, network string) {
 		}
 	}
 	reach("at first")
+	seen := w.begin("capture", "out", "n1:eth2", "--count", "1") // where a link leaves the lab, too
+	w.await("a packet to be captured", func() bool {
+		w.ping("out", "n1", "10.5.0.1")
+		select {
+		case err := <-seen.end:
+			must(t, err)
+			return true
+		default:
+			return false
+		}
+	})
 
 	w.ok("link", "disconnect", "out", "n1:eth2", "host:n1host")
 	if k := w.inspect("out").link("n1:eth2", "host:n1host"); k.Actual != "down" || k.Carrier != "off" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"archetype/backends"
 	"archetype/backends/mark"
@@ -20,6 +21,8 @@ type over struct {
 var (
 	_ backends.Tagger   = (*over)(nil)
 	_ backends.Impairer = (*over)(nil)
+	_ backends.Capturer = (*over)(nil)
+	_ backends.Counter  = (*over)(nil)
 	_ backends.Handover = (*over)(nil)
 )
 
@@ -259,6 +262,16 @@ func (n *over) Impair(ctx context.Context, l backends.Link) error {
 		return linkError(l, err)
 	}
 	return linkError(l, i.Impair(ctx, wire(l, at, mtu)))
+}
+
+// Capture is at the node's end, whatever the other one is.
+func (n *over) Capture(ctx context.Context, p backends.Port) (io.ReadCloser, error) {
+	return nsnet.Capture(ctx, p)
+}
+
+// Count is at the node's end, too.
+func (n *over) Count(_ context.Context, p backends.Port) (backends.Traffic, error) {
+	return nsnet.Count(p)
 }
 
 // Release implements backends.Handover. What no network has a part in stays.
