@@ -254,7 +254,9 @@ func labOfContainers(t *testing.T) {
 	}
 	w.ok("destroy", "boxes", "--yes")
 	leftBehind(w, cli, labels, image)
-	w.await("all to end", func() bool { return len(w.processes()) == 0 })
+	if !became(func() bool { return len(w.processes()) == 0 }) {
+		w.Fatalf("left after the last lab: %v", w.processes())
+	}
 	after := lookAround(w)
 	for _, what := range []string{"links", "mounts", "named namespaces", "files"} {
 		if got, want := after[what], before[what]; !slices.Equal(got, want) {
@@ -283,9 +285,7 @@ func rebooted(w *world, engine *enginetest.Engine, look func(string) container.I
 	for _, kept := range []string{"libpod", "netns", "runc", "crun", "containers", "s"} { // over no boot
 		_ = os.RemoveAll(filepath.Join(engine.Dir, kept))
 	}
-	if out := w.ok("inspect", "boxes"); !strings.Contains(out, "does not answer: nobody listens at") {
-		w.Errorf("without Podman it says %s", out)
-	}
+	w.await("it to say that Podman is away", func() bool { return strings.Contains(w.ok("inspect", "boxes"), "does not answer: nobody listens at") })
 	if err := engine.Start(w.Context()); err != nil {
 		w.Fatal(err)
 	}

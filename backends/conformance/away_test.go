@@ -20,6 +20,7 @@ import (
 	"archetype/backends/provider/netns/holder"
 	"archetype/backends/provider/podman"
 	"archetype/backends/provider/podman/podmantest"
+	"archetype/internal/osthread"
 )
 
 // What is an ordinary user's lives in a user namespace, and can be wired from
@@ -93,7 +94,7 @@ func away(t *testing.T, folder, host, provider, network string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := osthread.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	relay(t, out)

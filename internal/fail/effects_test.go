@@ -47,6 +47,7 @@ var without = map[string]string{
 	"archetype/backends/diskimage.Run":                             "is called within image.import and machine.disk, where something of it is kept",
 	"(*archetype/backends/network/nsnet.NS).inUse":                 "only looks",
 	"archetype/backends/network/ovs.findSwitch":                    "asks whether a process is there",
+	"archetype/backends/provider/podman.UserNamespace":             "has Podman make the namespace that it makes for its own commands, and keeps",
 	"archetype/backends/provider/dockerapi.Dial":                   "puts the places into every connection to an engine: here, and nowhere else, one is made",
 	"archetype/backends/provider/dockerapi.run":                    "changes something within firewall.rule, and else only looks",
 	"archetype/backends/provider/libvirt.overCommand":              "starts a connection, which ends with the program",

@@ -42,7 +42,7 @@ func UserNamespace(ctx context.Context, cfg Config) string {
 	cmd := exec.CommandContext(ctx, "podman", "unshare", "readlink", "/proc/self/ns/user")
 	cmd.Dir = "/" // what holds the namespace stays, and knows nothing of this program
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return strings.HasPrefix(v, "ARCHETYPE_") || strings.HasPrefix(v, "CONTAINER_") // with CONTAINER_HOST it would ask the service
+		return strings.HasPrefix(v, "ARCHETYPE_") || strings.HasPrefix(v, "PWD=") || strings.HasPrefix(v, "CONTAINER_") // with CONTAINER_HOST it would ask the service
 	})
 	name, err := cmd.Output()
 	if err != nil {
