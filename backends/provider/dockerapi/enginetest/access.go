@@ -76,7 +76,11 @@ func ExternalAccess(t *testing.T, s *Shared, chain string) {
 	if err := errors.Join(p.Remove(t.Context(), open), p.Remove(t.Context(), closed)); err != nil {
 		t.Fatal(err)
 	}
-	if after := rules(); after != before {
-		t.Errorf("rules that are left:\n%s\nand before:\n%s", after, before)
+	// A rule from before may have been that of a bridge whose name was free
+	// again: it goes with the one that had it last.
+	for rule := range strings.Lines(rules()) {
+		if !strings.Contains(before, rule) {
+			t.Errorf("this rule is left: %sand before there were:\n%s", rule, before)
+		}
 	}
 }
