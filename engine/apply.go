@@ -153,6 +153,9 @@ func (c *controller) wantLink(spec lab.Link) {
 		l.spec = spec
 		c.relist = true
 	} else if !sameWiring(l.spec, spec) {
+		if !l.rebuild {
+			l.former = l.spec
+		}
 		l.rebuild = true
 	}
 	if l.spec.A.Endpoint != spec.A.Endpoint {

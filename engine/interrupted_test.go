@@ -152,6 +152,26 @@ func TestLinkToAPlaceThatAnotherIsLeaving(t *testing.T) {
 	}
 }
 
+// An interface loses the addresses of its old cable also where the engine that
+// was to take them ended first.
+func TestLinkIsMadeAnewOverACrash(t *testing.T) {
+	b := newBench(t)
+	text := func(x, y string) string {
+		return strings.Replace(pair, `endpoints: ["r1:eth1", "r2:eth1"]`, "{type: veth, endpoints: [{node: r1, interface: eth1, ipv4: "+
+			x+"}, {node: r2, interface: eth1, ipv4: "+y+"}]}", 1)
+	}
+	b.completed(b.deploy(text("10.1.0.1/24", "10.1.0.2/24")).Job)
+	call := "delete " + pairLink
+	b.held(call, func() { b.deploy(text("10.1.0.2/24", "10.1.0.1/24")) })
+	b.stop()
+	b.w.set(func() { delete(b.w.hold, call) })
+	before := b.w.count(call)
+	b.start()
+	b.until("it to be made anew", func(s *api.Snapshot) bool {
+		return len(s.Labs) > 0 && s.Labs[0].Links[0].Actual == lab.LinkUp && b.w.count(call) > before
+	})
+}
+
 // A link that was up and is made anew is not stored as up while it is: to who
 // comes after an interruption it may look whole before it is.
 func TestLinkThatIsMadeAnewIsNotStoredAsUp(t *testing.T) {

@@ -135,6 +135,7 @@ type link struct {
 	retryAt   time.Time
 	upSince   time.Time // it was made
 	wasUp     bool      // and is no more, of which the disk may not know yet
+	former    lab.Link  // what is there of it, while it is to be made anew
 	drift     drift
 
 	dirty bool
@@ -243,6 +244,21 @@ func (l *link) toTheSamePlace() []*link {
 		}
 	}
 	return out
+}
+
+// loses reports whether an end had an address that it is to have no more.
+func (l *link) loses(was lab.Link) bool {
+	if l.spec.A.Endpoint != was.A.Endpoint {
+		was.A, was.B = was.B, was.A
+	}
+	for _, e := range [][2]lab.End{{was.A, l.spec.A}, {was.B, l.spec.B}} {
+		for _, p := range e[0].Addresses() {
+			if !slices.Contains(e[1].Addresses(), p) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // something reports whether anything of the link may be there: what failed

@@ -236,8 +236,12 @@ func (c *controller) saveLink(l *link) {
 		return // an interface has one record: it is this link's once the other is dropped
 	}
 	l.stored = true
-	r := store.Link{Lab: c.m.info.Name, A: l.spec.A.Endpoint, B: l.spec.B.Endpoint,
-		AddressesA: l.spec.A.Addresses(), AddressesB: l.spec.B.Addresses(),
+	spec := l.spec
+	if l.rebuild {
+		spec = l.former // it is there as it was until it is gone
+	}
+	r := store.Link{Lab: c.m.info.Name, A: spec.A.Endpoint, B: spec.B.Endpoint,
+		AddressesA: spec.A.Addresses(), AddressesB: spec.B.Addresses(),
 		Desired: l.desired, Actual: l.actual, Error: l.err, Network: l.net, Outside: l.spec.Outside,
 		Drift: l.drift.what, DriftLeft: l.drift.left}
 	c.save(func(tx *store.Tx) error { return tx.PutLink(r) })
