@@ -23,6 +23,7 @@ var (
 	ErrUnavailable = errors.New("not available here")
 	ErrConflict    = errors.New("in conflict with what exists")
 	ErrUnsupported = errors.New("not supported")
+	ErrRestart     = errors.New("takes a restart")
 )
 
 // Availability says whether a backend can be used on this machine.

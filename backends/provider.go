@@ -130,11 +130,12 @@ type Rewirer interface {
 	Rewire(ctx context.Context, c NodeConfig) error
 }
 
-// Mender is implemented by providers whose nodes can be paused or renamed by
-// others, and that can set it right.
+// Mender is implemented by providers whose nodes can be paused, renamed or
+// severed by others, and that can set it right.
 type Mender interface {
 	// Mend has a node that is paused go on, and gives one that was renamed the
-	// name that it was made with. One that is as it should be is left alone.
+	// name that it was made with. One that is as it should be is left alone. The
+	// next start of ours does what is ErrRestart.
 	Mend(ctx context.Context, ref NodeRef) error
 }
 
@@ -196,6 +197,7 @@ type NodeStatus struct {
 	Running    bool              // its init runs
 	Paused     bool              // somebody has frozen it; its init is there all the same
 	Renamed    bool              // Identifier is not the name that it was made with
+	Severed    bool              // it runs, and is not in its management network any more
 	PID        int               // of its init, as seen from the host; 0 when not running
 	ExitReason string            // why it last ended, when it was not asked to
 	Started    time.Time         // zero when not running

@@ -81,6 +81,7 @@ func (c *controller) booting(n *node, r bootReport) {
 		if r.text != "" {
 			n.text = r.text
 		}
+		n.stage.text = n.text
 		n.touch()
 	}
 }
@@ -98,6 +99,7 @@ func (c *controller) settleBoot(n *node) {
 		}
 		return
 	}
+	n.text = n.stage.text // and not what it has waited for since
 	took := c.e.now().Sub(n.since)
 	n.retryAt, n.permanent = time.Time{}, false
 	after := ""

@@ -209,7 +209,7 @@ func (c *controller) moveNode(n *node, to lab.NodeState) {
 	}
 	n.actual = to
 	n.since, n.told = c.e.now(), false
-	if to.Matches(n.desired) && !n.renamed {
+	if to.Matches(n.desired) && n.amiss == "" {
 		n.drift = drift{}
 	}
 	c.wakeWaiting()

@@ -65,7 +65,7 @@ func (c *controller) decideNode(n *node) *effect {
 		n.restart = false
 		n.news()
 	}
-	if n.renamed && (n.actual == lab.NodeRunning || n.actual == lab.NodeStopped) {
+	if n.amiss != "" && !n.restart && (n.actual == lab.NodeRunning || n.actual == lab.NodeStopped) {
 		if ef := c.decideMend(n); ef != nil {
 			return ef
 		}

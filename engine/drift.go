@@ -33,7 +33,7 @@ func (c *controller) linkLeftAlone(l *link) bool {
 // drifted notes that a node is otherwise than wanted, which it has become just
 // now, and plans when it is set right.
 func (c *controller) drifted(n *node, what string) {
-	if n.actual.Matches(n.desired) && !n.renamed || c.m.leaving(n) || n.restart {
+	if n.actual.Matches(n.desired) && n.amiss == "" || c.m.leaving(n) || n.restart {
 		c.warnf(n, "%s", what)
 		return
 	}
@@ -160,20 +160,29 @@ func (c *controller) resumed(n *node) {
 	n.touch()
 }
 
-// observeName takes in whether the provider calls the node as it was made.
-func (c *controller) observeName(n *node, st backends.NodeStatus) {
-	if st.Renamed == n.renamed {
+// observeAmiss takes in whether the provider calls the node as it was made, and
+// whether it is in its management network.
+func (c *controller) observeAmiss(n *node, st backends.NodeStatus) {
+	n.identifier = either(st.Identifier, n.identifier)
+	what := ""
+	switch {
+	case st.Renamed:
+		what = "was renamed to " + n.identifier
+	case st.Severed:
+		what = "was taken out of its management network"
+	}
+	if what == n.amiss {
 		return
 	}
-	n.renamed = st.Renamed
-	n.identifier = either(st.Identifier, n.identifier)
+	was := n.amiss
+	n.amiss = what
 	n.news()
 	switch {
-	case n.renamed:
-		c.drifted(n, "was renamed to "+n.identifier)
+	case what != "":
+		c.drifted(n, what)
 	case n.actual == lab.NodeRunning:
 		n.forgiveDrift()
-		c.infof(n, "has its name again")
+		c.infof(n, "is as it was again: it %s", was)
 	}
 }
 
@@ -184,8 +193,8 @@ func (c *controller) forgetOld(n *node) {
 	}
 }
 
-// decideMend sets right what was done to a node that exists: it was paused, or
-// renamed.
+// decideMend sets right what was done to a node that exists: it was paused,
+// renamed, or taken out of its management network.
 func (c *controller) decideMend(n *node) *effect {
 	if c.leftAlone(n) || n.permanent || c.wait(n.retryAt) {
 		return nil
@@ -198,6 +207,10 @@ func (c *controller) mendEnded(n *node, err error) {
 	case errors.Is(err, backends.ErrNotFound):
 		c.observeGone(n)
 		return
+	case errors.Is(err, backends.ErrRestart):
+		n.amiss, n.restart = "", true
+		c.infof(n, "is restarted to be set right: %s", reason(err))
+		return
 	case err != nil:
 		n.permanent = errors.Is(err, backends.ErrUnsupported)
 		c.nextTry(n)
@@ -205,7 +218,7 @@ func (c *controller) mendEnded(n *node, err error) {
 		c.errorf(n, "cannot be set right: %s; next try %s", n.err, c.whenAgain(n.retryAt, n.retries))
 		return
 	}
-	n.renamed, n.err = false, ""
+	n.amiss, n.err = "", ""
 	if n.actual == lab.NodePaused {
 		c.resumed(n)
 	}

@@ -125,7 +125,7 @@ func (c *controller) vanished(n *node) {
 	c.bootOver(n)
 	n.ended = max(n.ended, n.boot) // late news of it are no news
 	n.exists, n.unsure, n.half, n.inited, n.gated, n.pid, n.boot = false, false, false, false, false, 0, 0
-	n.health, n.stage, n.renamed = "", staged{}, false
+	n.health, n.stage, n.amiss = "", staged{}, ""
 	n.mgmt4, n.mgmt6, n.screen = "", "", ""
 	n.err = ""
 	c.moveNode(n, lab.NodeUndeployed)

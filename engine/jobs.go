@@ -148,12 +148,12 @@ func (c *controller) checkNodes(j *job) {
 		case !waited:
 		case n.desired != wish || n.remove:
 			delete(j.waitNodes, n) // somebody wished otherwise since
-		case n.actual.Matches(wish) && !n.renamed && !n.restart && !n.rebuild && (!n.stale || wish == lab.WishStopped):
+		case n.actual.Matches(wish) && n.amiss == "" && !n.restart && !n.rebuild && (!n.stale || wish == lab.WishStopped):
 			delete(j.waitNodes, n)
 		case c.leftAlone(n):
 			delete(j.waitNodes, n)
 			j.failed = append(j.failed, n.spec.Name+": "+n.drift.what+", and is left alone: the policy for drift is "+string(c.m.info.Policy))
-		case (n.actual == lab.NodeError || n.actual == lab.NodePaused || n.renamed) && n.busy == nil && !n.asking && (n.permanent || n.retries >= settleTries):
+		case (n.actual == lab.NodeError || n.actual == lab.NodePaused || n.amiss != "") && n.busy == nil && !n.asking && (n.permanent || n.retries >= settleTries):
 			delete(j.waitNodes, n)
 			j.failed = append(j.failed, n.spec.Name+": "+n.err)
 		default:

@@ -89,8 +89,8 @@ type node struct {
 
 	stage staged
 
-	renamed bool // by somebody else
-	drift   drift
+	amiss string // what somebody else has done to it that can be set right while it is there
+	drift drift
 
 	retries   int
 	retryAt   time.Time

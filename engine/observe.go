@@ -197,7 +197,7 @@ func (c *controller) observeNode(provider string, st backends.NodeStatus) {
 		c.foundMade(n)
 	}
 	if !st.Running && !st.Gone && n.exists && n.busy == nil {
-		c.observeName(n, st)
+		c.observeAmiss(n, st)
 	}
 }
 
@@ -276,7 +276,7 @@ func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 		c.foundRunning(n, st)
 	}
 	c.observePaused(n, st)
-	c.observeName(n, st)
+	c.observeAmiss(n, st)
 }
 
 // foundRunning deals with a node that runs though we did not start it just

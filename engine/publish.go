@@ -176,7 +176,7 @@ func (c *controller) showNode(n *node) *api.Node {
 		PID: n.pid, Image: n.spec.Image, Group: n.spec.Group, Since: n.since, Retries: n.retries,
 		Console: n.inited && n.actual != lab.NodePaused, Leaving: n.remove, ManagementIPv4: n.mgmt4, ManagementIPv6: n.mgmt6, Screen: n.screen}
 	v.Drift = api.Drift{What: n.drift.what, Held: c.leftAlone(n), Left: n.drift.left}
-	rests := n.actual != lab.NodePending && n.actual != lab.NodeStarting && !n.actual.Matches(n.desired) || n.renamed
+	rests := n.actual != lab.NodePending && n.actual != lab.NodeStarting && !n.actual.Matches(n.desired) || n.amiss != ""
 	if rests && !n.permanent && !v.Drift.Held && n.desired == lab.WishRunning {
 		v.RetryAt = n.retryAt
 	}

@@ -53,7 +53,7 @@ func (c *controller) whenAgain(at time.Time, tries int) string {
 
 // recovered forgets the tries of a node that has been well for long enough.
 func (c *controller) recovered(n *node) {
-	if n.renamed {
+	if n.amiss != "" {
 		return // its tries are for that, and go on
 	}
 	if n.retries > 0 && !c.wait(n.since.Add(c.e.defaults().Retry.Healthy)) {

@@ -20,6 +20,7 @@ type staged struct {
 	left      []lab.Stage
 	exits     int           // how often its init has ended by itself
 	booted    bool          // ready by its kind's data; what is left are commands and waiting
+	text      string        // what was last said of the boot by then
 	commands  commandsState // of the file's exec
 	order     chan struct{} // closed when the latest commands of a stage are done
 }

@@ -69,6 +69,9 @@ func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) e
 	}
 	k := kept{Container: req.Name, ID: before.ID, Labels: c.Labels, Interfaces: interfaces(c), Management: management,
 		Console: c.Kind.Console, Config: configHash(c), Index: m.Vars.Index + 1, Made: m}
+	if req.NetworkingConfig != nil {
+		k.Endpoint = req.NetworkingConfig.EndpointsConfig[management]
+	}
 	files, err := p.placeFiles(c, before.Config != k.Config)
 	if err == nil {
 		err = p.place(n, c, m, before.Config != k.Config)

@@ -54,6 +54,9 @@ func (p *Provider) start(ctx context.Context, n *node) error {
 			return err
 		}
 	}
+	if err := n.reconnect(ctx, cli, id); err != nil && !cerrdefs.IsNotFound(err) { // else its start says so
+		return err
+	}
 	opened := n.expect()
 	defer n.expected()
 	if !n.letIn() {
@@ -133,8 +136,8 @@ func (n *node) ask() {
 	n.asked = true
 }
 
-// Mend has a container that is paused go on, and gives one that was renamed its
-// name again.
+// Mend has a container that is paused go on, gives one that was renamed its
+// name again, and brings one back that was taken out of its management network.
 func (p *Provider) Mend(ctx context.Context, ref backends.NodeRef) error {
 	n := p.node(ref)
 	n.Lock()
@@ -164,7 +167,45 @@ func (p *Provider) mend(ctx context.Context, n *node) error {
 		return err
 	}
 	if st.Renamed {
-		_, err = cli.ContainerRename(ctx, id, client.ContainerRenameOptions{NewName: res.Container.Config.Labels[labelName]})
+		if _, err := cli.ContainerRename(ctx, id, client.ContainerRenameOptions{NewName: res.Container.Config.Labels[labelName]}); err != nil {
+			return err
+		}
+	}
+	if !st.Severed {
+		return nil
+	}
+	err = n.reconnect(ctx, cli, id)
+	switch {
+	case err == nil:
+		return nil
+	case cerrdefs.IsNotFound(err): // which is not the node
+		return fmt.Errorf("its management network %s is gone: destroy the lab and deploy it again, or make the network (%s network create)",
+			n.known().Management, p.cfg.Name)
+	default:
+		// Docker counts the interfaces that it has made: the next one may have
+		// the name of a link's. What it notes of the network all the same goes.
+		_, _ = cli.NetworkDisconnect(ctx, n.known().Management, client.NetworkDisconnectOptions{Container: id, Force: true})
+		n.state.Lock()
+		n.severed = true
+		n.state.Unlock()
+		return fmt.Errorf("back into the management network: %w (%w)", err, backends.ErrRestart)
+	}
+}
+
+// reconnect brings a container that was seen outside its management network
+// back into it.
+func (n *node) reconnect(ctx context.Context, cli *client.Client, id string) error {
+	n.state.Lock()
+	severed, name, e := n.severed, n.kept.Management, n.kept.Endpoint
+	n.state.Unlock()
+	if !severed || e == nil {
+		return nil
+	}
+	_, err := cli.NetworkConnect(ctx, name, client.NetworkConnectOptions{Container: id, EndpointConfig: e})
+	if err == nil {
+		n.state.Lock()
+		n.severed = false
+		n.state.Unlock()
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
 
 	"archetype/backends"
 	"archetype/backends/provider/gate"
@@ -38,6 +39,7 @@ type node struct {
 	release  chan struct{}
 	asked    bool            // its end was asked for
 	going    bool            // it is being removed
+	severed  bool            // it was seen to run outside its management network
 	checked  uint64          // boot whose health is being checked
 	boots    *backends.Boots // of the provider
 	started  string          // what the engine said last of its start
@@ -51,12 +53,14 @@ type kept struct {
 	Labels     map[string]string  `json:"labels"`
 	Interfaces []nskeep.Interface `json:"interfaces"`
 	Management string             `json:"management,omitempty"` // name of the network
-	Console    vendors.Console    `json:"console"`
-	Config     string             `json:"config,omitempty"` // hash of the startup configuration that was placed
-	Index      int                `json:"index,omitempty"`  // in the lab, from 1
-	Foreign    bool               `json:"foreign,omitempty"`
-	Made       made               `json:"made,omitzero"`
-	Staged     bool               `json:"staged,omitempty"` // at the gate it waits for a start of ours
+	// Endpoint is how the container is in that network, nil where it is not.
+	Endpoint *network.EndpointSettings `json:"endpoint,omitempty"`
+	Console  vendors.Console           `json:"console"`
+	Config   string                    `json:"config,omitempty"` // hash of the startup configuration that was placed
+	Index    int                       `json:"index,omitempty"`  // in the lab, from 1
+	Foreign  bool                      `json:"foreign,omitempty"`
+	Made     made                      `json:"made,omitzero"`
+	Staged   bool                      `json:"staged,omitempty"` // at the gate it waits for a start of ours
 }
 
 func (p *Provider) folder(ref backends.NodeRef) string {

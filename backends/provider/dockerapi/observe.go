@@ -202,6 +202,8 @@ func (n *node) status(c *container.InspectResponse) backends.NodeStatus {
 			}
 		}
 		if c.NetworkSettings != nil {
+			n.severed = n.kept.Endpoint != nil && n.kept.ID == c.ID && c.NetworkSettings.Networks[n.kept.Management] == nil
+			st.Severed = n.severed
 			if e := c.NetworkSettings.Networks[n.kept.Management]; e != nil {
 				if e.IPAddress.IsValid() {
 					st.ManagementIPv4 = e.IPAddress.String()
@@ -245,9 +247,9 @@ func (p *Provider) Events(ctx context.Context) (<-chan backends.NodeStatus, erro
 		return nil, p.fail("events", err)
 	}
 	// Also of others: a foreign node's bear no label of ours.
-	f := client.Filters{}.Add("type", string(events.ContainerEventType))
+	f := client.Filters{}.Add("type", string(events.ContainerEventType), string(events.NetworkEventType))
 	for _, a := range []events.Action{events.ActionStart, events.ActionDie, events.ActionDestroy, events.ActionHealthStatus,
-		events.ActionPause, events.ActionUnPause, events.ActionRename} {
+		events.ActionPause, events.ActionUnPause, events.ActionRename, events.ActionDisconnect} {
 		f.Add("event", string(a))
 	}
 	for a := range p.cfg.Actions {
@@ -294,6 +296,9 @@ func (p *Provider) action(m events.Message) events.Action {
 // news looks at what an event speaks of: what is true now counts, not what
 // was when it was sent.
 func (p *Provider) news(ctx context.Context, cli *client.Client, m events.Message) (backends.NodeStatus, bool) {
+	if m.Type == events.NetworkEventType {
+		return p.newsOfNetwork(ctx, cli, m.Actor.Attributes["container"])
+	}
 	ref := backends.NodeRef{Lab: m.Actor.Attributes[labelLab], Node: m.Actor.Attributes[labelNode]}
 	if m.Actor.Attributes[labelHome] != p.home() {
 		return p.newsForeign(ctx, cli, m.Actor.Attributes["name"])
@@ -331,6 +336,34 @@ func (p *Provider) news(ctx context.Context, cli *client.Client, m events.Messag
 	_ = n.off(st, &res.Container) // else the next look does
 	p.checkHealth(n, &res.Container, st)
 	return st, true
+}
+
+// newsOfNetwork looks at a container that was taken out of a network, unless
+// that goes with its end.
+func (p *Provider) newsOfNetwork(ctx context.Context, cli *client.Client, id string) (st backends.NodeStatus, ok bool) {
+	n := p.byID(id)
+	if n == nil || !n.TryLock() { // what is being done to it is our own
+		return st, false
+	}
+	n.Unlock()
+	res, err := cli.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return st, false
+	}
+	st = n.status(&res.Container)
+	return st, st.Running && st.Severed
+}
+
+// byID finds the node of a container that is in a management network.
+func (p *Provider) byID(id string) *node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, n := range p.nodes {
+		if k := n.known(); k.ID == id && k.Endpoint != nil {
+			return n
+		}
+	}
+	return nil
 }
 
 // vanished is the status of a node whose container is gone.

@@ -90,6 +90,21 @@ func management(b *bench) {
 		b.Errorf("after a restart %s is %s", first.ManagementIPv4, again.ManagementIPv4)
 	}
 	reach()
+
+	// Taken out of it behind our back, it is brought back, if need be by the next
+	// start.
+	if _, err := b.cli.NetworkDisconnect(b.Context(), m.Network, client.NetworkDisconnectOptions{Container: named(x.Ref)}); err != nil {
+		b.Fatal(err)
+	}
+	b.event("taken out of the network", x.Ref, func(st backends.NodeStatus) bool { return st.Severed })
+	err = b.Mend(b.Context(), x.Ref)
+	if errors.Is(err, backends.ErrRestart) {
+		err = errors.Join(b.Stop(b.Context(), x.Ref, 0), b.Start(b.Context(), x.Ref))
+	}
+	if again, _ := b.status(x.Ref); err != nil || again.Severed || again.ManagementIPv4 != first.ManagementIPv4 || again.ManagementIPv6 != first.ManagementIPv6 {
+		b.Errorf("brought back it is %+v, %v", again, err)
+	}
+	reach()
 	if err := b.Remove(b.Context(), x.Ref); err != nil {
 		b.Fatal(err)
 	}
