@@ -52,6 +52,17 @@ func Parse(alias string) (m Mark, ok bool) {
 	return m, true
 }
 
+// trial begins the names of interfaces by which it is tried what a kernel can
+// do. They belong to no lab, and one that a killed engine left is in nobody's
+// way.
+const trial = head + "-"
+
+// Trial is the name of such an interface; what is at most 5 characters long.
+func Trial(what string) string { return trial + what }
+
+// IsTrial reports whether an interface of that name is one.
+func IsTrial(name string) bool { return strings.HasPrefix(name, trial) }
+
 // Admits reports whether what bears the mark may be the owner's.
 func (m Mark) Admits(owner string) bool { return m.Owner == "" || m.Owner == owner }
 

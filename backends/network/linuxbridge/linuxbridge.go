@@ -36,7 +36,7 @@ func (b *bridge) Letter() string { return "h" }
 
 // Available tries a bridge.
 func (b *bridge) Available() backends.Availability {
-	const name = "archetype-probe"
+	name := mark.Trial("probe")
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = name
 	if err := b.panel.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil && !errors.Is(err, syscall.EEXIST) {

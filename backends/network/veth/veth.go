@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"archetype/backends"
+	"archetype/backends/mark"
 	"archetype/backends/network/cable"
 	"archetype/backends/network/nsnet"
 )
@@ -33,7 +34,7 @@ func (p *patch) Letter() string { return "p" }
 
 // Available tries a pair, with its two ends patched to each other.
 func (p *patch) Available() backends.Availability {
-	const one, other = "archetype-veth0", "archetype-veth1"
+	one, other := mark.Trial("veth0"), mark.Trial("veth1")
 	if err := p.panel.Delete(one); err != nil {
 		return backends.Availability{Reason: err.Error()}
 	}

@@ -74,7 +74,7 @@ func (o *Overlay) Name() string { return "vxlan" }
 
 // Available tries an interface.
 func (o *Overlay) Available(context.Context) backends.Availability {
-	const name = "archetype-vx"
+	name := mark.Trial("vx")
 	if err := o.panel.Delete(name); err != nil {
 		return backends.Availability{Reason: "VXLAN: " + err.Error()}
 	}

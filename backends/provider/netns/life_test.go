@@ -2,6 +2,7 @@ package netns_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,7 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
 	"archetype/backends"
+	"archetype/backends/mark"
 )
 
 func TestRestartKeepsNamespaceAndLogsGoOn(t *testing.T) {
@@ -121,6 +127,26 @@ func TestStoppedBySignal(t *testing.T) {
 }
 
 // Fifty nodes at once, and nothing of them left afterwards.
+// leftInPanel makes an interface in the panel that nobody will remove.
+func (b *bench) leftInPanel(name string) {
+	b.Helper()
+	ns, err := netns.GetFromPath(b.holder.Panel())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer ns.Close()
+	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer h.Close()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = name
+	if err := h.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil {
+		b.Fatal(err)
+	}
+}
+
 func TestManyNodesLeaveNothing(t *testing.T) {
 	both(t, func(b *bench) {
 		mounts := b.mounts()
@@ -144,10 +170,16 @@ func TestManyNodesLeaveNothing(t *testing.T) {
 		for _, n := range list {
 			b.said(n.Ref, "archetype-init: ready")
 		}
+		b.leftInPanel(mark.Trial("veth0"))
 		for _, n := range list {
 			if err := b.Remove(b.Context(), n.Ref); err != nil {
 				b.Error(err)
 			}
+		}
+		ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+		defer cancel()
+		if err := b.holder.Wait(ctx); err != nil {
+			b.Error("the holder does not end, which has nothing to hold any more: ", err)
 		}
 		for _, n := range list {
 			if _, err := os.Stat(fmt.Sprintf("/proc/%d", n.PID)); err == nil {

@@ -2,6 +2,7 @@ package holder
 
 import (
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"archetype/backends/mark"
 	"archetype/internal/whole"
 )
 
@@ -37,6 +39,7 @@ func (p *panel) interfaces() (int, error) {
 	}
 	defer h.Close()
 	links, err := whole.List(h.LinkList)
+	links = slices.DeleteFunc(links, func(l netlink.Link) bool { return mark.IsTrial(l.Attrs().Name) })
 	return len(links), err
 }
 
