@@ -142,6 +142,7 @@ func (c *controller) decideStopped(n *node) *effect {
 			return &effect{verb: doStop, node: n}
 		case n.exists:
 			c.moveNode(n, lab.NodeStopped)
+			n.look() // it may have another's name
 		default:
 			c.moveNode(n, lab.NodeUndeployed)
 		}

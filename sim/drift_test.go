@@ -246,6 +246,43 @@ func TestDriftOfANodeMadeAnew(t *testing.T) {
 	})
 }
 
+// One that is being made and is stopped meanwhile has its name again, too.
+func TestDriftOfANodeThatIsWithdrawn(t *testing.T) {
+	drifting(t, lab.PolicyEnforce, func(d *driver) {
+		create := func(c sim.Call) bool { return c.Verb == "create" && c.On == "x" }
+		await := func(is lab.NodeState) {
+			d.await(string(is), func(l *api.Lab) bool { n := nodeOf(l, "x"); return n != nil && n.Actual == is })
+		}
+		set := func(v lab.JobVerb) {
+			d.ask1(func(ctx context.Context) error {
+				_, err := d.e.SetNodes(ctx, api.NodesRequest{Lab: "alpha", Nodes: []string{"x"}, Verb: v})
+				return err
+			})
+		}
+		d.ask1(func(ctx context.Context) error {
+			_, err := d.e.Edit(ctx, api.EditRequest{Lab: "alpha", AddNodes: []lab.Node{{Name: "x", Kind: "linux"}}})
+			return err
+		})
+		await(lab.NodeRunning)
+		set(lab.JobStop)
+		await(lab.NodeStopped)
+		d.refuses = func(c sim.Call) error {
+			if create(c) {
+				return errors.New("not today")
+			}
+			return nil
+		}
+		set(lab.JobStart)
+		await(lab.NodeError)
+		d.w.Rename(backends.NodeRef{Lab: "alpha", Node: "x"}, "foo")
+		d.await("its name heard of", func(l *api.Lab) bool { return strings.Contains(nodeOf(l, "x").Identifier, "foo") })
+		d.refuses, d.stuck = nil, create
+		await(lab.NodePending)
+		set(lab.JobStop)
+		d.await("its name again", func(*api.Lab) bool { return slices.Contains(d.w.Contents(), "node alpha/x running=false") })
+	})
+}
+
 // What comes right by itself is drift no more, whatever the policy.
 func TestDriftThatPasses(t *testing.T) {
 	drifting(t, lab.PolicyReport, func(d *driver) {

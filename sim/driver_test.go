@@ -62,6 +62,7 @@ type driver struct {
 
 	calm    bool
 	refuses func(sim.Call) error // what fails though all is calm; nil: nothing
+	stuck   func(sim.Call) bool  // what is not answered then; nil: nothing
 	steps   int
 	said    []string                         // the course
 	rule    func(*api.Snapshot) (bad string) // one more that must hold; nil: none

@@ -159,6 +159,9 @@ func (d *driver) calmRound() {
 		d.mu.Lock()
 		calls, events := d.sorted(), len(d.events)
 		d.mu.Unlock()
+		if d.stuck != nil {
+			calls = slices.DeleteFunc(calls, func(h *held) bool { return d.stuck(h.call) })
+		}
 		booting := d.w.Booting()
 		switch {
 		case events > 0:
