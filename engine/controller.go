@@ -216,9 +216,9 @@ func (c *controller) moveNode(n *node, to lab.NodeState) {
 	switch to {
 	case lab.NodePending:
 		n.err, n.text = "", ""
-		if !n.inited { // else its boot goes on
-			n.progress, n.line = 0, ""
-		}
+		n.bootAnew()
+	case lab.NodeStarting:
+		n.bootAnew()
 	case lab.NodeRunning:
 		n.progress, n.err = 100, ""
 	case lab.NodeStopped, lab.NodeUndeployed:
@@ -226,6 +226,14 @@ func (c *controller) moveNode(n *node, to lab.NodeState) {
 	}
 	n.news()
 	c.saveNode(n)
+}
+
+// bootAnew forgets how far an earlier boot came, or the node's making, unless
+// its init runs, whose boot goes on.
+func (n *node) bootAnew() {
+	if !n.inited && n.pid == 0 {
+		n.progress, n.line = 0, ""
+	}
 }
 
 func (c *controller) moveLink(l *link, to lab.LinkState) {

@@ -41,7 +41,7 @@ type effect struct {
 	stager backends.Stager // stages the node that is created, or nil
 	gated  bool            // the node's init waits for its start
 	hash   string          // of what the node is created from
-	boot   uint64          // the node's, before a start
+	boot   uint64          // the node's, before a start or a stop
 	kept   [2]bool         // the ends whose interface doDelete leaves to another link
 	vlan   int             // of the link, once it is connected
 	impair impaired        // what doImpair gives

@@ -62,7 +62,7 @@ func (c *controller) nodeEnded(ef *effect, err error) {
 		c.bootOver(n)
 		n.inited, n.gated = false, false
 		n.err = ""
-		n.ended = n.boot // late news of this boot is no news
+		n.ended = max(n.ended, ef.boot) // late news of it are no news; one that began since is
 		c.moveNode(n, lab.NodeStopped)
 		if n.restart {
 			n.restart = false

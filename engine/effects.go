@@ -152,6 +152,7 @@ func (c *controller) prepareNode(ef *effect) func(context.Context) error {
 		ef.boot = n.boot
 		return func(ctx context.Context) error { return p.Start(ctx, ref) }
 	case doStop:
+		ef.boot = n.boot
 		grace := time.Duration(n.kind.StopGrace)
 		return func(ctx context.Context) error { return p.Stop(ctx, ref, grace) }
 	case doMend:

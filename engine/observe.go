@@ -261,7 +261,7 @@ func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 	if n.pid != st.PID || n.boot != st.Boot {
 		again := n.boot != 0 && n.boot != st.Boot && n.inited && !n.fresh && n.busy == nil
 		n.pid, n.boot, n.fresh = st.PID, st.Boot, false
-		if n.actual == lab.NodeError { // what it shows is how far an earlier boot came
+		if n.actual != lab.NodeStarting && n.actual != lab.NodeRunning { // what it shows is how far an earlier boot came
 			n.progress, n.line = 0, ""
 		}
 		if again {
