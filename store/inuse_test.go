@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"archetype/lab"
 )
@@ -157,4 +160,31 @@ func TestFileThatIsAwayIsRestored(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// What is no file is refused at once, and stays where it is.
+func TestNoFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for what, f := range map[string]func() error{
+		"opened":   func() error { _, err := Open(path, Options{}); return err },
+		"checked":  func() error { _, err := Verify(path); return err },
+		"repaired": func() error { _, err := Repair(path); return err },
+	} {
+		done := make(chan error, 1)
+		go func() { done <- f() }()
+		select {
+		case err := <-done:
+			if err == nil || errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path+" is no regular file") {
+				t.Errorf("%s: %v", what, err)
+			}
+		case <-time.After(time.Minute):
+			t.Errorf("%s: waits", what)
+		}
+	}
+	if st, err := os.Lstat(path); err != nil || st.Mode().Type() != os.ModeNamedPipe {
+		t.Errorf("it is %v, %v", st, err)
+	}
 }

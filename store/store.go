@@ -105,6 +105,10 @@ func Open(path string, opt Options) (s *Store, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
+	// To open what is no file may wait for ever, or do what the device does.
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file: move it away", path)
+	}
 	if emptied(path) {
 		return nil, fmt.Errorf("%w: %s is empty", ErrCorrupt, path)
 	}
