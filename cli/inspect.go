@@ -146,18 +146,8 @@ func (a *app) showLabs(snap *api.Snapshot, asJSON bool) error {
 }
 
 func counts(l *api.Lab) (nodes, links string) {
-	running, up := 0, 0
-	for _, n := range l.Nodes {
-		if n.Actual == lab.NodeRunning {
-			running++
-		}
-	}
-	for _, k := range l.Links {
-		if k.Actual == lab.LinkUp {
-			up++
-		}
-	}
-	return fmt.Sprintf("%d/%d", running, len(l.Nodes)), fmt.Sprintf("%d/%d", up, len(l.Links))
+	t := l.Tally()
+	return fmt.Sprintf("%d/%d", t.Running, len(l.Nodes)), fmt.Sprintf("%d/%d", t.Up, len(l.Links))
 }
 
 func (a *app) showLab(l *api.Lab, stats []api.NodeStats) {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"archetype/engine/api"
+	"archetype/internal/replace"
 	"archetype/internal/saved"
 	"archetype/lab"
 )
@@ -63,7 +64,9 @@ func (a *app) save() *cobra.Command {
 					continue
 				}
 				if err == nil {
-					err = writeSaved(dir, name+".cfg", cfg.Text)
+					if err = os.MkdirAll(dir, 0o700); err == nil {
+						err = replace.With(filepath.Join(dir, name+".cfg"), []byte(cfg.Text))
+					}
 				}
 				if err != nil {
 					errs = append(errs, err)
@@ -79,22 +82,4 @@ func (a *app) save() *cobra.Command {
 		}}
 	cmd.Flags().StringVarP(&dir, "output", "o", "", "the folder to write to, instead of LAB-saved; - prints")
 	return cmd
-}
-
-// writeSaved writes a configuration, for its owner only; one that is there
-// already is replaced when the new one is whole.
-func writeSaved(dir, name, text string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, "."+name+"-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), filepath.Join(dir, name))
 }

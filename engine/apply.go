@@ -152,11 +152,8 @@ func (c *controller) wantLink(spec lab.Link) {
 		}
 		l.spec = spec
 		c.relist = true
-	} else if !sameWiring(l.spec, spec) {
-		if !l.rebuild {
-			l.former = l.spec
-		}
-		l.rebuild = true
+	} else if was := l.spec; l.former == nil && !sameWiring(was, spec) {
+		l.former = &was
 	}
 	if l.spec.A.Endpoint != spec.A.Endpoint {
 		l.a, l.b = l.b, l.a

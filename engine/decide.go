@@ -238,7 +238,7 @@ func (c *controller) decideLink(l *link) *effect {
 	if !l.remove && l.inTheWay() != nil {
 		return nil // what takes its interface away must have ended before
 	}
-	if l.remove || l.rebuild {
+	if l.remove || l.former != nil {
 		if l.something() {
 			if l.actual == lab.LinkError && c.wait(l.retryAt) {
 				return nil
@@ -248,8 +248,8 @@ func (c *controller) decideLink(l *link) *effect {
 		if l.actual != lab.LinkDown && l.actual != lab.LinkUnknown {
 			c.moveLink(l, lab.LinkDown)
 		}
-		if l.rebuild && !l.remove {
-			l.rebuild = false
+		if l.former != nil && !l.remove {
+			l.former = nil
 			l.look()
 		}
 		return nil

@@ -141,7 +141,10 @@ func (c *controller) prepareNode(ef *effect) func(context.Context) error {
 		}
 		_, n.image = p.(backends.ImageManager)
 		n.stale, ef.hash = false, n.hash // what changes from here on makes it stale again
-		n.given, n.noted = n.ends(), cfg.Labels
+		n.given = n.ends()
+		if _, ok := p.(backends.Rewirer); ok {
+			n.noted = cfg.Labels
+		}
 		return func(ctx context.Context) error {
 			if err := c.e.use(p.Name()); err != nil {
 				return err

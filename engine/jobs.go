@@ -153,7 +153,7 @@ func (c *controller) checkNodes(j *job) {
 		case c.leftAlone(n):
 			delete(j.waitNodes, n)
 			j.failed = append(j.failed, n.spec.Name+": "+n.drift.what+", and is left alone: the policy for drift is "+string(c.m.info.Policy))
-		case (n.actual == lab.NodeError || n.actual == lab.NodePaused || n.amiss != "") && n.busy == nil && !n.asking && (n.permanent || n.retries >= settleTries):
+		case (n.actual == lab.NodeError || n.actual == lab.NodePaused || n.amiss != "") && n.settled():
 			delete(j.waitNodes, n)
 			j.failed = append(j.failed, n.spec.Name+": "+n.err)
 		default:
@@ -206,7 +206,7 @@ func (c *controller) checkLinks(j *job) {
 		switch {
 		case l.desired != wish || l.remove:
 			delete(j.waitLinks, l)
-		case l.actual.Matches(wish) && (l.made || wish == lab.WishDown) && !l.rebuild && l.busy == nil:
+		case l.actual.Matches(wish) && (l.made || wish == lab.WishDown) && l.former == nil && l.busy == nil:
 			delete(j.waitLinks, l)
 		case c.linkLeftAlone(l):
 			delete(j.waitLinks, l)

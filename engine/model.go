@@ -62,7 +62,7 @@ type node struct {
 	unsure bool              // its making was withdrawn half-way: something of it may be there
 	stale  bool              // made from an older spec than the present one
 	given  []lab.End         // the interfaces that its init waits for, as it was made here
-	noted  map[string]string // the labels that its provider has been told of
+	noted  map[string]string // the labels that its provider has been told of, where it is a Rewirer
 	inited bool              // its init runs
 	gated  bool              // its init waits for its start
 	half   bool              // found half made
@@ -114,7 +114,6 @@ type link struct {
 	a, b    *node
 	desired lab.LinkWish
 	remove  bool
-	rebuild bool
 
 	actual  lab.LinkState
 	carrier lab.Carrier
@@ -135,7 +134,7 @@ type link struct {
 	retryAt   time.Time
 	upSince   time.Time // it was made
 	wasUp     bool      // and is no more, of which the disk may not know yet
-	former    lab.Link  // what is there of it, while it is to be made anew
+	former    *lab.Link // what is there of it, while it is to be gone and made anew
 	drift     drift
 
 	dirty bool

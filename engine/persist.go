@@ -237,8 +237,8 @@ func (c *controller) saveLink(l *link) {
 	}
 	l.stored = true
 	spec := l.spec
-	if l.rebuild {
-		spec = l.former // it is there as it was until it is gone
+	if l.former != nil {
+		spec = *l.former // it is there as it was until it is gone
 	}
 	r := store.Link{Lab: c.m.info.Name, A: spec.A.Endpoint, B: spec.B.Endpoint,
 		AddressesA: spec.A.Addresses(), AddressesB: spec.B.Addresses(),

@@ -244,7 +244,7 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 		l.desired, l.actual, l.err, l.net, l.stored = rl.Desired, rl.Actual, rl.Error, rl.Network, true
 		l.drift = drift{rl.Drift, rl.DriftLeft}
 		if was := (lab.Link{A: givenEnd(rl.A, rl.AddressesA), B: givenEnd(rl.B, rl.AddressesB), Outside: rl.Outside}); l.loses(was) {
-			l.rebuild, l.former = true, was
+			l.former = &was
 		}
 		if l.net == "" && l.actual != lab.LinkUnknown { // it was about to be made, or more
 			l.net = m.info.Network

@@ -84,10 +84,13 @@ func (c *controller) inVain(n *node, asked map[*node]bool) *node {
 	return nil
 }
 
-// failed reports whether the node is in error, and nothing that is tried by
-// itself is likely to change that soon.
-func (n *node) failed() bool {
-	return n.actual == lab.NodeError && n.busy == nil && !n.asking && (n.permanent || n.retries >= settleTries)
+// failed reports whether the node is in error, and stays so.
+func (n *node) failed() bool { return n.actual == lab.NodeError && n.settled() }
+
+// settled reports whether nothing that is tried by itself is likely to change
+// soon how the node is.
+func (n *node) settled() bool {
+	return n.busy == nil && !n.asking && (n.permanent || n.retries >= settleTries)
 }
 
 // holds is held that shows the reason on the node.

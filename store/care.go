@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"archetype/internal/replace"
+
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -17,7 +19,7 @@ import (
 // is read once more first: a damaged one takes no good one's place. It returns
 // its size in bytes.
 func (s *Store) Backup(path string) (size int64, err error) {
-	err = replace(path, func(f *os.File) error {
+	err = replace.File(path, func(f *os.File) error {
 		return s.guarded(func() error {
 			s.using.RLock()
 			defer s.using.RUnlock()
@@ -137,7 +139,7 @@ func Restore(backup, path string) (kept string, err error) {
 // restore puts a backup that is good in a database's place, before which it
 // calls last.
 func restore(backup, path string, last func() error) error {
-	return replace(path, func(f *os.File) error {
+	return replace.File(path, func(f *os.File) error {
 		in, err := os.Open(backup)
 		if err != nil {
 			return err
@@ -197,7 +199,7 @@ func Compact(path string) (before, after int64, err error) {
 	if st, err := os.Stat(path); err == nil {
 		before = st.Size()
 	}
-	err = replace(path, func(f *os.File) error {
+	err = replace.File(path, func(f *os.File) error {
 		out, err := bolt.Open(f.Name(), 0o600, &bolt.Options{Timeout: lockTimeout})
 		if err != nil {
 			return err
@@ -225,17 +227,3 @@ func Compact(path string) (before, after int64, err error) {
 }
 
 var errNoGain = errors.New("it would not be smaller")
-
-// replace has write fill a new file and puts it in the place of path.
-func replace(path string, write func(*os.File) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	err = errors.Join(write(f), f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
-}

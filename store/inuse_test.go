@@ -134,13 +134,7 @@ func TestMistakesAreNoDamage(t *testing.T) {
 // A file that is away, as after a repair that was killed in its middle or a
 // hand that removed it, is not taken for one that never was.
 func TestFileThatIsAwayIsRestored(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "db")
-	s := open(t, path)
-	must(t, s, func(tx *Tx) error { return tx.PutLab(Lab{Name: "l"}) })
-	if err := s.BackUp(1); err != nil {
-		t.Fatal(err)
-	}
-	_ = s.Close()
+	path := backedUp(t)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}

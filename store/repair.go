@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"archetype/internal/replace"
+
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -25,7 +27,7 @@ type Repaired struct {
 // what the file says of its free pages may be wrong.
 func salvage(damaged, path string) error {
 	return reading(damaged, false, func(db *bolt.DB) error {
-		return replace(path, func(f *os.File) error {
+		return replace.File(path, func(f *os.File) error {
 			out, err := bolt.Open(f.Name(), 0o600, &bolt.Options{Timeout: lockTimeout})
 			if err != nil {
 				return err

@@ -242,16 +242,22 @@ func TestBackupsByThemselves(t *testing.T) {
 	}
 }
 
+// backedUp is a database with a lab l, that nobody uses, and a backup beside it.
+func backedUp(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "db")
+	s := open(t, path)
+	must(t, s, func(tx *Tx) error { return tx.PutLab(Lab{Name: "l"}) })
+	if err := errors.Join(s.BackUp(1), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // A machine that lacks room is no damage: nothing is given up for it, and the
 // next repair has all that there was.
 func TestRepairWithoutRoom(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "db")
-	s := open(t, path)
-	must(t, s, func(tx *Tx) error { return tx.PutLab(Lab{Name: "l"}) })
-	if err := s.BackUp(1); err != nil {
-		t.Fatal(err)
-	}
-	_ = s.Close()
+	path := backedUp(t)
 	if err := os.Truncate(path, 9000); err != nil {
 		t.Fatal(err)
 	}

@@ -126,17 +126,11 @@ type hint struct {
 
 // hints are the keys that work where the user is, for the footer.
 func (m *Model) hints() []hint {
-	switch m.screen {
-	case screenConsole:
+	if m.screen == screenConsole {
 		return m.consoleHints()
-	case screenLogs:
-		return m.logs.hints()
-	case screenCapture:
-		return m.capture.hints()
-	case screenConfigs:
-		return m.configs.hints()
-	case screenSettings:
-		return m.settings.hints()
+	}
+	if v := m.fullView(); v != nil {
+		return viewHints(v)
 	}
 	if m.focus == paneConsole && len(m.consoles) > 0 {
 		return m.consoleHints()
@@ -163,17 +157,11 @@ func (m *Model) key(k tea.KeyPressMsg) tea.Cmd {
 		}
 		return nil
 	}
-	switch {
-	case m.inConsole():
+	if m.inConsole() {
 		return m.consoleKey(k)
-	case m.screen == screenLogs:
-		return m.logs.key(m, k)
-	case m.screen == screenCapture:
-		return m.capture.key(m, k)
-	case m.screen == screenConfigs:
-		return m.configs.key(m, k)
-	case m.screen == screenSettings:
-		return m.settings.key(m, k)
+	}
+	if v := m.fullView(); v != nil {
+		return v.key(m, k)
 	}
 	name := k.String()
 	if m.move(name) {

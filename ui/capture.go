@@ -43,6 +43,9 @@ type captureView struct {
 	bytes  int
 	gone   int // packets that are kept no more
 	filter string
+	match  []*packets.Packet // of all, as far as looked, those that the filter shows
+	looked int
+	by     string // the filter that they were looked through by
 	list   list
 	follow bool
 	h      int
@@ -51,7 +54,7 @@ type captureView struct {
 type captureMsg struct{ v *captureView }
 
 // captureKeys are the keys of a capture, for the footer and the help.
-var captureKeys = []struct{ key, hint, about string }{
+var captureKeys = []viewKey{
 	{"esc", "back", "end the capture, back to the lab; first without the filter, if there is one"},
 	{"enter", "whole packet", "all that is in the packet, layer by layer"},
 	{"f", "follow", "follow what comes, or stay"},
@@ -64,15 +67,9 @@ var captureKeys = []struct{ key, hint, about string }{
 	{"?", "help", "these keys"},
 }
 
-func (v *captureView) hints() []hint {
-	var out []hint
-	for _, k := range captureKeys {
-		if k.hint != "" {
-			out = append(out, hint{k.key, k.hint, k.key == "enter" && len(v.all) == 0})
-		}
-	}
-	return out
-}
+func (v *captureView) keys() []viewKey { return captureKeys }
+
+func (v *captureView) off(key string) bool { return key == "enter" && len(v.all) == 0 }
 
 // capturePicker captures at the link that is chosen or, from a node, at one
 // of its interfaces.
@@ -217,9 +214,10 @@ func (m *Model) captureEvent(msg captureMsg) {
 		drop++
 	}
 	if drop > 0 {
+		rows := v.drop(v.all[:drop])
 		v.all = append([]*packets.Packet(nil), v.all[drop:]...)
 		v.gone += drop
-		v.list.at, v.list.top = max(0, v.list.at-drop), max(0, v.list.top-drop)
+		v.list.at, v.list.top = max(0, v.list.at-rows), max(0, v.list.top-rows)
 	}
 }
 
@@ -227,13 +225,34 @@ func (v *captureView) shown() []*packets.Packet {
 	if v.filter == "" {
 		return v.all
 	}
-	var out []*packets.Packet
-	for _, p := range v.all {
-		if matches(v.filter, p.Source, p.Destination, p.Protocol, p.Info) {
-			out = append(out, p)
+	if v.by != v.filter {
+		v.by = v.filter
+		v.lookAnew()
+	}
+	for ; v.looked < len(v.all); v.looked++ {
+		if p := v.all[v.looked]; matches(v.filter, p.Source, p.Destination, p.Protocol, p.Info) {
+			v.match = append(v.match, p)
 		}
 	}
-	return out
+	return v.match
+}
+
+// lookAnew forgets what the filter has shown.
+func (v *captureView) lookAnew() { v.match, v.looked = nil, 0 }
+
+// drop forgets the first of all packets, and says how many of them are shown.
+func (v *captureView) drop(old []*packets.Packet) (rows int) {
+	v.looked = max(0, v.looked-len(old))
+	for _, p := range old {
+		if len(v.match) > 0 && v.match[0] == p {
+			v.match = v.match[1:]
+			rows++
+		}
+	}
+	if v.filter == "" {
+		return len(old)
+	}
+	return rows
 }
 
 func (v *captureView) move(by int) {
@@ -274,6 +293,7 @@ func (v *captureView) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 		return v.write(m)
 	case "c":
 		v.all, v.bytes, v.gone = nil, 0, 0
+		v.lookAnew()
 	case "/":
 		before := v.filter
 		m.push(&prompt{title: "filter the packets", text: "Words that must be in a packet's line; ! in front: that must not.", in: newInput(v.filter), low: true,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +42,7 @@ type configsMsg struct {
 }
 
 // configKeys are the keys of the configurations, for the footer and the help.
-var configKeys = []struct{ key, hint, about string }{
+var configKeys = []viewKey{
 	{"esc", "back", "back to the lab"},
 	{"s", "save", "keep what the node is configured to do now"},
 	{"space", "compare with", "compare others with this one, or no longer"},
@@ -53,18 +54,15 @@ var configKeys = []struct{ key, hint, about string }{
 	{"?", "help", "these keys"},
 }
 
-func (v *configsView) hints() []hint {
-	var out []hint
-	for _, k := range configKeys {
-		if k.hint == "whole text" && v.whole {
-			k.hint = "differences"
-		}
-		if k.hint != "" {
-			out = append(out, hint{k.key, k.hint, k.key == "s" && !v.read})
-		}
+func (v *configsView) keys() []viewKey {
+	out := slices.Clone(configKeys)
+	if i := slices.IndexFunc(out, func(k viewKey) bool { return k.key == "d" }); v.whole {
+		out[i].hint = "differences"
 	}
 	return out
 }
+
+func (v *configsView) off(key string) bool { return key == "s" && !v.read }
 
 func (m *Model) openConfigs() tea.Cmd {
 	v := &configsView{lab: m.labName, node: m.node().Name, texts: map[string]string{}}

@@ -51,6 +51,7 @@ func (m *Model) help() tea.Cmd {
 		return m.paint(themes.Key, m.fit(k, keyWidth)) + " " + strings.Join(lines, "\n"+strings.Repeat(" ", keyWidth+1))
 	}
 	var text []string
+	view := m.fullView()
 	switch {
 	case m.inConsole():
 		text = append(text, "All keys go to the node, but for "+m.opt.ConsoleKey+" and the one after it:", "")
@@ -59,20 +60,8 @@ func (m *Model) help() tea.Cmd {
 		}
 		text = append(text, key(m.opt.ConsoleKey+" twice", "sends it to the node"), "",
 			key("shift+pgup", "goes back in what was on the screen"), "", "The setting console_key chooses another key.")
-	case m.screen == screenLogs:
-		for _, k := range logKeys {
-			text = append(text, key(k.key, k.about))
-		}
-	case m.screen == screenConfigs:
-		for _, k := range configKeys {
-			text = append(text, key(k.key, k.about))
-		}
-	case m.screen == screenCapture:
-		for _, k := range captureKeys {
-			text = append(text, key(k.key, k.about))
-		}
-	case m.screen == screenSettings:
-		for _, k := range settingKeys {
+	case view != nil:
+		for _, k := range view.keys() {
 			text = append(text, key(k.key, k.about))
 		}
 	default:

@@ -45,7 +45,7 @@ type logView struct {
 type logMsg struct{ l *logView }
 
 // logKeys are the keys of a log, for the footer and the help.
-var logKeys = []struct{ key, hint, about string }{
+var logKeys = []viewKey{
 	{"esc", "back", "back to the lab; first without the filter, if there is one"},
 	{"f", "follow", "follow what comes, or stay"},
 	{"/", "filter", "show only lines with these words; ! turns it round"},
@@ -59,14 +59,10 @@ var logKeys = []struct{ key, hint, about string }{
 	{"?", "help", "these keys"},
 }
 
-func (l *logView) hints() []hint {
-	var out []hint
-	for _, k := range logKeys {
-		if k.hint != "" {
-			out = append(out, hint{k.key, k.hint, (k.key == "n N" && l.find == "") || (k.key == "h l" && l.wrap)})
-		}
-	}
-	return out
+func (l *logView) keys() []viewKey { return logKeys }
+
+func (l *logView) off(key string) bool {
+	return (key == "n N" && l.find == "") || (key == "h l" && l.wrap)
 }
 
 func (m *Model) openLogs(node string) tea.Cmd {

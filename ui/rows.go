@@ -176,24 +176,13 @@ func (m *Model) eventRows(w, h int, focused bool) []string {
 }
 
 // failed counts what is in error or has drifted, in words; empty when nothing is.
-func (m *Model) failed(l *api.Lab) string {
-	nodes, links := 0, 0
-	for _, n := range l.Nodes {
-		if n.Actual == lab.NodeError {
-			nodes++
-		}
-	}
-	for _, k := range l.Links {
-		if k.Actual == lab.LinkError {
-			links++
-		}
-	}
+func (m *Model) failed(t api.Tally) string {
 	var out []string
-	if nodes > 0 {
-		out = append(out, plural(nodes, "node"))
+	if t.FailedNodes > 0 {
+		out = append(out, plural(t.FailedNodes, "node"))
 	}
-	if links > 0 {
-		out = append(out, plural(links, "link"))
+	if t.FailedLinks > 0 {
+		out = append(out, plural(t.FailedLinks, "link"))
 	}
 	if n := len(m.drifts()); n > 0 {
 		out = append(out, fmt.Sprintf("%d drifted", n))
@@ -214,21 +203,6 @@ func (m *Model) shownLabs() []*api.Lab {
 	return out
 }
 
-// counts is how many nodes run, and how many links carry something.
-func counts(l *api.Lab) (running, up int) {
-	for _, n := range l.Nodes {
-		if n.Actual == lab.NodeRunning {
-			running++
-		}
-	}
-	for _, k := range l.Links {
-		if k.Actual == lab.LinkUp && k.Carrier != lab.CarrierOff {
-			up++
-		}
-	}
-	return running, up
-}
-
 func (m *Model) labRows(w, h int) []string {
 	if m.snap == nil {
 		return nil
@@ -242,9 +216,9 @@ func (m *Model) labRows(w, h int) []string {
 	out := []string{m.fit(m.paint(themes.Dim, "  "+column("lab", m.fit("state", 9), "running", "links up", "file")), w)}
 	for i := m.labs.top; i < len(labs) && len(out) < h; i++ {
 		l := labs[i]
-		running, up := counts(l)
-		line := " " + column(l.Name, m.paint(themes.Lab(l.State), m.fit(string(l.State), 9)), fmt.Sprintf("%d/%d", running, len(l.Nodes)),
-			fmt.Sprintf("%d/%d", up, len(l.Links)), m.paint(themes.Dim, tilde(l.File)))
+		t := l.Tally()
+		line := " " + column(l.Name, m.paint(themes.Lab(l.State), m.fit(string(l.State), 9)), fmt.Sprintf("%d/%d", t.Running, len(l.Nodes)),
+			fmt.Sprintf("%d/%d", t.Carrying, len(l.Links)), m.paint(themes.Dim, tilde(l.File)))
 		if i == m.labs.at {
 			out = append(out, m.chosen(line, w, true))
 		} else {

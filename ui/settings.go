@@ -39,7 +39,7 @@ type choice struct {
 	fix          string // what would make it available
 }
 
-var settingKeys = []struct{ key, hint, about string }{
+var settingKeys = []viewKey{
 	{"esc", "back", "back to where you were"},
 	{"enter", "change", "change the setting; it is saved at once"},
 	{"j k", "choose", "from setting to setting"},
@@ -48,15 +48,9 @@ var settingKeys = []struct{ key, hint, about string }{
 	{"?", "help", "these keys"},
 }
 
-func (v *settingsView) hints() []hint {
-	var out []hint
-	for _, k := range settingKeys {
-		if k.hint != "" {
-			out = append(out, hint{k.key, k.hint, false})
-		}
-	}
-	return out
-}
+func (v *settingsView) keys() []viewKey { return settingKeys }
+
+func (v *settingsView) off(string) bool { return false }
 
 func (m *Model) openSettings() tea.Cmd {
 	m.settings = &settingsView{from: m.screen, lab: m.target()}

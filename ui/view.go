@@ -49,17 +49,12 @@ func (m *Model) screenLines() []string {
 	m.areas, m.tabAt = [paneCount]area{}, [paneCount]area{}
 	h := m.h - 2
 	var body []string
+	view := m.fullView()
 	switch {
 	case m.screen == screenConsole && len(m.consoles) > 0:
 		body = m.consoleLines(m.w, h)
-	case m.screen == screenLogs && m.logs != nil:
-		body = m.logs.lines(m, m.w, h)
-	case m.screen == screenCapture && m.capture != nil:
-		body = m.capture.lines(m, m.w, h)
-	case m.screen == screenConfigs && m.configs != nil:
-		body = m.configs.lines(m, m.w, h)
-	case m.screen == screenSettings:
-		body = m.settings.lines(m, m.w, h)
+	case view != nil:
+		body = view.lines(m, m.w, h)
 	case m.screen == screenMain:
 		body = m.mainLines(m.w, h)
 	default:
@@ -104,11 +99,11 @@ func (m *Model) header() string {
 	case m.snap == nil:
 		left += m.paint(themes.Dim, "  starting the engine")
 	case l != nil && m.screen != screenLabs:
-		running, up := counts(l)
+		t := l.Tally()
 		role := themes.Lab(l.State)
-		left += "  " + m.paint(themes.Accent, l.Name) + "  " + m.paint(role, fmt.Sprintf("%d/%d running", running, len(l.Nodes))) +
-			"  " + fmt.Sprintf("%d/%d links up", up, len(l.Links))
-		if bad := m.failed(l); bad != "" {
+		left += "  " + m.paint(themes.Accent, l.Name) + "  " + m.paint(role, fmt.Sprintf("%d/%d running", t.Running, len(l.Nodes))) +
+			"  " + fmt.Sprintf("%d/%d links up", t.Carrying, len(l.Links))
+		if bad := m.failed(t); bad != "" {
 			left += "  " + m.paint(themes.Bad, m.glyphs.Cross+" "+bad)
 		}
 		for _, s := range l.Silent {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"archetype/backends"
 	"archetype/backends/mark"
@@ -15,7 +14,8 @@ import (
 // over is a network as links that leave the lab see it.
 type over struct {
 	backends.Network
-	o *Outside
+	nsnet.Ports // at the node's end, whatever the other one is
+	o           *Outside
 }
 
 var (
@@ -27,7 +27,7 @@ var (
 )
 
 // Over implements backends.Outside.
-func (o *Outside) Over(n backends.Network) backends.Network { return &over{n, o} }
+func (o *Outside) Over(n backends.Network) backends.Network { return &over{Network: n, o: o} }
 
 // Connect makes the far end, has the network join the node to it, and joins
 // it in turn to what it is a port of.
@@ -262,16 +262,6 @@ func (n *over) Impair(ctx context.Context, l backends.Link) error {
 		return linkError(l, err)
 	}
 	return linkError(l, i.Impair(ctx, wire(l, at, mtu)))
-}
-
-// Capture is at the node's end, whatever the other one is.
-func (n *over) Capture(ctx context.Context, p backends.Port) (io.ReadCloser, error) {
-	return nsnet.Capture(ctx, p)
-}
-
-// Count is at the node's end, too.
-func (n *over) Count(_ context.Context, p backends.Port) (backends.Traffic, error) {
-	return nsnet.Count(p)
 }
 
 // Release implements backends.Handover. What no network has a part in stays.

@@ -197,3 +197,35 @@ type LabUpdate struct {
 	LinkOrder []string `json:"link_order,omitempty"` // lab.LinkID of each
 	Reordered bool     `json:"reordered,omitempty"`  // the two orders are present, even if empty
 }
+
+// Tally is how many nodes and links of a lab are in which way.
+type Tally struct {
+	Running      int // nodes
+	FailedNodes  int // in error
+	Up, Carrying int // links that are up, and those that have carrier, too
+	FailedLinks  int
+}
+
+// Tally counts.
+func (l *Lab) Tally() (t Tally) {
+	for _, n := range l.Nodes {
+		switch n.Actual {
+		case lab.NodeRunning:
+			t.Running++
+		case lab.NodeError:
+			t.FailedNodes++
+		}
+	}
+	for _, k := range l.Links {
+		switch k.Actual {
+		case lab.LinkUp:
+			t.Up++
+			if k.Carrier != lab.CarrierOff {
+				t.Carrying++
+			}
+		case lab.LinkError:
+			t.FailedLinks++
+		}
+	}
+	return t
+}

@@ -15,6 +15,8 @@ import (
 	"path"
 	"path/filepath"
 	"time"
+
+	"archetype/internal/replace"
 )
 
 // each is how long one file may take.
@@ -124,20 +126,14 @@ func fetch(ctx context.Context, u *url.URL, file string, limit int64) (err error
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(file), ".new-")
-	if err != nil {
+	return replace.File(file, func(f *os.File) error {
+		n, err := io.Copy(f, io.LimitReader(resp.Body, limit+1))
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("the file did not arrive in time: %d bytes came", n)
+		case err == nil && n > limit:
+			return fmt.Errorf("%w: a file has at most %d bytes", errTooLarge, limit)
+		}
 		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // what was renamed is there no more
-	n, err := io.Copy(f, io.LimitReader(resp.Body, limit+1))
-	err = errors.Join(err, f.Close())
-	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("the file did not arrive in time: %d bytes came", n)
-	case err != nil:
-		return err
-	case n > limit:
-		return fmt.Errorf("%w: a file has at most %d bytes", errTooLarge, limit)
-	}
-	return os.Rename(f.Name(), file)
+	})
 }

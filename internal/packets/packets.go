@@ -56,14 +56,22 @@ func (r *Reader) Next() (*Packet, error) {
 // Writer writes packets in pcap's format.
 type Writer struct{ w *pcapgo.Writer }
 
+// Most is how much of a frame is kept, in bytes: more than any MTU.
+const Most = 65535
+
 // NewWriter begins a file.
 func NewWriter(w io.Writer) (*Writer, error) {
 	p := pcapgo.NewWriterNanos(w)
-	return &Writer{p}, p.WriteFileHeader(65535, layers.LinkTypeEthernet)
+	return &Writer{p}, p.WriteFileHeader(Most, layers.LinkTypeEthernet)
 }
 
 // Write adds a packet.
-func (w *Writer) Write(p *Packet) error { return w.w.WritePacket(p.captured, p.data) }
+func (w *Writer) Write(p *Packet) error { return w.Frame(p.captured, p.data) }
+
+// Frame adds a frame that was captured just now.
+func (w *Writer) Frame(info gopacket.CaptureInfo, data []byte) error {
+	return w.w.WritePacket(info, data)
+}
 
 // Data are its bytes, as far as they were captured.
 func (p *Packet) Data() []byte { return p.data }

@@ -13,6 +13,7 @@ import (
 	"github.com/aymanbagabas/go-udiff"
 
 	"archetype/internal/bounded"
+	"archetype/internal/replace"
 )
 
 const (
@@ -57,9 +58,8 @@ func Keep(dir, lab, node, text string, now time.Time) (v Version, fresh bool, er
 		return v, false, err
 	}
 	v = Version{At: now.UTC().Truncate(time.Millisecond), Path: filepath.Join(at, now.UTC().Format(stamp)+suffix)}
-	part := v.Path + ".part"
-	if err := errors.Join(os.WriteFile(part, []byte(text), 0o600), os.Rename(part, v.Path)); err != nil {
-		return v, false, errors.Join(err, os.Remove(part))
+	if err := replace.With(v.Path, []byte(text)); err != nil {
+		return v, false, err
 	}
 	for i := Most - 1; i < len(have); i++ {
 		err = errors.Join(err, os.Remove(have[i].Path))

@@ -33,10 +33,8 @@ type Model struct {
 
 	seen map[string]look // how other labs were looked at
 
-	longest int             // name of a node
-	near    map[string]bool // nodes joined to the selected one, while the overview is drawn
-	hidden  map[[2]int]bool // rows of the overview between which links are left out
-	named   []rect          // names that were written in the overview, by node
+	near  map[string]bool // nodes joined to the selected one, while the overview is drawn
+	named []rect          // names that were written in the overview, by node
 
 	fresh bool // view is what is to be seen
 	view  []string
@@ -78,7 +76,10 @@ func New(t *themes.Theme, g themes.Glyphs) *Model {
 func (m *Model) SetTheme(t *themes.Theme) { m.theme, m.pens, m.fresh = t, nil, false }
 
 // SetGlyphs changes the shapes.
-func (m *Model) SetGlyphs(g themes.Glyphs) { m.glyphs, m.fresh = g, false }
+func (m *Model) SetGlyphs(g themes.Glyphs) {
+	m.glyphs, m.fresh = g, false
+	delete(m.scenes, Overview) // where lines are finer, more of them are drawn
+}
 
 // SetLab shows a lab as it is now. Only when its nodes or links are others
 // than before it is laid out anew.
@@ -102,10 +103,9 @@ func (m *Model) SetLab(l *api.Lab) {
 	m.shape = shape
 	m.plan = newPlan(l)
 	m.scenes = map[Level]*scene{}
-	m.index, m.links, m.longest = map[string]int{}, map[string][]int{}, 0
+	m.index, m.links = map[string]int{}, map[string][]int{}
 	for i, n := range l.Nodes {
 		m.index[n.Name] = i
-		m.longest = max(m.longest, len(n.Name))
 	}
 	for i, k := range l.Links {
 		a, b := nodeOf(k.A), nodeOf(k.B)
@@ -172,7 +172,8 @@ func (m *Model) scene(level Level) *scene {
 		return s
 	}
 	if level == Overview {
-		s := m.plan.overview(m.w, m.h, m.longest)
+		s := m.plan.overview(m.w, m.h)
+		s.hidden = m.plan.patches(s, m.glyphs.ASCII)
 		m.scenes[level] = s
 		return s
 	}

@@ -39,7 +39,6 @@ var brailleBits = [2][4]rune{{0x01, 0x02, 0x04, 0x40}, {0x08, 0x10, 0x20, 0x80}}
 const asciiDot = '.'
 
 func (m *Model) drawDots(s *scene) {
-	m.hidden = m.patches(s)
 	for pass := range 2 {
 		for i, e := range m.plan.ends {
 			if e[0] < 0 || e[0] == e[1] {
@@ -47,7 +46,7 @@ func (m *Model) drawDots(s *scene) {
 			}
 			k := m.lab.Links[i]
 			role := m.linkRole(k)
-			if m.chosen(k) != (pass == 1) || (pass == 0 && role == themes.LinkUp && m.hidden[s.across(e)]) {
+			if m.chosen(k) != (pass == 1) || (pass == 0 && role == themes.LinkUp && s.hidden[s.across(e)]) {
 				continue
 			}
 			if pass == 1 && role == themes.LinkUp {
@@ -73,17 +72,17 @@ const dotsPerCell = 2
 
 // patches finds the rows between which all links together would be one grey
 // patch: of these only the selection's are drawn, and those that are not up.
-func (m *Model) patches(s *scene) map[[2]int]bool {
-	if m.plan.track {
+func (p *plan) patches(s *scene, ascii bool) map[[2]int]bool {
+	if p.track {
 		return nil
 	}
 	limit := dotsPerCell * 8
-	if m.glyphs.ASCII {
+	if ascii {
 		limit = 2
 	}
 	cells := map[[2]int]int{}
 	all := 0
-	for _, e := range m.plan.ends {
+	for _, e := range p.ends {
 		if e[0] >= 0 && e[0] != e[1] {
 			a, b := s.boxes[e[0]], s.boxes[e[1]]
 			n := max(abs(a.x-b.x), abs(a.y-b.y))
@@ -106,7 +105,9 @@ func (m *Model) patches(s *scene) map[[2]int]bool {
 
 // Hides reports whether there are links that are not drawn, since all
 // together could not be told apart.
-func (m *Model) Hides() bool { return m.plan != nil && m.level == Overview && len(m.hidden) > 0 }
+func (m *Model) Hides() bool {
+	return m.plan != nil && m.level == Overview && len(m.scene(Overview).hidden) > 0
+}
 
 // dots draws a straight line after Bresenham.
 func (m *Model) dots(x0, y0, x1, y1 int, role themes.Role) {

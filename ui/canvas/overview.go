@@ -15,9 +15,12 @@ const (
 
 // overview places every node in a cell of its own, layer by layer, and takes
 // the view as far as that helps: what is drawn wide has names, and lines that
-// can be told apart. name is how wide the longest name is.
-func (p *plan) overview(w, h, name int) *scene {
-	name = min(name, longName)
+// can be told apart.
+func (p *plan) overview(w, h int) *scene {
+	name := 0
+	for _, n := range p.names {
+		name = max(name, min(n, longName))
+	}
 	s := &scene{level: Overview, boxes: make([]rect, p.nodes), paths: make([][]point, len(p.ends)), flip: make([]bool, len(p.ends))}
 	if p.track {
 		return p.overviewTrack(s, w, h)

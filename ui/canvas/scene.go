@@ -28,8 +28,9 @@ type scene struct {
 	paths [][]point // by link: corners of its line, from one end to the other
 	flip  []bool    // by link: the path begins at end B
 
-	lines  [][]int // in the overview: nodes whose names stand in one line, or none of them
-	circle bool    // in the overview: nodes stand around, names outside
+	lines  [][]int         // in the overview: nodes whose names stand in one line, or none of them
+	circle bool            // in the overview: nodes stand around, names outside
+	hidden map[[2]int]bool // in the overview: rows between which links are left out
 }
 
 // manner is how a level draws: in rows and columns.

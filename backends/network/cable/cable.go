@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/vishvananda/netlink"
 
@@ -38,6 +37,8 @@ type Joint interface {
 
 // Network implements backends.Network with a joint.
 type Network struct {
+	nsnet.Ports
+
 	joint Joint
 	path  string    // of the panel
 	panel *nsnet.NS // where the far ends are
@@ -85,16 +86,6 @@ func (n *Network) Name() string { return n.joint.Name() }
 // Available asks the joint.
 func (n *Network) Available(context.Context) backends.Availability {
 	return n.joint.Available()
-}
-
-// Capture shows what the node sees of its link.
-func (n *Network) Capture(ctx context.Context, p backends.Port) (io.ReadCloser, error) {
-	return nsnet.Capture(ctx, p)
-}
-
-// Count is what the node's interface has sent and received.
-func (n *Network) Count(_ context.Context, p backends.Port) (backends.Traffic, error) {
-	return nsnet.Count(p)
 }
 
 // Initialize has nothing to make: all comes with the links.

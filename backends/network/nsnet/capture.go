@@ -12,20 +12,24 @@ import (
 	"time"
 
 	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
 	"golang.org/x/sys/unix"
 
 	"archetype/backends"
+	"archetype/internal/packets"
 )
 
-// snapshot is how much of a frame is kept: more than any MTU.
-const snapshot = 65535
+// Ports is what is alike in all networks whose nodes' interfaces are in
+// namespaces or taps of this machine: they can be looked at.
+type Ports struct{}
 
-// Capture implements backends.Capturer for every network whose interfaces are
-// in namespaces or taps of this machine. It holds the namespace, as any socket
-// in it does, and so ends with the interface.
-func Capture(ctx context.Context, p backends.Port) (io.ReadCloser, error) {
+var (
+	_ backends.Capturer = Ports{}
+	_ backends.Counter  = Ports{}
+)
+
+// Capture shows what the node sees of its link. It holds the namespace, as any
+// socket in it does, and so ends with the interface.
+func (Ports) Capture(ctx context.Context, p backends.Port) (io.ReadCloser, error) {
 	n, name, err := place(p)
 	if err != nil {
 		return nil, fmt.Errorf("capture at %s: %w", p.End.Endpoint, err)
@@ -66,9 +70,9 @@ func place(p backends.Port) (n *NS, name string, err error) {
 	return nil, "", backends.ErrNotFound
 }
 
-// Count implements backends.Counter likewise. What a tap has received is what
-// its node has sent.
-func Count(p backends.Port) (t backends.Traffic, err error) {
+// Count is what the node's interface has sent and received: what a tap has
+// received is what its node has sent.
+func (Ports) Count(_ context.Context, p backends.Port) (t backends.Traffic, err error) {
 	n, name, err := place(p)
 	if err != nil {
 		return t, fmt.Errorf("traffic at %s: %w", p.End.Endpoint, err)
@@ -132,9 +136,8 @@ func write(w io.Writer, tap *os.File) error {
 		return err
 	}
 	buf := bufio.NewWriter(w)
-	out := pcapgo.NewWriterNanos(buf)
-	data, about := make([]byte, snapshot), make([]byte, 256)
-	err = out.WriteFileHeader(snapshot, layers.LinkTypeEthernet)
+	out, err := packets.NewWriter(buf)
+	data, about := make([]byte, packets.Most), make([]byte, 256)
 	for err == nil {
 		if err = buf.Flush(); err != nil {
 			return nil
@@ -148,9 +151,9 @@ func write(w io.Writer, tap *os.File) error {
 		if err != nil || rerr != nil {
 			return nil
 		}
-		info := gopacket.CaptureInfo{Timestamp: time.Now(), Length: n, CaptureLength: min(n, snapshot)}
+		info := gopacket.CaptureInfo{Timestamp: time.Now(), Length: n, CaptureLength: min(n, packets.Most)}
 		frame := noted(&info, data[:info.CaptureLength], about[:told])
-		if err := out.WritePacket(info, frame); err != nil {
+		if err := out.Frame(info, frame); err != nil {
 			return nil
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/vishvananda/netlink"
 
@@ -12,16 +11,6 @@ import (
 	"archetype/backends/network/nsnet"
 	"archetype/lab"
 )
-
-// Capture shows what the node sees of its link.
-func (n *Network) Capture(ctx context.Context, p backends.Port) (io.ReadCloser, error) {
-	return nsnet.Capture(ctx, p)
-}
-
-// Count is what the node's interface has sent and received.
-func (n *Network) Count(_ context.Context, p backends.Port) (backends.Traffic, error) {
-	return nsnet.Count(p)
-}
 
 // Impair works on the switch's side, where a node cannot see or undo it: what
 // leaves one end suffers on its way to the other.

@@ -36,6 +36,8 @@ type Config struct {
 
 // Network implements backends.Network.
 type Network struct {
+	nsnet.Ports
+
 	cfg    Config
 	owner  string
 	ctx    context.Context
