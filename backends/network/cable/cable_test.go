@@ -226,6 +226,16 @@ func (b *bench) harms() map[string]func() {
 			}
 			b.must(b.panel.Unpatch(far.Attrs().Index))
 		},
+		"bridge down, or the patch gone": func() {
+			far := b.far()
+			if m := far.Attrs().MasterIndex; m != 0 {
+				br, err := b.panel.LinkByIndex(m)
+				b.must(err)
+				b.must(b.panel.LinkSetDown(br))
+				return
+			}
+			b.must(b.panel.Unpatch(far.Attrs().Index))
+		},
 		"far end put on another bridge": func() {
 			b.must(b.panel.Delete("stranger"))
 			attrs := netlink.NewLinkAttrs()
@@ -269,4 +279,22 @@ func TestBehindOurBack(t *testing.T) {
 		}
 		p.stop()
 	})
+}
+
+// What is no bridge and stands where a link's bridge goes is named, and stays.
+func TestAStrangerInTheBridgesPlace(t *testing.T) {
+	b := &bench{T: t, panel: nstest.New(t), a: nstest.New(t), b: nstest.New(t), network: linuxbridge.New}
+	l, p := b.link(), b.start()
+	defer p.stop()
+	name := nsnet.Name("b", l.Lab, l.ID())
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = name
+	b.must(b.panel.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "stranger"}))
+	if err := p.Connect(t.Context(), l); !errors.Is(err, backends.ErrConflict) || !strings.Contains(err.Error(), name) {
+		t.Errorf("connected: %v", err)
+	}
+	b.must(p.DeleteLink(t.Context(), l))
+	b.must(b.panel.Delete(name))
+	b.must(p.Connect(t.Context(), l))
+	b.passes()
 }

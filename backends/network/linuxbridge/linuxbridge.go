@@ -81,10 +81,7 @@ func (b *bridge) make(l backends.Link) (index int, err error) {
 		return 0, err
 	}
 	if have != nil {
-		if mtu > 0 && have.Attrs().MTU != mtu {
-			err = b.panel.LinkSetMTU(have, mtu)
-		}
-		return have.Attrs().Index, errors.Join(err, b.mark(have, l))
+		return have.Attrs().Index, b.adjust(have, l, mtu)
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.Flags, attrs.Group = name, mtu, net.FlagUp, nsnet.Group(l.Lab)
@@ -98,6 +95,21 @@ func (b *bridge) make(l backends.Link) (index int, err error) {
 		return 0, err
 	}
 	return made.Attrs().Index, b.mark(made, l)
+}
+
+// adjust brings a bridge that is there to where it should be.
+func (b *bridge) adjust(have netlink.Link, l backends.Link, mtu int) error {
+	if have.Type() != "bridge" {
+		return fmt.Errorf("interface %s stands in its place, and is no bridge (%s): remove it (%w)", have.Attrs().Name, have.Type(), backends.ErrConflict)
+	}
+	var errs []error
+	if mtu > 0 && have.Attrs().MTU != mtu {
+		errs = append(errs, b.panel.LinkSetMTU(have, mtu))
+	}
+	if have.Attrs().Flags&net.FlagUp == 0 {
+		errs = append(errs, b.panel.LinkSetUp(have))
+	}
+	return errors.Join(append(errs, b.mark(have, l))...)
 }
 
 // mark sets the bridge's mark, also on one whose maker ended before it did.
@@ -114,8 +126,15 @@ func (b *bridge) Joined(l backends.Link, x, y netlink.Link) (bool, error) {
 	if br == nil || err != nil {
 		return false, err
 	}
-	return x.Attrs().MasterIndex == br.Attrs().Index && y.Attrs().MasterIndex == br.Attrs().Index, nil
+	up := br.Attrs().Flags&net.FlagUp != 0 // one that is down carries nothing, though its ports have carrier
+	return up && x.Attrs().MasterIndex == br.Attrs().Index && y.Attrs().MasterIndex == br.Attrs().Index, nil
 }
 
-// Part removes the bridge.
-func (b *bridge) Part(l backends.Link) error { return b.panel.Delete(bridgeName(l)) }
+// Part removes the bridge. What is none, in its place, is not ours.
+func (b *bridge) Part(l backends.Link) error {
+	br, err := b.panel.Find(bridgeName(l))
+	if br == nil || err != nil || br.Type() != "bridge" {
+		return err
+	}
+	return b.panel.Delete(bridgeName(l))
+}
