@@ -78,9 +78,8 @@ func (l *link) forgiveDrift() {
 	}
 }
 
-// linkDrifted deals with a link that came apart. The first time it is wired
-// again at once; one that comes apart again before it has been well for a while
-// waits as one that failed.
+// linkDrifted deals with a link that came apart. It is wired again at once; one
+// that does not hold for as long as its pause is by now waits as one that failed.
 func (c *controller) linkDrifted(l *link, why string) {
 	l.unmade()
 	c.linkIsOtherwise(l, "came apart behind our back: "+why, "wired again", lab.LinkDown, lab.LinkPending)
@@ -94,6 +93,9 @@ func (c *controller) linkJoined(l *link) {
 // linkIsOtherwise notes what a link has become just now, and what follows: the
 // state in which it is left alone, and that in which it is set right at once.
 func (c *controller) linkIsOtherwise(l *link, what, remedy string, held, now lab.LinkState) {
+	if l.actual != lab.LinkError && c.linkHeld(l) {
+		l.retries = 0
+	}
 	again := l.retries > 0
 	move := func(to lab.LinkState) {
 		if l.actual.CanTransition(to) {

@@ -46,6 +46,13 @@ func (c *controller) nextLinkTry(l *link) {
 	l.retryAt = now.Add(c.pauseAfter(l.retries, c.m.info.Name+"/"+l.id, now))
 }
 
+// linkHeld reports whether the link was as wanted for longer than it would have to
+// wait now: what is done to it that seldom need not be put off.
+func (c *controller) linkHeld(l *link) bool {
+	now := c.e.now()
+	return now.Sub(l.upSince) > c.pauseAfter(l.retries+1, c.m.info.Name+"/"+l.id, now)
+}
+
 // whenAgain says in words when the next try is, and which it will be.
 func (c *controller) whenAgain(at time.Time, tries int) string {
 	return fmt.Sprintf("in %s, time %d", max(0, at.Sub(c.e.now())).Round(time.Second), tries)

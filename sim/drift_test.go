@@ -141,6 +141,42 @@ func TestDriftIsSetRight(t *testing.T) {
 	}
 }
 
+// What is done to a link now and then is set right at once, however often. One
+// that is taken apart as soon as it is whole is waited with, longer and longer.
+func TestALinkIsWiredAtOnceUnlessItDoesNotHold(t *testing.T) {
+	for _, harm := range []struct {
+		name string
+		do   func(*sim.World)
+	}{{"unplugged", func(w *sim.World) { w.Unplug("alpha", driftLink) }}, {"cut by others", func(w *sim.World) { w.Sever("alpha", driftLink) }}} {
+		t.Run(harm.name, func(t *testing.T) {
+			drifting(t, lab.PolicyEnforce, func(d *driver) {
+				mended := func() time.Duration {
+					harm.do(d.w)
+					begin := time.Now()
+					d.await("its drift seen, and set right", func(l *api.Lab) bool { return whole(l) && d.asMade() })
+					return time.Since(begin)
+				}
+				for i := range 12 {
+					if took := mended(); took > time.Second {
+						t.Fatalf("time %d it took %s", i+1, took)
+					}
+					for begin := time.Now(); time.Since(begin) < 5*time.Second; time.Sleep(50 * time.Millisecond) {
+						d.calmRound()
+						synctest.Wait()
+					}
+				}
+				longest := time.Duration(0)
+				for range 6 {
+					longest = max(longest, mended())
+				}
+				if longest < 8*time.Second {
+					t.Errorf("taken apart at once, it was wired again after %s at most", longest)
+				}
+			})
+		})
+	}
+}
+
 // With any other policy it is shown and left alone, over a crash, too, until
 // somebody acts.
 func TestDriftIsLeftAlone(t *testing.T) {
