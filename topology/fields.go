@@ -69,7 +69,7 @@ var nodeConstructs = []construct{
 	{"env", served, "merged over all levels; magic variables are replaced; `__IMPORT_ENVS` is not served"},
 	{"env-files", served, "read when the file is read; `env` wins over them"},
 	{"exec", served, "all levels, each command once; run when the node is ready"},
-	{"binds", served, "merged by their path in the node; a lone path is a volume"},
+	{"binds", served, "merged by their path in the node; what they take of the machine must be there; a lone path is a volume"},
 	{"volumes", served, "containers"},
 	{"labels", served, "merged over all levels"},
 	{"sysctls", served, "merged over all levels"},

@@ -13,10 +13,10 @@ import (
 // within the lab's folder when it becomes a path, is one element of it, and
 // is a name that the kernel takes for an interface.
 func FuzzNames(f *testing.F) {
-	f.Add("l", "n", "eth1", "/a:/b")
+	f.Add("l", "n", "eth1", "/dev:/b")
 	f.Add("../..", "..", "../x", "..:/x")
 	f.Add("a/b", "a\x00b", strings.Repeat("e", 16), "~:/x:ro")
-	f.Add(".", "${X}", "Ethernet1/1", "/x/../../y:/z")
+	f.Add(".", "${X}", "Ethernet1/1", "/x/../../dev:/z")
 	k := kinds(f)
 	f.Fuzz(func(t *testing.T, name, node, ifc, bind string) {
 		text := fmt.Sprintf("name: %q\ntopology:\n  nodes:\n    %q: {kind: linux, binds: [%q]}\n    other: {kind: linux}\n  links:\n    - endpoints: [%q, \"other:eth1\"]\n", name, node, bind, node+":"+ifc)

@@ -1,12 +1,15 @@
 package topology
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"archetype/lab"
 )
@@ -194,9 +197,11 @@ func (r *reader) checkVolume(v *value, what string) {
 }
 
 // binds merges the levels' binds by their path in the node, where the nearer
-// level takes the place.
+// level takes the place. What they take of the machine must be there, as
+// containerlab has it: those that a nearer level replaces need not.
 func (r *reader) binds(n *lab.Node, ls levels, labName string) {
 	targets := map[string]int{}
+	var from []*value
 	for _, v := range ls.items("binds") {
 		host, rest, ok := strings.Cut(r.magic(v.text, n.Name, labName), ":")
 		if !ok {
@@ -208,12 +213,29 @@ func (r *reader) binds(n *lab.Node, ls levels, labName string) {
 		target, _, _ := strings.Cut(rest, ":")
 		b := r.absolute(host) + ":" + rest
 		if i, ok := targets[target]; ok {
-			n.Binds[i] = b
+			n.Binds[i], from[i] = b, v
 			continue
 		}
 		targets[target] = len(n.Binds)
-		n.Binds = append(n.Binds, b)
+		n.Binds, from = append(n.Binds, b), append(from, v)
 	}
+	for i, b := range n.Binds {
+		source, _, _ := strings.Cut(b, ":")
+		r.bindSource(n, from[i], source, labName)
+	}
+}
+
+// bindSource is an error where a bind's path on the machine leads to nothing.
+func (r *reader) bindSource(n *lab.Node, v *value, source, labName string) {
+	_, err := os.Stat(source)
+	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+		return // or whoever makes the node may see what the reader may not
+	}
+	hint := "paths start at the topology file's folder"
+	if dir := r.magic("__clabDir__", n.Name, labName); source == dir || strings.HasPrefix(source, dir+"/") {
+		hint = "it is in the folder that containerlab keeps for the lab, where this program makes nothing: make it, or name another"
+	}
+	r.errorAt(v.line, v.column, hint, "node %q: binds: %q: no such file or folder", n.Name, v.text)
 }
 
 func (r *reader) startupConfig(n *lab.Node, v *value, labName string) {

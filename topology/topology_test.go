@@ -81,6 +81,10 @@ func TestMistakes(t *testing.T) {
 		"not UTF-8":              {"name: \xff\n", "not UTF-8"},
 		"two documents":          {"name: l\n---\nname: m\n", "second YAML document"},
 		"bind":                   {"name: l\ntopology:\n  nodes:\n    a: {kind: linux, binds: [\"x:y\"]}\n", "is not a bind"},
+		"bind of nothing":        {"name: l\ntopology:\n  defaults: {binds: [\"../testdata/nothing:/x:ro\"]}\n  nodes:\n    a: {kind: linux}\n", `t.yml:3:22: error: node "a": binds: "../testdata/nothing:/x:ro": no such file or folder (paths start at the topology file's folder)`},
+		"bind below a file":      {"name: l\ntopology:\n  nodes:\n    a: {kind: linux, binds: [\"/dev/null/x:/x\"]}\n", `t.yml:4:30: error: node "a": binds: "/dev/null/x:/x": no such file or folder`},
+		"bind of clab's own":     {"name: l\ntopology:\n  nodes:\n    a: {kind: linux, binds: [\"__clabNodeDir__/x:/x\"]}\n", `binds: "__clabNodeDir__/x:/x": no such file or folder (it is in the folder that containerlab keeps for the lab, where this program makes nothing: make it, or name another)`},
+		"env-files":              {"name: l\ntopology:\n  nodes:\n    a: {kind: linux, env-files: [nowhere.env]}\n", `t.yml:4:34: error: node "a": env-files: "nowhere.env": no such file or directory (paths start`},
 		"startup-config":         {"name: l\ntopology:\n  nodes:\n    a: {kind: frr, startup-config: nowhere.conf}\n", `:4:36: error: node "a": startup-config "nowhere.conf": no such file`},
 		"alias out of range":     {"name: l\ntopology:\n  nodes:\n    a: {kind: ceos}\n    b: {kind: linux}\n  links:\n    - endpoints: [\"a:Ethernet0\", \"b:eth1\"]\n", "eth1 to eth128 or Ethernet1 to Ethernet128"},
 		"alias names the same":   {"name: l\ntopology:\n  nodes:\n    a: {kind: ceos}\n    b: {kind: linux}\n  links:\n    - endpoints: [\"a:Ethernet1\", \"b:eth1\"]\n    - endpoints: [\"a:eth1\", \"b:eth2\"]\n", "used by link 1"},
@@ -202,7 +206,7 @@ topology:
     linux:
       env: {B: kind, C: kind, D: kind}
       exec: [two]
-      binds: ["/k:/x:ro"]
+      binds: ["/dev:/x:ro"]
   groups:
     g:
       env: {C: group, D: group}
@@ -229,8 +233,8 @@ topology:
 	}
 	got, _ := json.Marshal(top)
 	want := `{"name":"l","prefix":"","file":"/labs/t.yml","nodes":[` +
-		`{"name":"a","kind":"linux","group":"g","image":"group","env":{"A":"defaults","B":"kind","C":"group","D":"node"},"exec":["one","two","three 3 yes"],"binds":["/k:/x:ro"],"mtu":1400,"container":{"memory":1000000000,"volumes":["/only"]}},` +
-		`{"name":"b","kind":"linux","env":{"A":"defaults","B":"kind","C":"kind","D":"kind"},"exec":["one","two"],"binds":["/k:/x:ro"],"mtu":9000,"container":{"memory":1000000000,"volumes":["/only"]}}],` +
+		`{"name":"a","kind":"linux","group":"g","image":"group","env":{"A":"defaults","B":"kind","C":"group","D":"node"},"exec":["one","two","three 3 yes"],"binds":["/dev:/x:ro"],"mtu":1400,"container":{"memory":1000000000,"volumes":["/only"]}},` +
+		`{"name":"b","kind":"linux","env":{"A":"defaults","B":"kind","C":"kind","D":"kind"},"exec":["one","two"],"binds":["/dev:/x:ro"],"mtu":9000,"container":{"memory":1000000000,"volumes":["/only"]}}],` +
 		`"links":[{"a":{"node":"a","interface":"eth1","ipv4":["10.0.0.1/24"]},"b":{"node":"b","interface":"eth1","ipv4":["10.0.0.2/24"]}},` +
 		`{"a":{"node":"a","interface":"eth3","mac":"02:00:00:00:00:01","ipv6":["2001:db8::1/64"]},"b":{"node":"b","interface":"eth3"},"mtu":8000}],` +
 		`"outside":[{"a":{"node":"a","interface":"eth2"},"b":{"node":"host","interface":"veth1"},"outside":{"type":"host","interface":"veth1"}}]}`
