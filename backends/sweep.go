@@ -16,7 +16,7 @@ type Sweeper interface {
 
 // Spare is something of ours beside nodes and links.
 type Spare struct {
-	Type string // network, interface, tap, tunnel, port, bridge, holder
+	Type string // network, network remains, interface, tap, tunnel, port, bridge, holder
 	Name string
 	Lab  string // that it was made for; empty when it is no lab's
 	// Doubt says why it cannot be told whether it is ours or that of another

@@ -49,7 +49,6 @@ var without = map[string]string{
 	"archetype/backends/network/ovs.findSwitch":                    "asks whether a process is there",
 	"archetype/backends/provider/podman.UserNamespace":             "has Podman make the namespace that it makes for its own commands, and keeps",
 	"archetype/backends/provider/dockerapi.Dial":                   "puts the places into every connection to an engine: here, and nowhere else, one is made",
-	"archetype/backends/provider/dockerapi.run":                    "changes something within firewall.rule, and else only looks",
 	"archetype/backends/provider/libvirt.overCommand":              "starts a connection, which ends with the program",
 	"(*archetype/backends/provider/libvirt.commandConn).Close":     "ends that connection",
 	"archetype/backends/provider/libvirt.try":                      "runs an emulator to see whether it can, and ends it",

@@ -2,12 +2,8 @@ package dockerapi
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"os/exec"
-	"strings"
 
-	"archetype/internal/fail"
+	"archetype/internal/iptables"
 )
 
 // Firewall makes what Config.Access is, by rules in a chain of the machine's
@@ -26,9 +22,8 @@ func access(ctx context.Context, chain, bridge string, allowed *bool) error {
 	accept := append([]string{chain, "-o", bridge, "-j", "ACCEPT"}, mark...)
 	drop := append([]string{chain, "-o", bridge, "!", "-i", bridge, "-m", "conntrack", "--ctstate", "NEW",
 		"-m", "conntrack", "!", "--ctstate", "DNAT", "-j", "DROP"}, mark...)
-	for _, name := range []string{"iptables", "ip6tables"} {
-		program := firewall(name)
-		if program == "" || run(ctx, program, "-S", chain) != nil {
+	for _, program := range iptables.Programs() {
+		if _, err := iptables.Look(ctx, program, "-S", chain); err != nil {
 			continue
 		}
 		err := ensure(ctx, program, allowed != nil && *allowed, accept)
@@ -44,37 +39,13 @@ func access(ctx context.Context, chain, bridge string, allowed *bool) error {
 
 // ensure has the firewall have a rule, or not.
 func ensure(ctx context.Context, program string, wanted bool, rule []string) error {
-	has := run(ctx, program, append([]string{"-C"}, rule...)...) == nil
-	if has == wanted {
+	_, no := iptables.Look(ctx, program, append([]string{"-C"}, rule...)...)
+	if has := no == nil; has == wanted {
 		return nil
 	}
 	change := "-D"
 	if wanted {
 		change = "-I"
 	}
-	return fail.Around("firewall.rule", func() error { return run(ctx, program, append([]string{change}, rule...)...) })
-}
-
-func firewall(name string) string {
-	if path, err := exec.LookPath(name); err == nil {
-		return path
-	}
-	if path := "/usr/sbin/" + name; fileExists(path) {
-		return path
-	}
-	return ""
-}
-
-func fileExists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-// run waits for whoever else changes rules at the moment.
-func run(ctx context.Context, program string, args ...string) error {
-	out, err := exec.CommandContext(ctx, program, append([]string{"-w"}, args...)...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
-	}
-	return nil
+	return iptables.Change(ctx, program, append([]string{change}, rule...)...)
 }

@@ -88,18 +88,22 @@ func (p *Provider) management(ctx context.Context, c backends.NodeConfig) (strin
 	if len(all) == 0 {
 		return "", fmt.Errorf("management network %s was removed as soon as it was made (%w)", m.Network, backends.ErrConflict)
 	}
+	delete(p.opened, all[0].ID) // Podman's of one name have one ID
 	return m.Network, p.access(ctx, cli, all[0], m)
 }
 
 // access sees to who may reach the nodes of a network that we made: everybody
 // to whom this machine routes, unless the file says otherwise.
 func (p *Provider) access(ctx context.Context, cli *client.Client, n network.Summary, m lab.Management) error {
-	if p.cfg.Access == nil || n.Labels[labelHome] != p.home() || p.opened[n.ID] {
+	if n.Labels[labelHome] != p.home() || p.opened[n.ID] {
 		return nil
 	}
 	allowed := m.External()
 	bridge, err := p.bridge(ctx, cli, n)
 	if err == nil {
+		err = p.noteNetwork(n, bridge)
+	}
+	if err == nil && p.cfg.Access != nil {
 		err = p.cfg.Access(ctx, bridge, &allowed)
 	}
 	if err != nil {
@@ -112,7 +116,7 @@ func (p *Provider) access(ctx context.Context, cli *client.Client, n network.Sum
 // bridge is the interface of the machine at which a network's containers meet.
 func (p *Provider) bridge(ctx context.Context, cli *client.Client, n network.Summary) (string, error) {
 	if p.cfg.Bridge != nil {
-		return p.cfg.Bridge(ctx, cli, n.Name)
+		return p.cfg.Bridge(ctx, cli, n.ID) // Podman calls its first one otherwise here than itself
 	}
 	return bridgeName(n), nil
 }
@@ -199,7 +203,7 @@ func networkOptions(m lab.Management) (client.NetworkCreateOptions, error) {
 }
 
 // Unused implements backends.Sweeper: management networks of ours without a
-// container.
+// container, and what is left of those that are gone.
 func (p *Provider) Unused(ctx context.Context, labName string) ([]backends.Spare, error) {
 	cli, err := p.Client()
 	if err != nil {
@@ -222,7 +226,8 @@ func (p *Provider) Unused(ctx context.Context, labName string) ([]backends.Spare
 			out = append(out, backends.Spare{Type: "network", Name: n.Name})
 		}
 	}
-	return out, nil
+	left, err := p.remains(ctx, cli, labName)
+	return append(out, left...), p.fail("list networks", err)
 }
 
 // Sweep implements backends.Sweeper.
@@ -230,6 +235,11 @@ func (p *Provider) Sweep(ctx context.Context, s backends.Spare) error {
 	cli, err := p.Client()
 	if err != nil {
 		return err
+	}
+	if s.Type == spareRemains {
+		p.mgmt.Lock()
+		defer p.mgmt.Unlock()
+		return p.fail("what is left of bridge "+s.Name, p.tidy(ctx, cli, func(n Network) bool { return n.Bridge == s.Name }))
 	}
 	return p.fail("management network "+s.Name, p.leave(ctx, cli, s.Name))
 }
@@ -264,6 +274,9 @@ func (p *Provider) leave(ctx context.Context, cli *client.Client, name string) e
 			continue
 		}
 		bridge, err := p.bridge(ctx, cli, n) // as long as it is there to be asked for
+		if err == nil {
+			err = p.noteNetwork(n, bridge)
+		}
 		if err != nil && !cerrdefs.IsNotFound(err) {
 			return err
 		}
@@ -278,14 +291,8 @@ func (p *Provider) leave(ctx context.Context, cli *client.Client, name string) e
 		if err != nil && !cerrdefs.IsNotFound(err) {
 			return err
 		}
-		delete(p.opened, n.ID)
-		if p.cfg.Access != nil && bridge != "" {
-			if err := p.cfg.Access(ctx, bridge, nil); err != nil {
-				return err
-			}
-		}
 	}
-	return nil
+	return p.tidy(ctx, cli, func(n Network) bool { return n.Name == name })
 }
 
 // busy reports that somebody has just come to use what was to be removed.

@@ -89,7 +89,7 @@ func (p *Provider) originals(all []container.Summary) []container.Summary {
 // dropLeftovers gives up what is kept of labs that have no container left:
 // nobody will ask for it again.
 func (p *Provider) dropLeftovers(have []backends.NodeStatus) {
-	live := map[string]bool{"gate": true}
+	live := map[string]bool{gateFolder: true, networksFolder: true}
 	for _, st := range have {
 		live[st.Ref.Lab] = true
 	}

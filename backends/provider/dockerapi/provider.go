@@ -47,8 +47,8 @@ type Config struct {
 	// Needed, where not nil, recognizes that a container cannot be removed while
 	// others live in its namespaces.
 	Needed func(error) bool
-	// Bridge, where not nil, says by which interface of the machine a network
-	// is reached, where that is not told in Docker's way.
+	// Bridge, where not nil, says by which interface of the machine a network,
+	// given by its ID, is reached, where that is not told in Docker's way.
 	Bridge func(ctx context.Context, cli *client.Client, network string) (string, error)
 	// RemoveNetwork, where not nil, removes a network unless a container is in
 	// it, which is backends.ErrConflict, where Docker's way does not see to that.
@@ -56,6 +56,9 @@ type Config struct {
 	// Access, where not nil, lets other machines reach the nodes that meet at a
 	// bridge, or keeps them out; with nil the bridge is about to be forgotten.
 	Access func(ctx context.Context, bridge string, allowed *bool) error
+	// Gone, where not nil, removes what the engine leaves on the machine of a
+	// network that is there no more.
+	Gone func(ctx context.Context, n Network) error
 	// Open, where not nil, tells the driver options that a network needs besides
 	// for its nodes to be reached from other machines.
 	Open func(ctx context.Context) (map[string]string, error)

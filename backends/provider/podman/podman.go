@@ -46,6 +46,7 @@ func New(cfg Config) *Provider {
 		c.Uncounted = !unifiedGroups() // a user's containers have none of their own
 	} else { // nobody else reaches what is in a user's namespace
 		c.Access = dockerapi.Firewall("FORWARD")
+		c.Gone = remains
 	}
 	if !systemd() { // which Podman leaves the health checks to
 		c.Check = check

@@ -63,6 +63,7 @@ var cases = []struct {
 	{"users", users, false},
 	{"shared-namespaces", sharedNamespaces, false},
 	{"management-network", management, false},
+	{"management-network-leaves-nothing", leavings, false},
 	{"management-network-of-somebody-else", foreignManagement, false},
 	{"management-network-that-somebody-comes-to-use", contendedManagement, false},
 }
