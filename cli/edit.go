@@ -2,46 +2,18 @@ package cli
 
 import (
 	"fmt"
-	"strings"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"archetype/engine/api"
-	"archetype/lab"
+	"archetype/internal/bounded"
 )
 
 func (a *app) node() *cobra.Command {
 	cmd := &cobra.Command{Use: "node", Short: "Add a node to a running lab, or remove one", Args: args(1, 0)}
-	var n lab.Node
-	var env []string
-	add := &cobra.Command{
-		Use: "add LAB NODE --kind KIND", Short: "Add a node; its cables come with archetype link connect",
-		Long: "The lab differs from its file then, until the file is deployed again.",
-		Args: args(2, 2), ValidArgsFunction: a.completeLabs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			n.Name = args[1]
-			for _, e := range env {
-				k, v, ok := strings.Cut(e, "=")
-				if !ok || k == "" {
-					return usagef("--env %s: write NAME=VALUE", e)
-				}
-				if n.Env == nil {
-					n.Env = map[string]string{}
-				}
-				n.Env[k] = v
-			}
-			f := &follower{app: a, show: a.shower(false)}
-			return f.run(cmd.Context(), func(e api.Engine) (*api.Job, error) {
-				return e.Edit(cmd.Context(), api.EditRequest{Lab: args[0], AddNodes: []lab.Node{n}})
-			})
-		},
-	}
-	add.Flags().StringVar(&n.Kind, "kind", "linux", "what kind of device it is; archetype vendors lists them")
-	add.Flags().StringVar(&n.Image, "image", "", "image, where the kind needs one")
-	add.Flags().StringVar(&n.Provider, "provider", "", "what runs it (default: the lab's or the kind's choice)")
-	add.Flags().StringVar(&n.Type, "type", "", "variant of the kind")
-	add.Flags().StringArrayVar(&env, "env", nil, "environment `NAME=VALUE`; may be repeated")
 	remove := &cobra.Command{
 		Use: "remove LAB NODE...", Short: "Remove nodes and their links", Args: args(2, -1), ValidArgsFunction: a.completeLabs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -51,9 +23,85 @@ func (a *app) node() *cobra.Command {
 			})
 		},
 	}
-	cmd.AddCommand(add, remove)
+	cmd.AddCommand(a.nodeAdd(), remove)
 	return cmd
 }
+
+// nodeFlags are those of a node's fields, by the field.
+var nodeFlags = []struct{ field, name, usage string }{
+	{"kind", "kind", "what `KIND` of device it is; archetype vendors lists them"},
+	{"image", "image", "`IMAGE`, where the kind needs one"},
+	{"provider", "provider", "`PROVIDER` that runs it (default: the lab's or the kind's choice)"},
+	{"type", "type", "variant of the kind"},
+	{"cmd", "cmd", "what it runs: a `COMMAND` with its arguments"},
+	{"entrypoint", "entrypoint", "what that is given to, instead of the image's"},
+	{"user", "user", "`USER[:GROUP]` as whom it runs"},
+	{"env", "env", "environment `NAME=VALUE`; may be repeated, as those that follow"},
+	{"binds", "bind", "`PATH:/PATH/IN/THE/NODE[:ro]`"},
+	{"ports", "port", "`[HOST-PORT:]NODE-PORT[/PROTOCOL]`"},
+	{"exec", "exec", "`COMMAND` that is run in it once it is ready"},
+}
+
+func (a *app) nodeAdd() *cobra.Command {
+	given := make([][]string, len(nodeFlags))
+	var set []string
+	var file string
+	cmd := &cobra.Command{
+		Use: "add LAB NODE [--kind KIND] [--set KEY=VALUE]...", Short: "Add a node; its cables come with archetype link connect",
+		Long: "A node is described as in a topology file: by flags, of which --set serves every field that a node has\n" +
+			"there, or by a file with what would stand below its name. The lab differs from its own file then, until\n" +
+			"that is deployed again.",
+		Example: "archetype node add mylab h9 --image alpine --cmd 'sleep 1000' --set memory=1G --set sysctls=net.ipv4.ip_forward=1\n" +
+			"archetype node add mylab h9 --set 'dns={servers: [192.0.2.53]}'\n" +
+			"archetype node add mylab h9 --file h9.yml",
+		Args: args(2, 2), ValidArgsFunction: a.completeLabs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			text, err := nodeText(file, given, set)
+			if err != nil {
+				return err
+			}
+			text.Name = args[1]
+			f := &follower{app: a, show: a.shower(false)}
+			return f.run(cmd.Context(), func(e api.Engine) (*api.Job, error) {
+				return e.Edit(cmd.Context(), api.EditRequest{Lab: args[0], AddTexts: []api.NodeText{text}})
+			})
+		},
+	}
+	flags := cmd.Flags()
+	for i, f := range nodeFlags {
+		flags.StringArrayVar(&given[i], f.name, nil, f.usage)
+	}
+	flags.StringArrayVar(&set, "set", nil, "any other field of a node in a topology file, as `KEY=VALUE`; may be repeated")
+	flags.StringVar(&file, "file", "", "`FILE` with all of it, instead of the other flags")
+	return cmd
+}
+
+// nodeText is a node of a file, or of flags.
+func nodeText(file string, given [][]string, set []string) (t api.NodeText, err error) {
+	t.Env = environment()
+	for i, f := range nodeFlags {
+		for _, v := range given[i] {
+			t.Fields = append(t.Fields, f.field+"="+v)
+		}
+	}
+	t.Fields = append(t.Fields, set...)
+	if file == "" {
+		t.Folder, err = os.Getwd()
+		return t, err
+	}
+	if len(t.Fields) > 0 {
+		return t, usagef("--file has all of the node: leave the other flags out")
+	}
+	if t.File, err = absolute(file); err != nil {
+		return t, err
+	}
+	text, err := bounded.ReadFile(t.File, maxNodeFile)
+	t.Folder, t.Text = filepath.Dir(t.File), string(text)
+	return t, err
+}
+
+// maxNodeFile bounds a file that describes one node, in bytes.
+const maxNodeFile = 1 << 20
 
 func (a *app) network() *cobra.Command {
 	return &cobra.Command{

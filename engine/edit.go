@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -13,10 +14,14 @@ import (
 
 // Edit implements api.Engine.
 func (e *Engine) Edit(ctx context.Context, req api.EditRequest) (*api.Job, error) {
+	configs, err := e.readAdditions(ctx, &req)
+	if err != nil {
+		return nil, err
+	}
 	if err := e.checkEdit(ctx, req); err != nil {
 		return nil, err
 	}
-	return e.ask(ctx, req.Lab, func(c *controller) (*job, error) { return c.edit(req) })
+	return e.ask(ctx, req.Lab, func(c *controller) (*job, error) { return c.edit(req, configs) })
 }
 
 // checkEdit checks, before anything is touched, that new nodes could be made.
@@ -37,8 +42,9 @@ func (e *Engine) checkEdit(ctx context.Context, req api.EditRequest) error {
 
 // edit changes the lab's topology in place. Everything is checked before
 // anything changes; nodes and links that are not named stay as they are, cut
-// cables and stopped nodes included.
-func (c *controller) edit(req api.EditRequest) (*job, error) {
+// cables and stopped nodes included. configs are the startup configurations of
+// new nodes.
+func (c *controller) edit(req api.EditRequest, configs map[string]string) (*job, error) {
 	if c.m.destroying {
 		return nil, api.Errorf(api.CodeConflict, "lab %s is being destroyed", c.m.info.Name)
 	}
@@ -57,7 +63,7 @@ func (c *controller) edit(req api.EditRequest) (*job, error) {
 	c.removeUnwanted(&top)
 	for i, spec := range top.Nodes {
 		if c.m.nodes[spec.Name] == nil || c.m.nodes[spec.Name].remove {
-			c.wantNode(i, spec, spec.ConfigText)
+			c.wantNode(i, spec, cmp.Or(configs[spec.Name], spec.ConfigText))
 			n := c.m.nodes[spec.Name]
 			c.wantRunning(n)
 			j.waitNodes[n] = lab.WishRunning
@@ -128,7 +134,7 @@ func (c *controller) withoutLinks(top *lab.Topology, req api.EditRequest) error 
 func (c *controller) withNodes(top *lab.Topology, req api.EditRequest) error {
 	for _, spec := range req.AddNodes {
 		if _, ok := top.Node(spec.Name); ok {
-			return api.Errorf(api.CodeConflict, "lab %s has a node %s already", c.m.info.Name, spec.Name)
+			return alreadyThere(c.m.info.Name, spec.Name)
 		}
 		if err := topology.CheckNodeName(spec.Name); err != nil {
 			return api.Errorf(api.CodeUsage, "%v", err)

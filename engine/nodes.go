@@ -82,7 +82,7 @@ func (c *controller) setLink(req api.LinkRequest) (*job, error) {
 	}
 	l, err := c.linkBetween(req.A, req.B)
 	if err != nil && req.Wish == lab.WishUp && c.m.nodes[req.A.Node] != nil && c.m.nodes[req.B.Node] != nil {
-		return c.edit(api.EditRequest{AddLinks: []lab.Link{{A: lab.End{Endpoint: req.A}, B: lab.End{Endpoint: req.B}}}})
+		return c.edit(api.EditRequest{AddLinks: []lab.Link{{A: lab.End{Endpoint: req.A}, B: lab.End{Endpoint: req.B}}}}, nil)
 	}
 	if err != nil {
 		return nil, err

@@ -36,7 +36,6 @@ func (e *Engine) load(req api.DeployRequest) (w *wanted, err error) {
 	if req.Policy != "" && !req.Policy.Valid() {
 		return nil, badPolicy(req.Policy)
 	}
-	env := func(name string) (string, bool) { v, ok := req.Env[name]; return v, ok }
 	diags := append(e.reloadVendors(), e.reloadDefaults()...)
 	ctx, cancel := context.WithTimeout(e.ctx, fetching)
 	defer cancel()
@@ -46,15 +45,13 @@ func (e *Engine) load(req api.DeployRequest) (w *wanted, err error) {
 			e.unfetch(of)
 		}
 	}()
-	fetch := func(labName, address string) (string, error, error) {
-		path, old, err := e.fetched(labName).Get(ctx, address, maxConfig)
+	fetch := e.fetcher(ctx, func(labName, path string, err error) {
 		of = labName
 		if err == nil {
 			fetched[path] = true
 		}
-		return path, old, err
-	}
-	top, warnings, err := topology.Load(req.File, topology.Options{Env: env, Kinds: e.vendors.Load(), Vars: req.Vars, Fetch: fetch})
+	})
+	top, warnings, err := topology.Load(req.File, topology.Options{Env: lookup(req.Env), Kinds: e.vendors.Load(), Vars: req.Vars, Fetch: fetch})
 	if err != nil {
 		return nil, fileError(req.File, err, diags...)
 	}
@@ -71,6 +68,20 @@ func (e *Engine) load(req api.DeployRequest) (w *wanted, err error) {
 		w.configs[n.Name] = text
 	}
 	return w, nil
+}
+
+// lookup is an environment as a topology's reader asks for it.
+func lookup(env map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) { v, ok := env[name]; return v, ok }
+}
+
+// fetcher gets files of the web for a topology's reader; told hears of each.
+func (e *Engine) fetcher(ctx context.Context, told func(labName, path string, err error)) func(labName, address string) (string, error, error) {
+	return func(labName, address string) (string, error, error) {
+		path, old, err := e.fetched(labName).Get(ctx, address, maxConfig)
+		told(labName, path, err)
+		return path, old, err
+	}
 }
 
 // fetched is where a lab's files of the web are kept. They go with its folder.

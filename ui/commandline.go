@@ -68,7 +68,7 @@ func (m *Model) commandLine() tea.Cmd {
 		return nil
 	}
 	m.push(&prompt{title: "command", in: newInput(""), low: true, suggest: m.suggest,
-		done: func(m *Model, v string) tea.Cmd { return m.command(strings.Fields(v)) }})
+		done: func(m *Model, v string) tea.Cmd { return m.command(words(v)) }})
 	return nil
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/google/shlex"
 
 	"archetype/engine/api"
 	"archetype/lab"
@@ -142,24 +144,45 @@ func (m *Model) setCable(words []string, wish lab.LinkWish) tea.Cmd {
 
 func (m *Model) nodePrompt() tea.Cmd {
 	m.push(&prompt{title: "add a node", in: newInput(""),
-		text: "Its name, its kind (linux if none is given) and, where the kind needs one, its image: r9 frr",
-		done: func(m *Model, value string) tea.Cmd { return m.addNode(strings.Fields(value)) }})
+		text: "Its name, its kind (linux if none is given), its image where the kind needs one, and what else a topology file would say of it: r9 frr, or h9 linux alpine cmd='sleep 1000' env=A=b ports=8080:80",
+		done: func(m *Model, value string) tea.Cmd { return m.addNode(words(value)) }})
 	return nil
 }
 
+// words are those of a line, in which a text in quotes is one.
+func words(line string) []string {
+	if w, err := shlex.Split(line); err == nil {
+		return w
+	}
+	return strings.Fields(line) // a quote that stands alone
+}
+
+// addNode takes a node's name, its kind, its image, and key=value for the rest.
 func (m *Model) addNode(words []string) tea.Cmd {
-	if len(words) == 0 || len(words) > 3 {
+	var plain, fields []string
+	for _, w := range words {
+		if strings.Contains(w, "=") && len(plain) > 0 {
+			fields = append(fields, w)
+		} else {
+			plain = append(plain, w)
+		}
+	}
+	if len(plain) == 0 || len(plain) > 3 {
 		m.say(false, "write a name and a kind, such as r9 frr")
 		return nil
 	}
-	n := lab.Node{Name: words[0], Kind: "linux"}
-	if len(words) > 1 {
-		n.Kind = words[1]
+	for i, key := range []string{"kind=", "image="} {
+		if len(plain) > i+1 {
+			fields = append(fields, key+plain[i+1])
+		}
 	}
-	if len(words) > 2 {
-		n.Image = words[2]
+	folder, err := os.Getwd()
+	if err != nil {
+		m.say(false, err.Error())
+		return nil
 	}
-	return m.edit("add "+n.Name, api.EditRequest{AddNodes: []lab.Node{n}})
+	n := api.NodeText{Name: plain[0], Fields: fields, Folder: folder, Env: m.opt.Env}
+	return m.edit("add "+n.Name, api.EditRequest{AddTexts: []api.NodeText{n}})
 }
 
 func (m *Model) edit(what string, req api.EditRequest) tea.Cmd {

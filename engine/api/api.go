@@ -131,9 +131,25 @@ type LinkRequest struct {
 type EditRequest struct {
 	Lab         string            `json:"lab"`
 	AddNodes    []lab.Node        `json:"add_nodes,omitempty"`
+	AddTexts    []NodeText        `json:"add_texts,omitempty"`    // nodes to add, beside AddNodes
 	RemoveNodes []string          `json:"remove_nodes,omitempty"` // their links go with them
 	AddLinks    []lab.Link        `json:"add_links,omitempty"`
 	RemoveLinks [][2]lab.Endpoint `json:"remove_links,omitempty"`
+}
+
+// NodeText is a node as a topology file has it below its name: text, or fields
+// one by one.
+type NodeText struct {
+	Name string `json:"name"`
+	Text string `json:"text,omitempty"`
+	// Fields are key=value, as topology.NodeFields reads them, where there is no
+	// file. Without a kind it is linux.
+	Fields []string `json:"fields,omitempty"`
+	// File has the text, where a file does. Relative paths start at Folder.
+	// Both are absolute.
+	File   string            `json:"file,omitempty"`
+	Folder string            `json:"folder"`
+	Env    map[string]string `json:"env,omitempty"` // of whoever asks, for variables
 }
 
 // CaptureRequest names an end of a link of the lab.
