@@ -203,8 +203,11 @@ func (n *Network) pair(panel, ns *nsnet.NS, p backends.Port) (far string, err er
 func (n *Network) newName(labName string) string {
 	var random [4]byte
 	_, _ = rand.Read(random[:])
-	return nsnet.Prefix("o", n.owner+"/"+labName) + hex.EncodeToString(random[:])
+	return n.farName(labName) + hex.EncodeToString(random[:])
 }
+
+// farName is what the names of a lab's far ends begin with.
+func (n *Network) farName(labName string) string { return nsnet.Prefix("o", n.owner+"/"+labName) }
 
 // hush makes a far end only carry frames: the host neither says anything on it
 // nor heeds what it hears. A switch in the kernel takes every frame, but one in

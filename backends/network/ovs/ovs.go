@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+
+	"github.com/ovn-kubernetes/libovsdb/ovsdb"
 
 	"archetype/backends"
 	"archetype/backends/mark"
@@ -276,13 +279,17 @@ func (n *Network) remove(ctx context.Context, ps ...backends.Port) error {
 	if err != nil {
 		return err
 	}
-	names := map[end]string{}
+	names, far := map[end]string{}, map[string]bool{}
 	for _, p := range ps { // made, and not yet on the switch when we were interrupted
 		if name, err := n.unrecorded(panel, p); err != nil {
 			return err
 		} else if name != "" {
 			names[endOf(p)] = name
+			far[name] = p.Attachment.Netns != ""
 		}
+	}
+	if err := n.removeStrays(ctx, s, func(name string) bool { return far[name] }); err != nil {
+		return err
 	}
 	byBridge := map[string][]end{}
 	s.see(func(v *view) {
@@ -305,6 +312,28 @@ func (n *Network) remove(ctx context.Context, ps ...backends.Port) error {
 		}}))
 	}
 	return errors.Join(append(errs, unplug(panel, names))...)
+}
+
+// removeStrays removes ports with names of ours and no mark: somebody took it
+// from them, or put them onto another bridge.
+func (n *Network) removeStrays(ctx context.Context, s *session, named func(string) bool) error {
+	var ops []ovsdb.Operation
+	s.see(func(v *view) {
+		for name, id := range v.byName {
+			row := v.ports[id]
+			if row == nil || row.ids[idOwner] != "" || !named(name) {
+				continue
+			}
+			if b := v.bridgeOf(row); b != nil {
+				ops = append(ops, takeOff(b, row))
+			}
+		}
+	})
+	if len(ops) == 0 {
+		return nil
+	}
+	_, err := n.Transact(ctx, ops...)
+	return err
 }
 
 func (n *Network) unrecorded(panel *nsnet.NS, p backends.Port) (string, error) {
@@ -336,6 +365,10 @@ func (n *Network) Cleanup(ctx context.Context, labName string) error {
 	n.watch.Forget(func(l backends.Link) bool { return l.Lab == labName })
 	s, panel, err := n.reach(ctx)
 	if err != nil {
+		return err
+	}
+	name := n.farName(labName)
+	if err := n.removeStrays(ctx, s, func(port string) bool { return strings.HasPrefix(port, name) }); err != nil {
 		return err
 	}
 	bridges, ports := map[string]bool{}, map[end]string{}

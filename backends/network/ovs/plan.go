@@ -16,6 +16,9 @@ const (
 	lastTag  = 4094
 )
 
+// vlanMode has a port's frames carried with whatever tags they have.
+const vlanMode = "dot1q-tunnel"
+
 // ExhaustedError is a bridge that has no VLAN tag left.
 type ExhaustedError struct {
 	Bridge string
@@ -43,8 +46,9 @@ type plan struct {
 	used  [lastTag + 2]int // how many ports have each tag
 	next  int              // no tag below it is free
 	ports map[end]*planned
-	gone  []string // UUIDs of ports to be removed
-	drop  bool     // the bridge itself goes, if nothing of anybody is left on it
+	gone  []string   // UUIDs of ports to be removed
+	away  []*portRow // on other bridges, to be removed there
+	drop  bool       // the bridge itself goes, if nothing of anybody is left on it
 }
 
 // planned is a port as it shall be.
@@ -84,11 +88,17 @@ func (p *plan) port(e end, name string) *planned {
 		return have
 	}
 	n := &planned{end: e, name: name}
-	if have != nil { // its interface was made anew: so is the port
+	switch row := p.v.ports[p.v.byName[name]]; {
+	case have != nil: // its interface was made anew: so is the port
 		n.tag = have.tag // which goes from the one to the other
 		if have.was != nil {
 			p.gone = append(p.gone, have.was.uuid)
 		}
+	case row == nil:
+	case p.v.bridgeOf(row) == p.row: // somebody took our marks from it
+		n.was, n.tag = row, row.tag
+	default: // somebody put it elsewhere
+		p.away = append(p.away, row)
 	}
 	p.ports[e] = n
 	return n
@@ -187,10 +197,15 @@ func (p *plan) operations(owner, datapath string) []ovsdb.Operation {
 			ops = append(ops,
 				insert("Interface", "i"+name, ovsdb.Row{"name": x.name, "external_ids": mapOf(x.ids(owner, nil))}),
 				insert("Port", name, ovsdb.Row{"name": x.name, "interfaces": ovsdb.UUID{GoUUID: "i" + name}, "tag": x.tag,
-					"vlan_mode": "dot1q-tunnel", "external_ids": mapOf(x.ids(owner, nil))}))
-		case x.was.tag != x.tag || x.was.ids[idLink] != x.link:
+					"vlan_mode": vlanMode, "external_ids": mapOf(x.ids(owner, nil))}))
+		case x.was.tag != x.tag || x.was.mode != vlanMode || !maps.Equal(x.was.ids, x.ids(owner, x.was.ids)):
 			ops = append(ops, ovsdb.Operation{Op: ovsdb.OperationUpdate, Table: "Port", Where: is(x.was.uuid),
-				Row: ovsdb.Row{"tag": x.tag, "external_ids": mapOf(x.ids(owner, x.was.ids))}})
+				Row: ovsdb.Row{"tag": x.tag, "vlan_mode": vlanMode, "external_ids": mapOf(x.ids(owner, x.was.ids))}})
+		}
+	}
+	for _, row := range p.away {
+		if b := p.v.bridgeOf(row); b != nil {
+			ops = append(ops, takeOff(b, row))
 		}
 	}
 	if p.row == nil {
@@ -290,6 +305,11 @@ func insert(table, name string, row ovsdb.Row) ovsdb.Operation {
 
 func mutate(table, id string, m ...ovsdb.Mutation) ovsdb.Operation {
 	return ovsdb.Operation{Op: ovsdb.OperationMutate, Table: table, Where: is(id), Mutations: m}
+}
+
+// takeOff removes a port from a bridge, and with that from the switch.
+func takeOff(b *bridgeRow, port *portRow) ovsdb.Operation {
+	return mutate("Bridge", b.uuid, ovsdb.Mutation{Column: "ports", Mutator: ovsdb.MutateOperationDelete, Value: uuids([]string{port.uuid})})
 }
 
 func is(id string) []ovsdb.Condition {

@@ -106,7 +106,7 @@ func (n *Network) AddPort(ctx context.Context, bridge, port, labName string) err
 	}
 	var ops []ovsdb.Operation
 	if on != nil {
-		ops = append(ops, mutate("Bridge", on.uuid, ovsdb.Mutation{Column: "ports", Mutator: ovsdb.MutateOperationDelete, Value: uuids([]string{have.uuid})}))
+		ops = append(ops, takeOff(on, have))
 	}
 	ids := mapOf(map[string]string{idOwner: n.owner, idLab: labName})
 	ops = append(ops, insert("Interface", "i", ovsdb.Row{"name": port, "external_ids": ids}),
@@ -132,6 +132,6 @@ func (n *Network) DelPort(ctx context.Context, bridge, port string) error {
 	if have == nil || on == nil || on.name != bridge || have.ids[idOwner] != n.owner {
 		return nil
 	}
-	_, err = n.Transact(ctx, mutate("Bridge", on.uuid, ovsdb.Mutation{Column: "ports", Mutator: ovsdb.MutateOperationDelete, Value: uuids([]string{have.uuid})}))
+	_, err = n.Transact(ctx, takeOff(on, have))
 	return err
 }

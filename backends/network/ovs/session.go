@@ -142,6 +142,9 @@ func (s *session) call(ctx context.Context, method string, args, reply any) erro
 // changed the same bridge first.
 var errStale = errors.New("the bridge was changed by somebody else")
 
+// errRefused is a transaction with something in it that cannot be.
+var errRefused = errors.New("ovsdb-server refuses")
+
 // transact carries out all operations or none.
 func (s *session) transact(ctx context.Context, ops []ovsdb.Operation) ([]ovsdb.OperationResult, error) {
 	fail.Point("ovs.transact.before")
@@ -161,7 +164,7 @@ func (s *session) transact(ctx context.Context, ops []ovsdb.Operation) ([]ovsdb.
 		}
 		err = f
 	}
-	return nil, fmt.Errorf("ovsdb-server refuses: %w", err)
+	return nil, fmt.Errorf("%w: %w", errRefused, err)
 }
 
 func (s *session) schema(ctx context.Context) (ovsdb.DatabaseSchema, error) {

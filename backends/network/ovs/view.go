@@ -1,6 +1,7 @@
 package ovs
 
 import (
+	"fmt"
 	"maps"
 	"strconv"
 
@@ -30,6 +31,7 @@ func (b *bridgeRow) epoch() int { n, _ := strconv.Atoi(b.ids[idEpoch]); return n
 type portRow struct {
 	uuid, name string
 	tag        int // 0: none
+	mode       string
 	ifaces     []string
 	ids        map[string]string
 }
@@ -69,7 +71,7 @@ func newView(owner string) *view {
 var monitored = map[string]ovsdb.MonitorRequest{
 	"Open_vSwitch": columns("cur_cfg", "ovs_version", "other_config"),
 	"Bridge":       columns("name", "datapath_type", "ports", "external_ids"),
-	"Port":         columns("name", "tag", "interfaces", "external_ids"),
+	"Port":         columns("name", "tag", "vlan_mode", "interfaces", "external_ids"),
 	"Interface":    columns("name", "ofport", "error", "link_state"),
 }
 
@@ -105,7 +107,7 @@ func (v *view) apply(updates ovsdb.TableUpdates) map[end]bool {
 		}
 		if u.New != nil {
 			row := *u.New
-			p := &portRow{uuid: id, name: text(row["name"]), tag: number(row["tag"]), ifaces: ids(row["interfaces"]), ids: table(row["external_ids"])}
+			p := &portRow{uuid: id, name: text(row["name"]), tag: number(row["tag"]), mode: text(row["vlan_mode"]), ifaces: ids(row["interfaces"]), ids: table(row["external_ids"])}
 			v.ports[id] = p
 			v.byName[p.name] = id
 			if e, ok := v.end(p); ok {
@@ -160,6 +162,9 @@ func (v *view) port(e end) *portRow { return v.ports[v.ours[e]] }
 
 // trouble is why a port carries nothing, or empty.
 func (v *view) trouble(p *portRow) string {
+	if p.mode != vlanMode {
+		return fmt.Sprintf("its VLAN mode is %q and should be %q", p.mode, vlanMode)
+	}
 	for _, id := range p.ifaces {
 		switch i := v.ifaces[id]; {
 		case i == nil:

@@ -1,6 +1,10 @@
 package ovs_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,6 +68,9 @@ func TestBehindOurBack(t *testing.T) {
 		"del-port":         func() { b.sw.Ctl("del-port", b.portOf(l.A)) },
 		"set tag":          func() { b.sw.Ctl("set", "Port", b.portOf(l.B), "tag=4000") },
 		"clear tag":        func() { b.sw.Ctl("clear", "Port", b.portOf(l.A), "tag") },
+		"set vlan_mode":    func() { b.sw.Ctl("set", "Port", b.portOf(l.A), "vlan_mode=access") },
+		"clear marks":      func() { b.sw.Ctl("clear", "Port", b.portOf(l.A), "external_ids") },
+		"another bridge":   func() { b.putElsewhere(b.portOf(l.B)) },
 		"del-br":           func() { b.sw.Ctl("del-br", "arch0") },
 		"link down":        func() { b.atSwitch(func(ns *nsnet.NS) { b.must(carrier(ns, b.portOf(l.A), false)) }) },
 		"link del":         func() { name := b.portOf(l.B); b.atSwitch(func(ns *nsnet.NS) { b.must(ns.Delete(name)) }) },
@@ -89,6 +96,89 @@ func TestBehindOurBack(t *testing.T) {
 		b.news(ev, what+" put right by another program", l, whole)
 		b.talks(l)
 	}
+}
+
+// putElsewhere moves a port to a bridge of somebody else's.
+func (b *bench) putElsewhere(port string) {
+	b.t.Helper()
+	b.sw.Ctl("--may-exist", "add-br", "theirs", "--", "set", "bridge", "theirs", "datapath_type=netdev",
+		"--", "del-port", port, "--", "add-port", "theirs", port)
+}
+
+// What others took our marks from, or put elsewhere, goes with its link or its
+// lab all the same.
+func TestWhatLostItsMarksIsRemoved(t *testing.T) {
+	b := newBench(t, ovs.Config{})
+	for what, remove := range map[string]func(backends.Link) error{
+		"link": func(l backends.Link) error { return b.DeleteLink(t.Context(), l) },
+		"lab":  func(backends.Link) error { return b.Cleanup(t.Context(), labName) },
+	} {
+		l := b.cable("a:eth1", "b:eth1")
+		b.must(b.Connect(t.Context(), l))
+		b.putElsewhere(b.portOf(l.B))
+		b.sw.Ctl("clear", "Port", b.portOf(l.A), "external_ids")
+		b.must(remove(l))
+		b.must(b.Cleanup(t.Context(), labName))
+		if left := b.sw.Ctl("--bare", "--columns=name", "list", "Port"); left != "theirs" {
+			t.Errorf("%s: left: %q", what, left)
+		}
+	}
+}
+
+// A link that the database refuses takes no other along that is asked for with it.
+func TestOneThatIsRefused(t *testing.T) {
+	b := newBench(t, ovs.Config{})
+	bad := b.cable("a:eth1", "b:eth1")
+	b.must(b.Connect(t.Context(), bad))
+	taken := b.portOf(bad.A)
+	b.sw.Ctl("del-port", taken, "--", "add-br", "theirs", "--", "add-bond", "theirs", "bond", taken, "other")
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := b.Connect(t.Context(), bad); err == nil {
+			t.Error("an interface is on two bridges")
+		}
+	})
+	for i := range 20 {
+		l := b.cable(fmt.Sprintf("a:e%d", i), fmt.Sprintf("b:e%d", i))
+		wg.Go(func() {
+			if err := b.Connect(t.Context(), l); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	b.sw.Ctl("del-br", "theirs")
+	b.must(b.Connect(t.Context(), bad))
+	b.talks(bad)
+}
+
+// Who gives a call up does not wait for a switch that hangs once the records
+// say what was asked for; who comes next does.
+func TestGivenUpWhileTheSwitchHangs(t *testing.T) {
+	b := newBench(t, ovs.Config{})
+	l := b.cable("a:eth1", "b:eth1")
+	b.must(b.Connect(t.Context(), l))
+	b.sw.Halt("ovs-vswitchd")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- b.Disconnect(ctx, l) }()
+	nstest.Until(t, "the records to say that it is cut", func() bool { return len(b.tags()) == 2 })
+	select {
+	case err := <-ended:
+		t.Fatalf("it has not waited for the switch: %v", err)
+	default:
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("given up: %v", err)
+	}
+	if st, err := b.State(t.Context(), l); err != nil || st.Connected {
+		t.Errorf("%+v, %v", st, err)
+	}
+	b.sw.GoOn("ovs-vswitchd")
+	b.must(b.Connect(t.Context(), l))
+	b.talks(l)
 }
 
 // A switch and a database that were away while no program of ours ran bring

@@ -1,7 +1,9 @@
 package ovs
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -19,8 +21,8 @@ const (
 	gather = 20 * time.Millisecond
 	// patience bounds one transaction and the switch's carrying it out.
 	patience = time.Minute
-	// withdrawal is how long one that was given up is still awaited: who comes
-	// next for the same ports must not find it under way.
+	// withdrawal is how long the records are awaited for one that was given up:
+	// who comes next for the same ports must not find it under way.
 	withdrawal = 5 * time.Second
 )
 
@@ -42,7 +44,8 @@ type request struct {
 	bridge string
 	lab    string // that the bridge is made for; empty: all
 	plan   func(*plan) error
-	ends   []end // ports that must be wired afterwards
+	ends   []end         // ports that must be wired afterwards
+	said   chan struct{} // closed once it is in the switch's records, or will never be
 	result chan error
 }
 
@@ -66,9 +69,10 @@ func (w *writer) wake() {
 }
 
 // do has a request carried out. One that is withdrawn is not begun; if it was,
-// its end is awaited, so that nothing of it happens after the call.
+// its answer is awaited, so that nothing is written after the call. What the
+// switch makes of it is not: who comes next waits for that, too.
 func (w *writer) do(r *request) error {
-	r.result = make(chan error, 1)
+	r.said, r.result = make(chan struct{}), make(chan error, 1)
 	w.mu.Lock()
 	w.queue = append(w.queue, r)
 	start := !w.busy
@@ -87,8 +91,8 @@ func (w *writer) do(r *request) error {
 		late := time.NewTimer(withdrawal)
 		defer late.Stop()
 		select {
-		case <-r.result: //nolint:errcheck // the call was given up: how it ended is nobody's
-		case <-late.C: // the switch hangs
+		case <-r.said:
+		case <-late.C: // ovsdb-server hangs
 		}
 	}
 	return r.ctx.Err()
@@ -142,21 +146,33 @@ func (w *writer) carryOut(batch []*request) {
 	for _, r := range batch {
 		if err := r.ctx.Err(); err != nil {
 			r.result <- err
+			close(r.said)
 			continue
 		}
 		byBridge[r.bridge] = append(byBridge[r.bridge], r)
 	}
 	var wg sync.WaitGroup
 	for name, rs := range byBridge {
-		wg.Go(func() {
-			if err := w.commit(ctx, name, rs); err != nil {
-				for _, r := range rs {
-					r.result <- err
-				}
-			}
-		})
+		wg.Go(func() { w.serve(ctx, name, rs) })
 	}
 	wg.Wait()
+}
+
+// serve carries out the requests for one bridge, and gives each its result: one
+// that the database refuses must not take the others along.
+func (w *writer) serve(ctx context.Context, bridge string, rs []*request) {
+	err := w.commit(ctx, bridge, rs)
+	if err == nil {
+		return
+	}
+	for _, r := range rs {
+		if errors.Is(err, errRefused) && len(rs) > 1 {
+			w.serve(ctx, bridge, []*request{r})
+			continue
+		}
+		r.result <- err
+		close(r.said)
+	}
 }
 
 // commit carries out the requests for one bridge. An error is that of all;
@@ -182,13 +198,14 @@ func (w *writer) commit(ctx context.Context, bridge string, rs []*request) error
 		if err != nil {
 			return err
 		}
-		if err := w.n.carriedOut(ctx, s, wanted); err != nil {
-			return err
+		for _, r := range rs {
+			close(r.said)
 		}
+		err = w.n.carriedOut(ctx, s, wanted)
 		s.see(func(v *view) {
 			for i, r := range rs {
 				if failed[i] == nil {
-					failed[i] = wired(v, r.ends)
+					failed[i] = cmp.Or(err, wired(v, r.ends))
 				}
 			}
 		})

@@ -146,6 +146,30 @@ func (s *Switch) Kill(name string) {
 	<-d.ended
 }
 
+// Halt stops "ovsdb-server" or "ovs-vswitchd" where it is, as one that hangs;
+// GoOn ends that.
+func (s *Switch) Halt(name string) {
+	s.t.Helper()
+	s.signal(name, syscall.SIGSTOP)
+}
+
+// GoOn has a daemon go on that was halted.
+func (s *Switch) GoOn(name string) {
+	s.t.Helper()
+	s.signal(name, syscall.SIGCONT)
+}
+
+func (s *Switch) signal(name string, sig syscall.Signal) {
+	s.t.Helper()
+	d := s.daemons[name]
+	if d == nil {
+		s.t.Fatal(name, " does not run")
+	}
+	if err := d.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // enter makes the namespace and a thread in it, which starts what shall run
 // there and with whose end it ends.
 func (s *Switch) enter(flags int) error {
@@ -215,6 +239,7 @@ func (s *Switch) stop() {
 	for _, name := range []string{"ovs-vswitchd", "ovsdb-server"} {
 		if d := s.daemons[name]; d != nil {
 			_ = d.cmd.Process.Signal(syscall.SIGTERM)
+			_ = d.cmd.Process.Signal(syscall.SIGCONT) // one that was halted
 			select {
 			case <-d.ended:
 			case <-time.After(5 * time.Second):
