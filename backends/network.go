@@ -78,7 +78,7 @@ type Impairer interface {
 type Capturer interface {
 	// Capture is what passes the interface of a port, both ways, as it comes:
 	// a stream in pcap's format that begins with the first frame after the
-	// call. It ends when the interface goes down or away, and is to be closed.
+	// call, and in which a record without bytes says how many were lost. It ends when the interface goes down or away, and is to be closed.
 	Capture(ctx context.Context, p Port) (io.ReadCloser, error)
 }
 
@@ -135,10 +135,16 @@ type Link struct {
 // ID identifies the link within its lab.
 func (l Link) ID() string { return lab.LinkID(l.A.End.Endpoint, l.B.End.Endpoint) }
 
+// OneEnd reports whether the interface of one end is there and the other's is not.
+func (s LinkStatus) OneEnd() bool { return s.Ends[0] != s.Ends[1] }
+
 // LinkStatus is what a network observes of a link.
 type LinkStatus struct {
 	Lab, ID   string
 	Connected bool // both ends exist and are wired to each other
+	// Ends says of which ends, A and B, there is an interface, be it provisioned
+	// only; of a link that leaves the lab it says nothing.
+	Ends [2]bool
 	// Carrier is on when both ends see it.
 	Carrier lab.Carrier
 	VLAN    int // 0 where the backend uses none

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/gopacket/gopacket"
 	"github.com/spf13/cobra"
 
 	"archetype/engine/api"
@@ -38,13 +39,15 @@ func (a *app) capture() *cobra.Command {
 				return err
 			}
 			defer func() { _ = stream.Close() }()
-			show, err := a.packetSink(file)
+			var t tally
+			sink, err := a.sink(file)
 			if err == nil {
-				err = eachPacket(stream, count, show)
+				err = t.each(stream, count, sink)
 			}
 			if cmd.Context().Err() != nil { // interrupted, which is how a capture ends
-				return nil
+				err = nil
 			}
+			fmt.Fprintln(os.Stderr, t)
 			return err
 		},
 	}
@@ -53,35 +56,65 @@ func (a *app) capture() *cobra.Command {
 	return cmd
 }
 
-// packetSink is what is done with each packet.
-func (a *app) packetSink(file string) (func(*packets.Packet) error, error) {
+// sink is what is done with each frame.
+type sink func(gopacket.CaptureInfo, []byte) error
+
+func (a *app) sink(file string) (sink, error) {
+	out := os.Stdout
 	switch file {
 	case "":
-		return func(p *packets.Packet) error { _, err := fmt.Fprintln(a.out, p); return err }, nil
+		return func(info gopacket.CaptureInfo, data []byte) error {
+			_, err := fmt.Fprintln(a.out, packets.Of(info, data))
+			return err
+		}, nil
 	case "-":
-		w, err := packets.NewWriter(os.Stdout)
-		return w.Write, err
+	default:
+		f, err := os.OpenFile(file, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		out = f // each frame is one write; the process's end closes it
 	}
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	w, err := packets.NewWriter(out)
 	if err != nil {
 		return nil, err
 	}
-	w, err := packets.NewWriter(f) // each packet is one write; the process's end closes it
-	return w.Write, err
+	return func(info gopacket.CaptureInfo, data []byte) error {
+		if len(data) == 0 { // what it stands for is nothing that others read
+			return nil
+		}
+		return w.Frame(info, data)
+	}, nil
 }
 
-func eachPacket(stream io.Reader, count int, show func(*packets.Packet) error) error {
+// tally counts what was captured.
+type tally struct{ frames, lost int }
+
+func (t tally) String() string {
+	if t.lost == 0 {
+		return fmt.Sprintf("%s, none lost", plural(t.frames, "packet"))
+	}
+	return fmt.Sprintf("%s, and %d lost: more came than could be taken", plural(t.frames, "packet"), t.lost)
+}
+
+// each has something done with every frame, until there are count.
+func (t *tally) each(stream io.Reader, count int, do sink) error {
 	r, err := packets.NewReader(stream)
 	if err != nil {
 		return ended(err)
 	}
-	for n := 0; count == 0 || n < count; n++ {
-		p, err := r.Next()
+	for count == 0 || t.frames < count {
+		info, data, err := r.Frame()
 		if err != nil {
 			return ended(err)
 		}
-		if err := show(p); err != nil {
+		if err := do(info, data); err != nil {
 			return err
+		}
+		if len(data) > 0 {
+			t.frames++
+		} else {
+			t.lost += info.Length
 		}
 	}
 	return nil

@@ -156,8 +156,12 @@ func (a *app) showLab(l *api.Lab, stats []api.NodeStats) {
 		figures[s.Node] = s
 	}
 	nodes, links := counts(l)
+	links += " links up"
+	if n := l.Tally().Dark; n > 0 {
+		links += fmt.Sprintf(", %d without carrier", n)
+	}
 	now := time.Now()
-	fmt.Fprintf(a.out, "%s  %s  %s nodes running  %s links up  %s, %s\n%s\n\n", l.Name, l.State, nodes, links, l.Provider, l.Network, l.File)
+	fmt.Fprintf(a.out, "%s  %s  %s nodes running  %s  %s, %s\n%s\n\n", l.Name, l.State, nodes, links, l.Provider, l.Network, l.File)
 	if l.Policy.Holds() {
 		fmt.Fprintf(a.out, "drift is left alone: the policy is %s\n\n", l.Policy)
 	}

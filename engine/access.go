@@ -216,11 +216,6 @@ func (c *controller) mayDeploy(w *wanted) error {
 	return nil
 }
 
-// attached is the link with the attachments of both its ends.
-func (c *controller) attached(ctx context.Context, l *link) (backends.Link, error) {
-	return c.attaching(l)(ctx)
-}
-
 // attaching gathers, on the controller's goroutine, what is needed to attach
 // both ends of a link, and returns what does so anywhere.
 func (c *controller) attaching(l *link) func(context.Context) (backends.Link, error) {

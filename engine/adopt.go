@@ -57,7 +57,7 @@ func (e *Engine) adopt(p backends.Provider, list []backends.NodeStatus, asked ti
 			continue
 		}
 		e.spawn(func() {
-			c.observeLinks()
+			c.observeLinks(newInquiry())
 			c.markAll()
 			e.serve(c)
 		})
@@ -97,19 +97,23 @@ func (c *controller) labels(n *node) map[string]string {
 // wiring asks the networks what they have; the function returned says which of
 // them a lab's links are in, and that for new labs where none has any.
 func (e *Engine) wiring() func(labName string) string {
-	ctx, cancel := context.WithTimeout(e.ctx, effectTimeout)
-	defer cancel()
 	preferred, by := e.defaults().Network, map[string]string{}
 	for _, name := range e.opt.Backends.Networks() {
 		n, _ := e.opt.Backends.Network(name)
 		l, ok := n.(backends.Lister)
-		if !ok || !n.Available(ctx).OK {
+		if !ok {
 			continue
 		}
-		labs, err := l.Labs(ctx)
-		if err != nil {
-			e.log.Warn("cannot list the links' labs", "network", name, "err", err)
-		}
+		labs, _ := answered(e.ctx, func(ctx context.Context) []string {
+			if !n.Available(ctx).OK {
+				return nil
+			}
+			labs, err := l.Labs(ctx)
+			if err != nil {
+				e.log.Warn("cannot list the links' labs", "network", name, "err", err)
+			}
+			return labs
+		})
 		for _, labName := range labs {
 			if by[labName] != preferred {
 				by[labName] = name

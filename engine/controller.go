@@ -26,6 +26,7 @@ type controller struct {
 	deciding alarm        // what is being decided upon
 	view     *api.Lab     // as last published
 	found    bool         // taken up from what ran, without a record
+	asked    bool         // what there is of its links is being asked for: nothing is decided yet
 	looked   int          // which link was verified last
 	cleanup
 }

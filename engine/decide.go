@@ -312,7 +312,22 @@ func (c *controller) decideHalf(l *link) *effect {
 	case l.actual != lab.LinkPending:
 		c.moveLink(l, lab.LinkPending)
 	}
-	for _, n := range []*node{l.a, l.b} {
+	if n := c.lacking(l); n != nil && !c.wait(l.retryAt) {
+		return &effect{verb: doProvision, link: l, node: n}
+	}
+	if len(l.ready) > 0 {
+		c.linkRecovered(l)
+	}
+	if l.desired == lab.WishUp {
+		c.setLinkError(l, c.waitsFor(l))
+	}
+	return nil
+}
+
+// lacking is a node at an end of a link whose other end cannot be attached to,
+// that has no interface there and is to have one; nil when there is none.
+func (c *controller) lacking(l *link) *node {
+	for _, n := range l.ends() {
 		p := l.peer(n)
 		if n.place || !n.exists || c.m.leaving(n) || l.ready[n] || c.coming(p) {
 			continue
@@ -320,13 +335,7 @@ func (c *controller) decideHalf(l *link) *effect {
 		if p.rebuild || c.leftAlone(p) {
 			continue // back in a moment, or left alone as it is
 		}
-		if c.wait(l.retryAt) {
-			continue
-		}
-		return &effect{verb: doProvision, link: l, node: n}
-	}
-	if l.desired == lab.WishUp {
-		c.setLinkError(l, c.waitsFor(l))
+		return n
 	}
 	return nil
 }

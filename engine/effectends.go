@@ -187,6 +187,12 @@ func (c *controller) linkEnded(ef *effect, err error) {
 		c.moveLink(l, lab.LinkDown)
 	case doProvision:
 		l.ready[ef.node] = true
+		l.upSince = c.e.now()
+		l.forgiveDrift()
+		c.saveLink(l)
+		if c.half(l) {
+			c.verify(l, nil) // from now on its network tells what becomes of it
+		}
 	case doDelete:
 		a, _ := l.claimed(l.a, l.spec.A.Endpoint)
 		b, _ := l.claimed(l.b, l.spec.B.Endpoint)

@@ -214,6 +214,9 @@ func (c *controller) checkLinks(j *job) {
 		case l.actual == lab.LinkError && l.busy == nil && l.retries >= settleTries:
 			delete(j.waitLinks, l)
 			j.failed = append(j.failed, "link "+l.name()+": "+l.err)
+		case j.Verb == lab.JobMend && c.half(l) && c.lacking(l) == nil:
+			delete(j.waitLinks, l) // as whole as it can be
+		case j.Verb == lab.JobMend && !c.bothThere(l) && c.lacking(l) != nil: // an interface of it is being made
 		case blocked != "":
 			delete(j.waitLinks, l)
 			j.failed = append(j.failed, "link "+l.name()+": waits for "+blocked)

@@ -55,6 +55,8 @@ func (c *controller) arrived(n *node) {
 		if l.made {
 			l.impair.rewired(impairedOf(l.spec)) // the way took them from its own end
 			l.look()
+		}
+		if l.made || c.half(l) {
 			c.verify(l, nil)
 		}
 	}
@@ -75,7 +77,7 @@ func (c *controller) verify(l *link, news *backends.LinkStatus) {
 		return
 	}
 	l.verifying, l.doubt = true, false
-	turn := l.turns
+	turn, half := l.turns, c.half(l)
 	attached := c.attaching(l)
 	c.e.spawn(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
@@ -83,7 +85,7 @@ func (c *controller) verify(l *link, news *backends.LinkStatus) {
 		var st backends.LinkStatus
 		err := limit(ctx, func() error {
 			bl, err := attached(ctx)
-			if err == nil {
+			if err == nil || half && errors.Is(err, backends.ErrNotFound) { // its peer is not there
 				st, err = network.State(ctx, bl)
 			}
 			return err
@@ -91,12 +93,17 @@ func (c *controller) verify(l *link, news *backends.LinkStatus) {
 		c.post(func(c *controller) {
 			l.verifying = false
 			if l.doubt || l.turns != turn {
-				if l.busy == nil && (l.made || c.linkLeftAlone(l)) && c.m.links[l.id] == l {
+				if l.busy == nil && (l.made || c.linkLeftAlone(l) || c.half(l)) && c.m.links[l.id] == l {
 					c.verify(l, news)
 				}
 				return
 			}
 			switch {
+			case half:
+				if err == nil || errors.Is(err, backends.ErrNotFound) {
+					c.settleHalf(l, st.Ends)
+				}
+				return
 			case errors.Is(err, backends.ErrNotFound):
 				st = backends.LinkStatus{Lab: c.m.info.Name, ID: l.id, Carrier: lab.CarrierOff, Gone: true}
 			case err != nil && news == nil:

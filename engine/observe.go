@@ -296,6 +296,7 @@ func (c *controller) foundRunning(n *node, st backends.NodeStatus) {
 	n.inited = true
 	n.restart = n.restart || n.stale // else it would stay as it was before
 	n.touch()
+	c.arrived(n)
 	if was == lab.NodeStopped && n.desired == lab.WishStopped {
 		c.drifted(n, "was started behind our back")
 	}

@@ -71,7 +71,9 @@ func (c *controller) verifySome() {
 	count := len(c.m.linkOrder)
 	for range min(count, max(200, count/10)) {
 		c.looked++
-		if l := c.m.linkOrder[c.looked%count]; (l.made || c.linkLeftAlone(l)) && c.bothThere(l) && l.busy == nil && !c.m.leaving(l.a) && !c.m.leaving(l.b) && !c.moving(l) {
+		l := c.m.linkOrder[c.looked%count]
+		whole := (l.made || c.linkLeftAlone(l)) && c.bothThere(l) && !c.m.leaving(l.a) && !c.m.leaving(l.b)
+		if (whole || c.half(l)) && l.busy == nil && !c.moving(l) {
 			c.verify(l, nil)
 		}
 	}
@@ -85,6 +87,10 @@ func (c *controller) observeLink(network string, st backends.LinkStatus) {
 	}
 	if l.busy != nil {
 		l.meanwhile = &linkNews{network, st}
+		return
+	}
+	if c.half(l) {
+		c.verify(l, nil)
 		return
 	}
 	if l.made || c.linkLeftAlone(l) {
@@ -146,8 +152,52 @@ func (c *controller) settle(network string, st backends.LinkStatus) {
 	if !l.made || st.Connected && !st.Gone || c.m.leaving(l.a) || c.m.leaving(l.b) || l.remove {
 		return
 	}
-	if l.actual == lab.LinkDown && !st.Gone {
+	if l.actual == lab.LinkDown && !st.Gone && !st.OneEnd() {
 		return // cut, as wished
 	}
 	c.linkDrifted(l, either(st.Reason, "an interface of it was removed"))
+}
+
+// half reports whether all there is of a link is an isolated interface, at the
+// end of a node whose peer is not there.
+func (c *controller) half(l *link) bool {
+	return !l.made && len(l.ready) > 0 && !c.bothThere(l) && l.spec.Outside == nil
+}
+
+// ends are the link's nodes, in the order of its spec.
+func (l *link) ends() [2]*node { return [2]*node{l.a, l.b} }
+
+// settleHalf takes in which isolated interfaces of a link are there. One that a
+// node has not any more, and was to have, has been removed by somebody else.
+func (c *controller) settleHalf(l *link, there [2]bool) {
+	if !c.half(l) || l.busy != nil || l.remove || c.m.destroying || c.moving(l) {
+		return
+	}
+	for i, n := range l.ends() {
+		if !l.ready[n] || there[i] || !n.exists || c.m.leaving(n) {
+			continue
+		}
+		delete(l.ready, n)
+		c.interfaceLost(l, [2]lab.End{l.spec.A, l.spec.B}[i].Endpoint)
+	}
+}
+
+// interfaceLost notes that an isolated interface was removed. The first time it
+// is made again at once; one that goes again and again waits as one that failed.
+func (c *controller) interfaceLost(l *link, end lab.Endpoint) {
+	l.drift = drift{what: end.String() + " was removed behind our back"}
+	remedy := "made again"
+	switch {
+	case c.linkLeftAlone(l):
+		c.setLinkError(l, l.drift.what)
+		remedy = c.consequence(time.Time{}, 0)
+	case l.retries > 0:
+		c.nextLinkTry(l)
+		remedy += " " + c.whenAgain(l.retryAt, l.retries)
+	default:
+		l.retries++
+	}
+	c.event(api.Event{Level: api.LevelWarn, Link: l.name(), Text: fmt.Sprintf("%s: %s; %s", l.name(), l.drift.what, remedy)})
+	c.saveLink(l)
+	l.touch()
 }

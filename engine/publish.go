@@ -127,8 +127,11 @@ func (c *controller) countedAs(n *node) lab.NodeState {
 }
 
 func (c *controller) state() lab.State {
-	if c.m.destroying {
+	switch {
+	case c.m.destroying:
 		return lab.StateStopping
+	case c.asked:
+		return lab.StateUnknown
 	}
 	return lab.Aggregate(c.m.counts)
 }

@@ -2,8 +2,6 @@ package engine
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"maps"
 	"net/netip"
 	"slices"
@@ -101,9 +99,7 @@ func (e *Engine) showSaved(s *saved, events []store.Event) {
 	}
 	for _, r := range s.jobs {
 		e.jobs.Store(max(e.jobs.Load(), jobNumber(r.ID)))
-		if r.State.Ended() {
-			snap.Jobs = append(snap.Jobs, shownJob(r))
-		}
+		snap.Jobs = append(snap.Jobs, shownJob(r)) // those that go on as they were
 	}
 	e.hub.change(func(api.Snapshot) api.Snapshot { return snap })
 }
@@ -115,36 +111,15 @@ func (e *Engine) recover(s *saved) {
 	for _, l := range s.labs {
 		models[l.Name] = e.revive(l, s.nodes[l.Name], s.links[l.Name])
 	}
-	type listed struct {
-		provider backends.Provider
-		events   <-chan backends.NodeStatus
-		list     []backends.NodeStatus
-		err      error
-	}
-	var all []listed
+	all := e.askProviders()
 	var everything []backends.NodeStatus
-	for _, name := range e.opt.Backends.Providers() {
-		p, _ := e.opt.Backends.Provider(name)
-		if !p.Available(e.ctx).OK {
-			e.spawn(func() { e.follow(p, nil) }) // it may be there later
-			continue
-		}
-		// Subscribed before listing, so that nothing falls in between.
-		events, err := p.Events(e.ctx)
-		if err != nil {
-			events = nil
-		}
-		list, err := p.List(e.ctx, "")
-		if err != nil {
-			e.log.Warn("cannot list nodes", "provider", name, "err", err)
-		}
-		all = append(all, listed{p, events, list, err})
-		everything = append(everything, list...)
+	for _, l := range all {
+		everything = append(everything, l.list...)
 	}
 	e.rebuild(models, everything) // a lab may have nodes at several
 	for _, l := range all {
 		found := byLab(l.list)
-		if l.err == nil {
+		if l.here && l.err == nil {
 			for _, c := range models {
 				c.observeAll(l.provider, found[c.m.info.Name], e.now())
 				c.endLost(l.provider.Name(), found[c.m.info.Name])
@@ -165,19 +140,26 @@ func (e *Engine) recover(s *saved) {
 		e.startFollowing("", o.Events)
 	}
 	e.endOrphans(s.jobs, models)
-	// The labs are known from here on, so that events wait for them; nobody
-	// else waits while the networks are asked, which may take its time.
+	// The labs are known from here on, so that events wait for them, and shown
+	// as they were; none waits for another while the networks are asked.
 	e.mu.Lock()
 	for name, c := range models {
 		e.labs[name] = c
 	}
 	e.mu.Unlock()
+	links := newInquiry()
 	for _, name := range slices.Sorted(maps.Keys(models)) {
 		c := models[name]
-		c.observeLinks()
-		c.resume(s.jobs)
-		c.markAll()
-		e.serve(c)
+		if c.asked = true; !c.found { // of one without a record nothing is known yet
+			c.publish()
+		}
+		e.spawn(func() {
+			c.observeLinks(links)
+			c.asked = false
+			c.resume(s.jobs)
+			c.markAll()
+			e.serve(c)
+		})
 	}
 }
 
@@ -316,37 +298,24 @@ func (c *controller) endLost(provider string, found map[string]backends.NodeStat
 }
 
 // observeLinks asks the network what became of every link.
-func (c *controller) observeLinks() {
+func (c *controller) observeLinks(q *inquiry) {
 	if c.m.destroying {
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
-	defer cancel()
 	var wg sync.WaitGroup
-	gate := make(chan struct{}, cap(c.e.slots))
 	found := make([]*backends.LinkStatus, len(c.m.linkOrder))
 	for i, l := range c.m.linkOrder {
 		if !l.a.exists || !l.b.exists {
 			continue
 		}
-		network, ok := c.networkOf(l, l.network(c))
+		name := l.network(c)
+		network, ok := c.networkOf(l, name)
 		if !ok {
 			continue
 		}
-		bl, err := c.attached(ctx, l)
-		if err != nil {
-			continue
-		}
-		wg.Add(1)
-		gate <- struct{}{}
-		go func() {
-			defer func() { <-gate; wg.Done() }()
-			st, err := network.State(ctx, bl)
-			st.Gone = st.Gone || errors.Is(err, backends.ErrNotFound)
-			if err == nil || st.Gone {
-				found[i] = &st
-			}
-		}()
+		by := strings.Join([]string{name, l.a.provider, l.b.provider}, " ")
+		attached, gate := c.attaching(l), q.gate(by, cap(c.e.slots))
+		wg.Go(func() { found[i] = q.state(c.ctx, by, gate, network, attached) })
 	}
 	wg.Wait()
 	for i, l := range c.m.linkOrder {
@@ -381,7 +350,7 @@ func (c *controller) settleLink(l *link, st *backends.LinkStatus) {
 		}
 	default: // both ends are there and nothing crosses: cut, or half made
 		l.carrier = lab.CarrierOff
-		l.made = l.actual == lab.LinkDown && l.desired == lab.WishDown
+		l.made = l.actual == lab.LinkDown && l.desired == lab.WishDown && !st.OneEnd()
 		if l.actual == lab.LinkUp || l.actual == lab.LinkCreating {
 			c.moveLink(l, lab.LinkPending)
 		}

@@ -144,9 +144,13 @@ func (n simNetwork) State(_ context.Context, l backends.Link) (backends.LinkStat
 	defer n.w.mu.Unlock()
 	s := n.w.links[key(l)]
 	if s == nil {
-		return backends.LinkStatus{}, backends.ErrNotFound
+		st := backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Ends: [2]bool{n.w.ports[portKey(l.A)], n.w.ports[portKey(l.B)]}}
+		if st.Ends == [2]bool{} {
+			return st, backends.ErrNotFound
+		}
+		return st, nil
 	}
-	st := backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Connected: s.connected, Carrier: lab.CarrierOff, VLAN: s.vlan}
+	st := backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Connected: s.connected, Ends: [2]bool{true, true}, Carrier: lab.CarrierOff, VLAN: s.vlan}
 	if s.connected {
 		st.Carrier = lab.CarrierOn
 	}

@@ -392,3 +392,53 @@ func wired(w *sim.World, labName, id string) bool {
 	st, _ := w.Wire(labName, id)
 	return st.Connected
 }
+
+// An interface whose link is not wired yet, since its peer is not there, is a
+// node's all the same: that it is removed is drift, of which only a look tells.
+func TestDriftOfAnIsolatedInterface(t *testing.T) {
+	for _, policy := range []lab.Policy{lab.PolicyEnforce, lab.PolicyReport} {
+		drifting(t, policy, func(d *driver) {
+			port := "port alpha/n0:eth2"
+			has := func(*api.Lab) bool { return slices.Contains(d.w.Contents(), port) }
+			lost := func(l *api.Lab) bool {
+				return strings.Contains(l.Links[1].Drift.What, "n0:eth2 was removed behind our back")
+			}
+			d.refuses = func(c sim.Call) error {
+				if c.Verb == "create" && c.On == "n2" {
+					return errors.New("not today")
+				}
+				return nil
+			}
+			file := filepath.Join(d.dir, "alpha.clab.yml")
+			text := strings.NewReplacer("n1: {kind: linux}}", "n1: {kind: linux}, n2: {kind: linux}}",
+				`"n1:eth1"]}]`, `"n1:eth1"]}, {endpoints: ["n0:eth2", "n2:eth1"]}]`).Replace(driftLab)
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			d.ask1(func(ctx context.Context) error {
+				_, err := d.e.Deploy(ctx, api.DeployRequest{File: file})
+				return err
+			})
+			d.await("an isolated interface", has)
+			d.w.Pluck("alpha", "n0:eth2")
+			if policy == lab.PolicyReport {
+				l := d.await("its drift", lost)
+				if !l.Links[1].Drift.Held || has(nil) {
+					t.Errorf("not left alone: %+v", l.Links[1].Drift)
+				}
+				d.ask1(func(ctx context.Context) error {
+					_, err := d.e.SetDrift(ctx, api.DriftRequest{Lab: "alpha"})
+					return err
+				})
+			}
+			d.await("the interface again", func(l *api.Lab) bool { return has(l) && l.Links[1].Drift.What == "" })
+			d.await("the job done", func(*api.Lab) bool {
+				s, _ := d.e.Snapshot(context.Background())
+				at := slices.IndexFunc(s.Jobs, func(j *api.Job) bool { return j.Verb == lab.JobMend })
+				return policy == lab.PolicyEnforce || at >= 0 && s.Jobs[at].State == lab.JobCompleted
+			})
+			d.refuses = nil
+			d.await("the link", func(l *api.Lab) bool { return l.Links[1].Actual == lab.LinkUp })
+		})
+	}
+}

@@ -1,6 +1,10 @@
 package sim
 
 import (
+	"maps"
+	"slices"
+	"strings"
+
 	"archetype/backends"
 	"archetype/lab"
 )
@@ -103,6 +107,26 @@ func (w *World) Unplug(labName, id string) {
 		delete(w.ports, portKey{labName, l.a})
 	}
 	w.tellLink(l.network, backends.LinkStatus{Lab: labName, ID: id, Gone: true, Carrier: lab.CarrierOff})
+}
+
+// Isolated lists the interfaces that no link has yet, as lab and end, sorted.
+func (w *World) Isolated() [][2]string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out [][2]string
+	for k := range w.ports {
+		out = append(out, [2]string{k.lab, k.end.String()})
+	}
+	slices.SortFunc(out, func(a, b [2]string) int { return strings.Compare(a[0]+"/"+a[1], b[0]+"/"+b[1]) })
+	return out
+}
+
+// Pluck removes an interface that no link has yet. Nobody is told: networks
+// tell of links.
+func (w *World) Pluck(labName, end string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.DeleteFunc(w.ports, func(k portKey, _ string) bool { return k.lab == labName && k.end.String() == end })
 }
 
 // Join wires a link that was cut.

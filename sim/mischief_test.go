@@ -43,7 +43,7 @@ const stray = "stray"
 
 func (d *driver) mischief() {
 	refs, wires := d.w.Refs(), d.w.Wires()
-	n := d.rng.IntN(22)
+	n := d.rng.IntN(23)
 	switch {
 	case n == 0 && len(d.down) == 0:
 		d.count("machine rebooted")
@@ -56,6 +56,13 @@ func (d *driver) mischief() {
 		d.w.Stray(ref)
 	case n == 2:
 		d.takeName()
+	case n == 22:
+		if ports := d.w.Isolated(); len(ports) > 0 {
+			p := ports[d.rng.IntN(len(ports))]
+			d.count("isolated interface deleted")
+			d.note("isolated interface deleted: %s/%s", p[0], p[1])
+			d.w.Pluck(p[0], p[1])
+		}
 	case n < 13 && len(refs) > 0:
 		ref, f := refs[d.rng.IntN(len(refs))], nodeFaults[d.rng.IntN(len(nodeFaults))]
 		d.count(f.name)

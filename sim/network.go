@@ -206,11 +206,17 @@ func (n *Network) Release(ctx context.Context, bl backends.Link) error {
 func (n *Network) State(ctx context.Context, bl backends.Link) (st backends.LinkStatus, err error) {
 	err = n.w.do(ctx, n.call("state", bl.Lab, bl.ID()), func(bool) error {
 		k := wireKey{bl.Lab, bl.ID()}
-		l := n.w.wires[k]
-		if l == nil || l.network != n.name {
+		if l := n.w.wires[k]; l != nil && l.network == n.name {
+			st = l.status(k)
+			return nil
+		}
+		st = backends.LinkStatus{Lab: k.lab, ID: k.id, Carrier: lab.CarrierOff}
+		for i, p := range []backends.Port{bl.A, bl.B} {
+			st.Ends[i] = n.w.ports[portKey{p.Lab, p.End.Endpoint}] == n.name
+		}
+		if !st.OneEnd() {
 			return backends.ErrNotFound
 		}
-		st = l.status(k)
 		return nil
 	})
 	return st, err

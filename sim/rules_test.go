@@ -192,6 +192,9 @@ func (d *driver) wrong() (out []string) {
 	must := map[string]bool{"foreign " + theirs.String(): true}
 	may := map[string]bool{}
 	for _, l := range s.Labs {
+		if l.State == lab.StateUnknown && len(l.Nodes) > 0 {
+			say("%s is not known", l.Name)
+		}
 		for _, n := range l.Nodes {
 			if !n.Actual.Matches(n.Desired) {
 				say("%s/%s is %s", l.Name, n.Name, n.Actual)
@@ -216,6 +219,11 @@ func (d *driver) wrong() (out []string) {
 			}
 			if there {
 				must[fmt.Sprintf("link %s/%s connected=%v by %s", l.Name, k.ID(), k.Actual == lab.LinkUp, l.Network)] = true
+			}
+			for _, end := range []string{k.A, k.B} {
+				if n := nodeOf(l, end); !there && k.Outside == "" && n != nil && n.Actual != lab.NodeUndeployed {
+					must["port "+l.Name+"/"+end] = true // it boots with all its interfaces
+				}
 			}
 			may["port "+l.Name+"/"+k.A] = true
 			may["port "+l.Name+"/"+k.B] = true

@@ -9,7 +9,8 @@ import (
 	"archetype/store"
 )
 
-// checkStates: a lab is what its nodes are, and what has ended does not go on.
+// checkStates: a lab is what its nodes are, or not known yet, and what has ended
+// does not go on.
 func (d *driver) checkStates(s *api.Snapshot) {
 	for _, l := range s.Labs {
 		counts := lab.Counts{}
@@ -20,7 +21,7 @@ func (d *driver) checkStates(s *api.Snapshot) {
 			}
 			counts[is]++
 		}
-		if is := lab.Aggregate(counts); l.State != is && !l.Destroying {
+		if is := lab.Aggregate(counts); l.State != is && !l.Destroying && l.State != lab.StateUnknown {
 			d.fail("lab %s is said to be %s, and its nodes make it %s", l.Name, l.State, is)
 		}
 	}

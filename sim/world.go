@@ -282,7 +282,7 @@ func (m *machine) status(ref backends.NodeRef) backends.NodeStatus {
 }
 
 func (l *wire) status(k wireKey) backends.LinkStatus {
-	st := backends.LinkStatus{Lab: k.lab, ID: k.id, Connected: l.connected, Carrier: lab.CarrierOff, Cut: !l.connected && l.why == ""}
+	st := backends.LinkStatus{Lab: k.lab, ID: k.id, Connected: l.connected, Ends: [2]bool{true, true}, Carrier: lab.CarrierOff, Cut: !l.connected && l.why == ""}
 	if l.connected {
 		st.Carrier = l.carrier
 	} else {

@@ -38,6 +38,9 @@ type captureView struct {
 	file  *os.File // that they are written to, nil while they are not
 	out   *packets.Writer
 	wrote int
+	// missed went from fresh before they were looked at, lost the kernel had no
+	// room for.
+	missed, lost int
 
 	all    []*packets.Packet
 	bytes  int
@@ -168,8 +171,13 @@ func (v *captureView) read(ctx context.Context, e api.Engine, req api.CaptureReq
 func (v *captureView) take(p *packets.Packet) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.fresh) < keepPackets {
-		v.fresh = append(v.fresh, p)
+	if v.lost += p.Lost; p.Lost > 0 {
+		return
+	}
+	v.fresh = append(v.fresh, p)
+	if len(v.fresh) > 2*keepPackets { // more than is kept comes between two looks
+		v.missed += keepPackets
+		v.fresh = append(v.fresh[:0], v.fresh[keepPackets:]...)
 	}
 	v.put(p)
 }
@@ -202,7 +210,8 @@ func (m *Model) captureEvent(msg captureMsg) {
 	v.told.Store(false)
 	v.mu.Lock()
 	fresh := v.fresh
-	v.fresh = nil
+	v.gone += v.missed
+	v.fresh, v.missed = nil, 0
 	v.mu.Unlock()
 	for _, p := range fresh {
 		v.bytes += p.Length
@@ -401,6 +410,9 @@ func (v *captureView) foot(rows int) string {
 	text := plural(len(v.all)+v.gone, "packet")
 	if v.gone > 0 {
 		text += fmt.Sprintf(", the first %d no longer kept", v.gone)
+	}
+	if v.lost > 0 {
+		text += fmt.Sprintf(", %d lost: more came than could be taken", v.lost)
 	}
 	if rows != len(v.all) {
 		text += fmt.Sprintf(", %d shown", rows)

@@ -218,7 +218,7 @@ func (m *Model) labRows(w, h int) []string {
 		l := labs[i]
 		t := l.Tally()
 		line := " " + column(l.Name, m.paint(themes.Lab(l.State), m.fit(string(l.State), 9)), fmt.Sprintf("%d/%d", t.Running, len(l.Nodes)),
-			fmt.Sprintf("%d/%d", t.Carrying, len(l.Links)), m.paint(themes.Dim, tilde(l.File)))
+			fmt.Sprintf("%d/%d", t.Up, len(l.Links)), m.paint(themes.Dim, tilde(l.File)))
 		if i == m.labs.at {
 			out = append(out, m.chosen(line, w, true))
 		} else {

@@ -144,7 +144,7 @@ func TestCapture(t *testing.T) {
 	if out, err := u.Home.Command("stop", "captured", "b").CombinedOutput(); err != nil {
 		t.Fatalf("stop: %v: %s", err, out)
 	}
-	u.Sees("it has ended").Presses("q").Sees("1/2 running", "0/1 links up", "1 topology")
+	u.Sees("it has ended").Presses("q").Sees("1/2 running", "1/1 links up, 1 without carrier", "1 topology")
 
 	// Somebody else destroys the lab while it is looked at: that is said.
 	if out, err := u.Home.Command("destroy", "captured", "--yes").CombinedOutput(); err != nil {

@@ -102,7 +102,10 @@ func (m *Model) header() string {
 		t := l.Tally()
 		role := themes.Lab(l.State)
 		left += "  " + m.paint(themes.Accent, l.Name) + "  " + m.paint(role, fmt.Sprintf("%d/%d running", t.Running, len(l.Nodes))) +
-			"  " + fmt.Sprintf("%d/%d links up", t.Carrying, len(l.Links))
+			"  " + fmt.Sprintf("%d/%d links up", t.Up, len(l.Links))
+		if t.Dark > 0 {
+			left += m.paint(themes.Busy, fmt.Sprintf(", %d without carrier", t.Dark))
+		}
 		if bad := m.failed(t); bad != "" {
 			left += "  " + m.paint(themes.Bad, m.glyphs.Cross+" "+bad)
 		}

@@ -273,6 +273,18 @@ func (b *bench) unseen(token string) {
 	}
 }
 
+// has checks of which ends the network says that they are there.
+func (b *bench) has(l backends.Link, ends ...bool) {
+	b.Helper()
+	b.eventually("ends of "+l.ID(), func() error {
+		st, err := b.network.State(b.Context(), l)
+		if err == nil && !slices.Equal(st.Ends[:], ends) {
+			err = fmt.Errorf("%+v", st)
+		}
+		return err
+	})
+}
+
 // state checks what the network says of a link, in time.
 func (b *bench) state(l backends.Link, connected bool, carrier lab.Carrier) {
 	b.Helper()

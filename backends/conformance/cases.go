@@ -78,6 +78,7 @@ func isolation(b *bench) {
 		}
 	}
 	b.carrier(false, l.A, l.B, other) // a port without a cable
+	b.has(l, true, true)
 	token := b.sealed(l.A, l.B, other)
 	b.connect(l)
 	b.passes(l)
@@ -280,6 +281,7 @@ func remove(b *bench) {
 	b.absent(l)
 	b.connect(l)
 	b.must(b.network.DeletePort(b.Context(), l.A)) // and one end at a time
+	b.has(l, false, true)
 	b.must(b.network.DeletePort(b.Context(), l.B))
 	b.absent(l)
 	if b.env.Machine != nil {

@@ -56,7 +56,9 @@ type Engine interface {
 	Logs(ctx context.Context, labName, node string, opt LogOptions) (io.ReadCloser, error)
 	Stats(ctx context.Context, labName string) ([]NodeStats, error)
 	// Capture is what passes an end of a link from now on, as a stream in
-	// pcap's format. It ends when that interface goes down or away.
+	// pcap's format, in which a record without bytes stands for as many frames
+	// as its length says that were lost. It ends when that interface goes down or
+	// away.
 	Capture(ctx context.Context, req CaptureRequest) (io.ReadCloser, error)
 	// Traffic is how much has passed ends of links so far; those that cannot be
 	// asked at present are left out.

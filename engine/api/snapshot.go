@@ -200,10 +200,11 @@ type LabUpdate struct {
 
 // Tally is how many nodes and links of a lab are in which way.
 type Tally struct {
-	Running      int // nodes
-	FailedNodes  int // in error
-	Up, Carrying int // links that are up, and those that have carrier, too
-	FailedLinks  int
+	Running     int // nodes
+	FailedNodes int // in error
+	Up          int // links: wired, whether their ends see each other or not
+	Dark        int // of these, without carrier: a node at an end does not run, or has its interface down
+	FailedLinks int
 }
 
 // Tally counts.
@@ -220,8 +221,8 @@ func (l *Lab) Tally() (t Tally) {
 		switch k.Actual {
 		case lab.LinkUp:
 			t.Up++
-			if k.Carrier != lab.CarrierOff {
-				t.Carrying++
+			if k.Carrier == lab.CarrierOff {
+				t.Dark++
 			}
 		case lab.LinkError:
 			t.FailedLinks++

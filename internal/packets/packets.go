@@ -27,6 +27,7 @@ type Packet struct {
 	Destination string
 	Protocol    string
 	Info        string
+	Lost        int // so many were not taken, and this stands for them
 
 	captured gopacket.CaptureInfo
 	data     []byte
@@ -41,16 +42,27 @@ func NewReader(r io.Reader) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t := p.LinkType(); t != layers.LinkTypeEthernet {
+		return nil, fmt.Errorf("what was captured is %s, and no Ethernet", t)
+	}
+	p.SetSnaplen(Most) // whatever it says: so much is taken at a time
 	return &Reader{p}, nil
+}
+
+// Frame is the next one, as soon as there is one, and not looked into. One
+// without bytes stands for as many as its length says that were lost.
+func (r *Reader) Frame() (gopacket.CaptureInfo, []byte, error) {
+	data, info, err := r.r.ReadPacketData()
+	return info, data, err
 }
 
 // Next is the next packet, as soon as there is one.
 func (r *Reader) Next() (*Packet, error) {
-	data, info, err := r.r.ReadPacketData()
+	info, data, err := r.Frame()
 	if err != nil {
 		return nil, err
 	}
-	return describe(data, info), nil
+	return Of(info, data), nil
 }
 
 // Writer writes packets in pcap's format.
@@ -68,9 +80,14 @@ func NewWriter(w io.Writer) (*Writer, error) {
 // Write adds a packet.
 func (w *Writer) Write(p *Packet) error { return w.Frame(p.captured, p.data) }
 
-// Frame adds a frame that was captured just now.
+// Frame adds a frame.
 func (w *Writer) Frame(info gopacket.CaptureInfo, data []byte) error {
 	return w.w.WritePacket(info, data)
+}
+
+// Lose notes, for who reads with a Reader, that so many frames were lost.
+func (w *Writer) Lose(n int) error {
+	return w.w.WritePacket(gopacket.CaptureInfo{Timestamp: time.Now(), Length: n}, nil)
 }
 
 // Data are its bytes, as far as they were captured.
@@ -78,6 +95,9 @@ func (p *Packet) Data() []byte { return p.data }
 
 // String is the packet in one line.
 func (p *Packet) String() string {
+	if p.Lost > 0 {
+		return p.Time.Local().Format("15:04:05.000000") + "  " + p.Info
+	}
 	return fmt.Sprintf("%s  %s %s %s  %s  %s", p.Time.Local().Format("15:04:05.000000"), p.Source, ">", p.Destination, p.Protocol, p.Info)
 }
 
@@ -101,8 +121,13 @@ func decode(data []byte) gopacket.Packet {
 	return gopacket.NewPacket(data, layers.LayerTypeEthernet, gopacket.DecodeOptions{NoCopy: true})
 }
 
-func describe(data []byte, info gopacket.CaptureInfo) *Packet {
+// Of says what a frame is.
+func Of(info gopacket.CaptureInfo, data []byte) *Packet {
 	p := &Packet{Time: info.Timestamp, Length: info.Length, captured: info, data: data}
+	if len(data) == 0 {
+		p.Length, p.Lost, p.Info = 0, info.Length, fmt.Sprintf("%d lost: more came than could be taken", info.Length)
+		return p
+	}
 	k := decode(data)
 	var notes []string
 	for _, l := range k.Layers() {

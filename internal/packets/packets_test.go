@@ -2,6 +2,7 @@ package packets
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -52,7 +53,7 @@ func TestPacketsAreTold(t *testing.T) {
 			"10.0.0.1 > 10.0.0.2  BGP  KEEPALIVE 40000 > 179 [PSH,ACK]"},
 		{[]byte{1, 2, 3}, "cannot be decoded"},
 	} {
-		p := describe(c.data, gopacket.CaptureInfo{Timestamp: time.Now(), Length: len(c.data), CaptureLength: len(c.data)})
+		p := Of(gopacket.CaptureInfo{Timestamp: time.Now(), Length: len(c.data), CaptureLength: len(c.data)}, c.data)
 		if got := p.String(); !strings.Contains(got, c.want) {
 			t.Errorf("%q is no %q", got, c.want)
 		}
@@ -68,7 +69,7 @@ func TestWrittenAndRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := describe(data, gopacket.CaptureInfo{Timestamp: at, Length: 900, CaptureLength: len(data)})
+	p := Of(gopacket.CaptureInfo{Timestamp: at, Length: 900, CaptureLength: len(data)}, data)
 	if err := w.Write(p); err != nil {
 		t.Fatal(err)
 	}
@@ -87,10 +88,79 @@ func FuzzPackets(f *testing.F) {
 	f.Add(frame(f, ether(layers.EthernetTypeIPv4), ip(layers.IPProtocolUDP), &layers.UDP{SrcPort: 53, DstPort: 53}, gopacket.Payload("\x1b]0;x\a")))
 	f.Add(append(append([]byte{}, macB...), append(macA, 0x88, 0xcc, 2, 7, 4, 2, 0, 0, 0, 0, 1, 10, 5, '\x1b', '[', '2', 'J', '\n', 0, 0)...))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		p := describe(data, gopacket.CaptureInfo{Length: len(data), CaptureLength: len(data)})
+		p := Of(gopacket.CaptureInfo{Length: len(data), CaptureLength: len(data)}, data)
 		for _, line := range append(p.Layers(), p.Info, p.Protocol, p.Source, p.Destination) {
 			if strings.Contains(line, "\n") || plain.Text(line) != line {
 				t.Errorf("%q acts on a terminal", line)
+			}
+		}
+	})
+}
+
+// Frames that were lost are told where they were, and counted.
+func TestLostAreTold(t *testing.T) {
+	var file bytes.Buffer
+	w, err := NewWriter(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Lose(37); err != nil {
+		t.Fatal(err)
+	}
+	r, err := NewReader(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := r.Next()
+	if err != nil || p.Lost != 37 || !strings.Contains(p.String(), "37 lost") {
+		t.Errorf("%v, %v", p, err)
+	}
+}
+
+// Whatever a stream says of itself, what is read of it is bounded, can be said,
+// and is the same when it is written and read again.
+func FuzzFile(f *testing.F) {
+	var file bytes.Buffer
+	w, err := NewWriter(&file)
+	if err != nil {
+		f.Fatal(err)
+	}
+	data := frame(f, ether(layers.EthernetTypeIPv4), ip(layers.IPProtocolUDP), &layers.UDP{SrcPort: 1, DstPort: 2})
+	if err := errors.Join(w.Frame(gopacket.CaptureInfo{Timestamp: time.Unix(1, 2), Length: 900, CaptureLength: len(data)}, data), w.Lose(3)); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(file.Bytes())
+	f.Add(append([]byte("\xa1\xb2\xc3\xd4\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00\x00\x01"), make([]byte, 40)...))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		r, err := NewReader(bytes.NewReader(stream))
+		if err != nil {
+			return
+		}
+		for {
+			info, data, err := r.Frame()
+			if err != nil {
+				return
+			}
+			if len(data) > 1<<20 || len(data) != info.CaptureLength {
+				t.Fatalf("%d bytes of a frame that is said to have %d", len(data), info.CaptureLength)
+			}
+			if line := Of(info, data).String(); strings.Contains(line, "\n") || plain.Text(line) != line {
+				t.Errorf("%q acts on a terminal", line)
+			}
+			var again bytes.Buffer
+			w, err := NewWriter(&again)
+			if err == nil {
+				err = w.Frame(info, data)
+			}
+			if err != nil {
+				t.Fatalf("%+v cannot be written: %v", info, err)
+			}
+			r, err := NewReader(&again)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if back, same, err := r.Frame(); err != nil || !bytes.Equal(same, data) || back.Length != info.Length {
+				t.Errorf("%+v is read again as %+v: %v", info, back, err)
 			}
 		}
 	})

@@ -81,6 +81,7 @@ func (v view) status(l backends.Link) (backends.LinkStatus, error) {
 	}
 	cut, without := 0, ""
 	for i, h := range v.half {
+		st.Ends[i] = h.far != nil
 		switch other := v.half[1-i]; {
 		case h.far == nil:
 		case h.cut():

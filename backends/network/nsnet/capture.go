@@ -52,7 +52,7 @@ func (Ports) Capture(ctx context.Context, p backends.Port) (io.ReadCloser, error
 	r, w := io.Pipe()
 	c := &capture{PipeReader: r, tap: tap}
 	c.stop = context.AfterFunc(ctx, func() { _ = c.Close() })
-	go func() { _ = w.CloseWithError(write(w, tap)) }()
+	go func() { _ = w.CloseWithError(relay(w, tap)) }()
 	return c, nil
 }
 
@@ -128,36 +128,64 @@ func packetSocket(index int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "packets"), nil
 }
 
-// write copies frames until there are no more; how that came about is of no
+// tellLost is after how many frames at the latest the kernel is asked for those
+// that it has dropped.
+const tellLost = 1024
+
+// relay copies frames until there are no more; how that came about is of no
 // interest to who reads them.
-func write(w io.Writer, tap *os.File) error {
+func relay(w io.Writer, tap *os.File) error {
 	raw, err := tap.SyscallConn()
 	if err != nil {
 		return err
 	}
 	buf := bufio.NewWriter(w)
 	out, err := packets.NewWriter(buf)
+	if err != nil {
+		return err
+	}
 	data, about := make([]byte, packets.Most), make([]byte, 256)
-	for err == nil {
-		if err = buf.Flush(); err != nil {
+	for since := 0; ; since++ {
+		if buf.Flush() != nil {
 			return nil
 		}
-		var n, told int
+		var n, told, lost int
 		var rerr error
 		err := raw.Read(func(fd uintptr) bool {
+			if since == tellLost {
+				since, lost = 0, dropped(int(fd))
+			}
 			n, told, _, _, rerr = unix.Recvmsg(int(fd), data, about, unix.MSG_TRUNC)
-			return !errors.Is(rerr, unix.EAGAIN)
+			dry := errors.Is(rerr, unix.EAGAIN)
+			if dry && since > 0 {
+				since, lost = 0, lost+dropped(int(fd))
+			}
+			return !dry || lost > 0 // which is told before what comes
 		})
+		if err == nil && lost > 0 {
+			err = out.Lose(lost)
+		}
+		if err == nil && errors.Is(rerr, unix.EAGAIN) {
+			continue
+		}
 		if err != nil || rerr != nil {
 			return nil
 		}
 		info := gopacket.CaptureInfo{Timestamp: time.Now(), Length: n, CaptureLength: min(n, packets.Most)}
 		frame := noted(&info, data[:info.CaptureLength], about[:told])
-		if err := out.Frame(info, frame); err != nil {
+		if out.Frame(info, frame) != nil {
 			return nil
 		}
 	}
-	return err
+}
+
+// dropped is how many frames the kernel had no room for since it was last asked.
+func dropped(fd int) int {
+	st, err := unix.GetsockoptTpacketStats(fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+	if err != nil {
+		return 0
+	}
+	return int(st.Drops)
 }
 
 // noted takes in what the kernel says beside a frame: when it passed, and the

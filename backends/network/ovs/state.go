@@ -107,6 +107,7 @@ func (n *Network) status(l backends.Link, f found) (backends.LinkStatus, error) 
 			continue
 		}
 		there++
+		st.Ends[i] = true
 		switch other := []backends.Port{l.B, l.A}[i]; {
 		case f.cut(i):
 			down++
