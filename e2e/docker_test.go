@@ -285,6 +285,10 @@ func rebooted(w *world, engine *enginetest.Engine, look func(string) container.I
 	for _, kept := range []string{"libpod", "netns", "runc", "crun", "containers", "s"} { // over no boot
 		_ = os.RemoveAll(filepath.Join(engine.Dir, kept))
 	}
+	locks, _ := filepath.Glob("/dev/shm/libpod_*")
+	for _, f := range locks {
+		_ = os.Remove(f)
+	}
 	w.await("it to say that Podman is away", func() bool { return strings.Contains(w.ok("inspect", "boxes"), "does not answer: nobody listens at") })
 	if err := engine.Start(w.Context()); err != nil {
 		w.Fatal(err)

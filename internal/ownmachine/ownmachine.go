@@ -67,8 +67,9 @@ func again() int {
 	return 0
 }
 
-// Furnish makes new network and mount namespaces look like a machine: a loopback, and a
-// /sys that shows its own interfaces but the machine's control groups.
+// Furnish makes new network and mount namespaces look like a machine: a loopback, a
+// /sys that shows its own interfaces but the machine's control groups, and shared
+// memory of its own: all Podmans of one user keep their locks there under one name.
 func Furnish() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
@@ -78,6 +79,9 @@ func Furnish() error {
 		return err
 	}
 	if err := netlink.LinkSetUp(lo); err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", "/dev/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	const groups = "/sys/fs/cgroup"

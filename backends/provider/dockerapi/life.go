@@ -230,7 +230,7 @@ func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 		n.ask()
 		_, err = cli.ContainerRemove(ctx, id, removal)
 		switch {
-		case p.cfg.Needed != nil && p.cfg.Needed(err):
+		case p.later(err):
 			err = p.removeLater(ctx, cli, id)
 		case cerrdefs.IsConflict(err): // somebody else is removing it
 			err = p.awaitGone(ctx, cli, id)
@@ -257,18 +257,26 @@ func (p *Provider) Remove(ctx context.Context, ref backends.NodeRef) error {
 	return nil
 }
 
-// removeLater removes a container once no other lives in its namespaces: with
-// a whole lab that will be soon.
+// later reports that a container cannot be removed yet.
+func (p *Provider) later(err error) bool {
+	return p.cfg.Needed != nil && p.cfg.Needed(err) || p.cfg.Ending != nil && p.cfg.Ending(err)
+}
+
+// removeLater removes a container once no other lives in its namespaces, which
+// with a whole lab will be soon, and once the engine has seen to its end.
 func (p *Provider) removeLater(ctx context.Context, cli *client.Client, id string) error {
 	for {
 		_, err := cli.ContainerRemove(ctx, id, removal)
-		if !p.cfg.Needed(err) {
+		if !p.later(err) {
 			return err
 		}
 		select {
 		case <-time.After(glance):
 		case <-ctx.Done():
-			return &wrapped{"other nodes live in its namespaces: remove them first", err, backends.ErrConflict}
+			if p.cfg.Needed != nil && p.cfg.Needed(err) {
+				return &wrapped{"other nodes live in its namespaces: remove them first", err, backends.ErrConflict}
+			}
+			return err
 		}
 	}
 }

@@ -40,7 +40,7 @@ func New(cfg Config) *Provider {
 	p := &Provider{cfg: cfg}
 	c := dockerapi.Config{Name: "podman", Run: cfg.Run, Labs: cfg.Labs,
 		Connect: p.connect, Explain: explain, LocalNames: localNames, NameTaken: nameTaken, Amend: limits,
-		Enter: freeNetworkSettings, Needed: needed, Bridge: bridge, RemoveNetwork: removeNetwork,
+		Enter: freeNetworkSettings, Needed: needed, Ending: ending, Bridge: bridge, RemoveNetwork: removeNetwork,
 		Actions: map[events.Action]events.Action{"died": events.ActionDie, "remove": events.ActionDestroy}}
 	if cfg.Rootless {
 		c.Uncounted = !unifiedGroups() // a user's containers have none of their own
@@ -173,6 +173,12 @@ func nameTaken(err error) bool { return strings.Contains(err.Error(), "name is a
 // needed knows the words of the error, as above.
 func needed(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "has dependent containers")
+}
+
+// ending knows the words of the error, as above: one that has ended by itself is
+// not to be stopped while Podman has not noted that yet.
+func ending(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "container state improper")
 }
 
 // removeNetwork calls the network by its name: called by its ID, Podman removes
