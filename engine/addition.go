@@ -57,7 +57,7 @@ func (e *Engine) readAddition(ctx context.Context, text api.NodeText, to *lab.To
 			return lab.Node{}, api.Errorf(api.CodeUsage, "node %s: %v", text.Name, err)
 		}
 	}
-	n, _, err := topology.ReadNode(text.Name, file, []byte(text.Text), to, topology.Options{Env: lookup(text.Env),
+	n, _, err := topology.ReadNode(text.Name, file, []byte(text.Text), to, topology.Options{Env: lookup(text.Env), Environ: all(text.Env),
 		Kinds: e.vendors.Load(), Fetch: e.fetcher(ctx, func(string, string, error) {})})
 	var bad *lab.FileError
 	switch {

@@ -51,7 +51,8 @@ func (e *Engine) load(req api.DeployRequest) (w *wanted, err error) {
 			fetched[path] = true
 		}
 	})
-	top, warnings, err := topology.Load(req.File, topology.Options{Env: lookup(req.Env), Kinds: e.vendors.Load(), Vars: req.Vars, Fetch: fetch})
+	top, warnings, err := topology.Load(req.File, topology.Options{Env: lookup(req.Env), Environ: all(req.Env),
+		Kinds: e.vendors.Load(), Vars: req.Vars, Fetch: fetch})
 	if err != nil {
 		return nil, fileError(req.File, err, diags...)
 	}
@@ -68,6 +69,11 @@ func (e *Engine) load(req api.DeployRequest) (w *wanted, err error) {
 		w.configs[n.Name] = text
 	}
 	return w, nil
+}
+
+// all is an environment as a topology's reader takes all of it.
+func all(env map[string]string) func() map[string]string {
+	return func() map[string]string { return env }
 }
 
 // lookup is an environment as a topology's reader asks for it.

@@ -23,7 +23,7 @@ func (r *reader) container(l levels) lab.Container {
 		PullPolicy: get[string](l, "image-pull-policy"), Privileged: pointer[bool](l, "privileged"),
 		Devices: l.texts("devices"), Ports: get[[]string](l, "ports"), ShmSize: get[int64](l, "shm-size"),
 		Memory: get[int64](l, "memory"), CPU: get[float64](l, "cpu"), CPUSet: get[string](l, "cpu-set"),
-		Volumes: l.texts("volumes"), SecurityOpt: l.texts("security-opts"), Ulimits: get[[]string](l, "ulimits"),
+		SecurityOpt: l.texts("security-opts"), Ulimits: get[[]string](l, "ulimits"),
 		RestartPolicy: get[string](l, "restart-policy"), AutoRemove: get[bool](l, "auto-remove"),
 		NetworkMode: get[string](l, "network-mode"), Hostname: get[string](l, "hostname"),
 		PIDMode: get[string](l, "pid-mode"), CgroupMode: get[string](l, "cgroupns-mode"),

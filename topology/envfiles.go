@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"os"
+	"strings"
 
 	"github.com/joho/godotenv"
 
@@ -25,14 +26,27 @@ func (r *reader) environment(ls levels, what string, replace func(string) string
 		}
 		maps.Copy(out, vars)
 	}
-	for k, s := range ls.merged("env") {
-		out[k] = replace(s)
+	for _, d := range ls {
+		if imports(d) {
+			maps.Copy(out, r.opt.Environ())
+		}
+		for k, s := range d.maps["env"] {
+			out[k] = replace(s)
+		}
 	}
-	delete(out, "__IMPORT_ENVS")
+	delete(out, importEnvs)
 	if len(out) == 0 {
 		return nil
 	}
 	return out
+}
+
+// importEnvs is the variable that brings in all those of whoever asks, under
+// the ones that stand beside it.
+const importEnvs = "__IMPORT_ENVS"
+
+func imports(d *definition) bool {
+	return strings.EqualFold(d.maps["env"][importEnvs], "true")
 }
 
 // envFile reads a file once however many nodes name it.
@@ -70,4 +84,15 @@ func readBounded(path string, limit int64) ([]byte, error) {
 		err = pe.Err
 	}
 	return data, err
+}
+
+// environ is the program's own environment.
+func environ() map[string]string {
+	out := map[string]string{}
+	for _, e := range os.Environ() {
+		if name, value, ok := strings.Cut(e, "="); ok && name != "" {
+			out[name] = value
+		}
+	}
+	return out
 }

@@ -103,9 +103,7 @@ func (r *reader) node(name string, f field, base *sections) (lab.Node, levels, b
 	replace := func(s string) string { return r.magic(s, name, base.lab) }
 	n.Stages = r.stagePlans(ls, replace)
 	n.Container = r.container(ls)
-	for i, v := range n.Container.Volumes {
-		n.Container.Volumes[i] = replace(v)
-	}
+	n.Container.Volumes = volumes(ls, replace)
 	n.Env = r.environment(ls, what, replace)
 	for _, line := range ls.texts("exec") {
 		n.Exec = append(n.Exec, replace(line))
@@ -236,6 +234,27 @@ func (r *reader) bindSource(n *lab.Node, v *value, source, labName string) {
 		hint = "it is in the folder that containerlab keeps for the lab, where this program makes nothing: make it, or name another"
 	}
 	r.errorAt(v.line, v.column, hint, "node %q: binds: %q: no such file or folder", n.Name, v.text)
+}
+
+// volumes merges the levels' volumes by their path in the node, where the
+// nearer level takes the place.
+func volumes(ls levels, replace func(string) string) []string {
+	var out []string
+	at := map[string]int{}
+	for _, d := range ls {
+		for _, v := range d.lists["volumes"] {
+			text := replace(v.text)
+			parts := strings.Split(text, ":")
+			target := parts[min(1, len(parts)-1)]
+			if i, ok := at[target]; ok {
+				out[i] = text
+				continue
+			}
+			at[target] = len(out)
+			out = append(out, text)
+		}
+	}
+	return out
 }
 
 func (r *reader) startupConfig(n *lab.Node, v *value, labName string) {

@@ -47,6 +47,8 @@ type Kinds interface {
 type Options struct {
 	// Env looks up a variable; nil means the program's environment.
 	Env func(name string) (value string, ok bool)
+	// Environ is all of them; nil, like Env, means the program's.
+	Environ func() map[string]string
 	// Kinds nil means that every kind is accepted.
 	Kinds Kinds
 	// Vars are the files of a template's variables; without any, those beside
@@ -153,6 +155,9 @@ func parse(file, abs string, data []byte, opt Options) (t *lab.Topology, diags [
 func guarded(file, abs string, opt Options, read func(*reader)) (diags []lab.Diagnostic, err error) {
 	if opt.Env == nil {
 		opt.Env = os.LookupEnv
+	}
+	if opt.Environ == nil {
+		opt.Environ = environ
 	}
 	r := &reader{file: file, abs: abs, opt: opt, src: &expanded{}}
 	defer func() {
@@ -425,7 +430,11 @@ func (r *reader) fields(v *value, what string, known []construct, handle map[str
 			for i, c := range known {
 				names[i] = c.name
 			}
-			r.errorAt(f.line, f.column, didYouMean(lab.Closest(f.name, names)), "%s: unknown field %q", what, f.name)
+			hint := moved[f.name]
+			if hint == "" {
+				hint = didYouMean(lab.Closest(f.name, names))
+			}
+			r.errorAt(f.line, f.column, hint, "%s: unknown field %q", what, f.name)
 			continue
 		}
 		if known[i].status == later && !empty(f.value) {
@@ -436,6 +445,9 @@ func (r *reader) fields(v *value, what string, known []construct, handle map[str
 		}
 	}
 }
+
+// moved are fields of containerlab's earlier formats that stand elsewhere now.
+var moved = map[string]string{"wait-for": "write it under stages: create: wait-for: [{node: NAME, stage: STAGE}]"}
 
 // empty reports whether a value asks for nothing.
 func empty(v *value) bool {

@@ -80,6 +80,7 @@ func TestMistakes(t *testing.T) {
 		"unknown alias":          {"name: l\ntopology: *x\n", "error"},
 		"not UTF-8":              {"name: \xff\n", "not UTF-8"},
 		"two documents":          {"name: l\n---\nname: m\n", "second YAML document"},
+		"wait-for of a node":     {"name: l\ntopology:\n  nodes:\n    a: {kind: linux, wait-for: [b]}\n", `t.yml:4:22: error: node "a": unknown field "wait-for" (write it under stages: create: wait-for:`},
 		"bind":                   {"name: l\ntopology:\n  nodes:\n    a: {kind: linux, binds: [\"x:y\"]}\n", "is not a bind"},
 		"bind of nothing":        {"name: l\ntopology:\n  defaults: {binds: [\"../testdata/nothing:/x:ro\"]}\n  nodes:\n    a: {kind: linux}\n", `t.yml:3:22: error: node "a": binds: "../testdata/nothing:/x:ro": no such file or folder (paths start at the topology file's folder)`},
 		"bind below a file":      {"name: l\ntopology:\n  nodes:\n    a: {kind: linux, binds: [\"/dev/null/x:/x\"]}\n", `t.yml:4:30: error: node "a": binds: "/dev/null/x:/x": no such file or folder`},
@@ -243,6 +244,30 @@ topology:
 	}
 	if len(warnings) != 1 || !strings.Contains(warnings[0].Message, `nodes of kind "linux" take no license`) {
 		t.Errorf("warnings: %v", warnings)
+	}
+}
+
+// Of volumes with one path the nearest level's counts.
+func TestVolumesAreMerged(t *testing.T) {
+	top, _, err := Parse("t.yml", []byte("name: l\ntopology:\n  defaults: {kind: linux, volumes: [\"far:/data\", /var/log, \"all:/all\"]}\n  nodes:\n    a: {volumes: [\"__clabNodeName__:/data:ro\", \"logs:/var/log\"]}\n"), Options{Kinds: kinds(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(top.Nodes[0].Container.Volumes, " "); got != "a:/data:ro logs:/var/log all:/all" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// The environment of whoever asks comes in where a level asks for it, over what
+// farther levels say and under what stands beside it.
+func TestImportedEnvironment(t *testing.T) {
+	all := func() map[string]string { return map[string]string{"A": "shell", "B": "shell", "C": "shell"} }
+	top, _, err := Parse("t.yml", []byte("name: l\ntopology:\n  defaults: {kind: linux, env: {A: far, D: far}}\n  groups: {g: {env: {__IMPORT_ENVS: true, B: beside}}}\n  nodes:\n    a: {group: g, env: {C: near}}\n    b: {env: {__IMPORT_ENVS: false}}\n"), Options{Kinds: kinds(t), Env: env(), Environ: all})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(top.Nodes[0].Env, top.Nodes[1].Env), "map[A:shell B:beside C:near D:far] map[A:far D:far]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

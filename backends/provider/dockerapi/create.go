@@ -53,6 +53,7 @@ func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) e
 	}
 	req.Config.Image = image.name
 	hash := identity(req, c, image.id)
+	req.Config.Env = append(labelVariables(req.Config.Labels), req.Config.Env...)
 	req.Config.Labels[labelHash] = hash
 	if p.cfg.Amend != nil {
 		p.cfg.Amend(&req)

@@ -5,6 +5,9 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
+	"strings"
+	"unicode"
 
 	"archetype/backends"
 )
@@ -50,6 +53,27 @@ func (p *Provider) labels(c backends.NodeConfig, management string) map[string]s
 	}
 	maps.Copy(out, c.Labels)
 	out[labelLab], out[labelNode], out[labelHome] = c.Ref.Lab, c.Ref.Node, p.home()
+	return out
+}
+
+// labelVariables tell a node its labels, as containerlab's CLAB_LABEL_NAME do.
+func labelVariables(labels map[string]string) []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		if strings.HasPrefix(name, "archetype.") {
+			continue
+		}
+		variable := strings.Map(func(r rune) rune {
+			switch {
+			case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_':
+				return unicode.ToUpper(r)
+			case strings.ContainsRune("-+./", r):
+				return '_'
+			}
+			return -1
+		}, name)
+		out = append(out, "CLAB_LABEL_"+variable+"="+labels[name])
+	}
 	return out
 }
 

@@ -97,7 +97,8 @@ func (b *bench) fields() []field {
 			got: func(c container.InspectResponse) any { return c.HostConfig.CpusetCpus }, want: "0",
 			holds: `grep -q '^Cpus_allowed_list:.0$' /proc/self/status`},
 		{name: "labels", set: func(c *backends.NodeConfig) { c.Node.Labels = map[string]string{"color": "red"} },
-			got: func(c container.InspectResponse) any { return c.Config.Labels["color"] }, want: "red"},
+			got: func(c container.InspectResponse) any { return c.Config.Labels["color"] }, want: "red",
+			holds: `[ "$CLAB_LABEL_COLOR $CLAB_LABEL_CLAB_NODE_NAME $CLAB_LABEL_CONTAINERLAB" = "red a ` + b.lab + `" ]`},
 		{name: "containerlab's labels", got: func(c container.InspectResponse) any {
 			return c.Config.Labels["containerlab"] + " " + c.Config.Labels["clab-node-name"] + " " + c.Config.Labels["clab-node-kind"]
 		}, want: b.lab + " a linux"},
