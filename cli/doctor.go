@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/charmbracelet/colorprofile"
@@ -92,7 +93,10 @@ func (a *app) doctor() *cobra.Command {
 
 func (a *app) examine(ctx context.Context) []finding {
 	out := []finding{{Name: "archetype", OK: true, Detail: fmt.Sprintf("%s, %s/%s", Version, runtime.GOOS, runtime.GOARCH)}}
-	av := holder.Probe(a.s.Rootless)
+	av := daemon.Permitted(a.s)
+	if av.OK {
+		av = holder.Probe(a.s.Rootless)
+	}
 	embedded := finding{Name: "provider netns", OK: av.OK, Required: true, Detail: av.Detail, Reason: av.Reason, Fix: av.Fix}
 	asked := a.backends(ctx, &embedded)
 	out = append(out, embedded)
@@ -123,7 +127,7 @@ func (a *app) examine(ctx context.Context) []finding {
 	if c, err := daemon.Running(ctx, a.s); err == nil {
 		out = append(out, finding{Name: "engine", OK: true, Detail: fmt.Sprintf("runs, version %s, process %d", c.Version(), c.PID())})
 		_ = c.Close()
-	} else {
+	} else if !slices.ContainsFunc(asked, func(f finding) bool { return f.Name == "engine" }) {
 		out = append(out, finding{Name: "engine", OK: true, Detail: "does not run; it is started when it is needed"})
 	}
 	detail := fmt.Sprintf("TERM=%s, %s, %s", os.Getenv("TERM"), colorprofile.Detect(os.Stdout, os.Environ()), charset())

@@ -123,14 +123,18 @@ func start(ctx context.Context, s *settings.Settings, cfg holder.Config) (*wire.
 	}
 }
 
-// permitted checks that the machine lets this user hold labs at all, which
+// Permitted says whether the machine lets this user hold labs at all, which
 // without root only the holder's own start can tell.
-func permitted(s *settings.Settings) error {
+func Permitted(s *settings.Settings) backends.Availability {
+	fine := backends.Availability{OK: true}
 	if s.Rootless {
-		return nil
+		return fine
 	}
-	needs := privilege.Table{}.Of(backends.RoleProvider, "netns", backends.Availability{OK: true}, false)
-	if a := backends.Allowed(backends.Availability{OK: true}, needs); !a.OK {
+	return backends.Allowed(fine, privilege.Table{}.Of(backends.RoleProvider, "netns", fine, false))
+}
+
+func permitted(s *settings.Settings) error {
+	if a := Permitted(s); !a.OK {
 		return &api.Error{Code: api.CodeUnavailable, Message: "labs cannot be held here: " + a.Reason, Hint: a.Fix}
 	}
 	return nil

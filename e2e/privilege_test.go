@@ -67,6 +67,9 @@ func TestNeedsAreEnough(t *testing.T) {
 		if r := w.code(1, "deploy", file, "--network", network); !strings.Contains(r.err, "CAP_NET_ADMIN") {
 			w.Errorf("without CAP_NET_ADMIN: %s", r)
 		}
+		if r := w.code(1, "doctor"); !strings.Contains(r.out, "provider netns          it needs the capability CAP_NET_ADMIN") || strings.Contains(r.out, "ok       engine") {
+			w.Errorf("without CAP_NET_ADMIN doctor says: %s", r)
+		}
 		w.prefix = nil
 	}
 }

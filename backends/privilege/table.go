@@ -38,7 +38,7 @@ const (
 	kernel = backends.NeedKernel
 	pack   = backends.NeedPackage
 
-	instead = "run as root, or as an ordinary user with the embedded provider (netns) and the networks linuxbridge or veth"
+	instead = "run as root, or use what an ordinary user has: the providers netns and podman, the networks linuxbridge and veth, and an Open vSwitch of their own (docs/privilege.md)"
 	grant   = "run as a root that has it (in a container: --cap-add), or set ARCHETYPE_ROOTLESS=1 to use a user namespace"
 	config  = "a kernel with "
 )
