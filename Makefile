@@ -27,7 +27,7 @@ test: ## install what the tests need where that is possible, then run them all
 	@scripts/test-setup
 	@scripts/test $(TESTFLAGS)
 
-conformance: ## run every provider with every network and write the table in docs/conformance.md
+conformance: ## run every provider with every network and write the tables in docs/conformance.md and README.md
 	@scripts/test-setup
 	@scripts/conformance $(TESTFLAGS)
 	@$(MAKE) --no-print-directory images-test

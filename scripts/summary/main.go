@@ -40,12 +40,13 @@ var mayskip = regexp.MustCompile("not possible (on this kernel|without root|with
 
 func main() {
 	into := flag.String("into", "", "write the conformance table into this file")
+	shortInto := flag.String("short", "", "write its short form, a cell for each pair, into this file")
 	table := flag.String("table", "", "with CI=true: compare it with the one in this file")
 	suites := flag.String("suites", "", "with CI=true: each line of this file must have passed (a package, or one and a test of it)")
 	again := flag.Bool("again", false, "print only what failed: of each package a line with its name and the pattern (go test -run) of those tests")
 	flag.Parse()
 	if flag.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "usage: summary [-again] [-into FILE] [-table FILE] [-suites FILE] FILE")
+		fmt.Fprintln(os.Stderr, "usage: summary [-again] [-into FILE [-short FILE]] [-table FILE] [-suites FILE] FILE")
 		os.Exit(2)
 	}
 	f, err := os.Open(flag.Arg(0))
@@ -65,6 +66,9 @@ func main() {
 	if *into != "" && m != "" {
 		if err := write(*into, m); err != nil {
 			complaints = append(complaints, *into+": "+err.Error())
+		}
+		if err := shorten(*into, *shortInto); err != nil {
+			complaints = append(complaints, *shortInto+": "+err.Error())
 		}
 	}
 	if os.Getenv("CI") == "true" {
