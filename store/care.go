@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"archetype/internal/ownfile"
 	"archetype/internal/replace"
 
 	bolt "go.etcd.io/bbolt"
@@ -140,14 +141,18 @@ func Restore(backup, path string) (kept string, err error) {
 // calls last.
 func restore(backup, path string, last func() error) error {
 	return replace.File(path, func(f *os.File) error {
+		st, err := os.Stat(backup)
+		if err != nil {
+			return err
+		}
+		if !st.Mode().IsRegular() { // to open a pipe may wait for ever
+			return fmt.Errorf("%w: %s is no regular file", ErrCorrupt, backup)
+		}
 		in, err := os.Open(backup)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = in.Close() }()
-		if st, err := in.Stat(); err != nil || !st.Mode().IsRegular() {
-			return errors.Join(err, fmt.Errorf("%w: %s is no file", ErrCorrupt, backup))
-		}
 		if _, err := io.Copy(f, in); err != nil {
 			return err
 		}
@@ -174,6 +179,9 @@ func keep(path, as string) error {
 func Verify(path string) (notices []string, err error) { return verify(path, Options{}) }
 
 func verify(path string, opt Options) ([]string, error) {
+	if err := ownfile.Check(path); err != nil {
+		return nil, err
+	}
 	if _, err := os.Stat(path); err != nil && !gone(path) {
 		return nil, err
 	}
@@ -188,6 +196,9 @@ func verify(path string, opt Options) ([]string, error) {
 // Compact rewrites a database that nobody uses without what it has freed, and
 // returns its size before and after, in bytes.
 func Compact(path string) (before, after int64, err error) {
+	if err := ownfile.Check(path); err != nil {
+		return 0, 0, err
+	}
 	if _, err := os.Stat(path); err != nil {
 		return 0, 0, err
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -156,29 +157,111 @@ func TestFileThatIsAwayIsRestored(t *testing.T) {
 	})
 }
 
-// What is no file is refused at once, and stays where it is.
+// What is no file, and a link, wherever it leads, is refused at once by whatever
+// would use it, and stays where it is with all that it leads to.
 func TestNoFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "db")
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
+	places := map[string]struct {
+		put  func(path, elsewhere string) error
+		says string
+	}{
+		"a pipe":          {func(path, _ string) error { return syscall.Mkfifo(path, 0o600) }, " is no regular file"},
+		"a folder":        {func(path, _ string) error { return os.Mkdir(path, 0o700) }, " is no regular file but a folder"},
+		"a link":          {func(path, elsewhere string) error { return os.Symlink(elsewhere, path) }, " is a symbolic link"},
+		"a dangling link": {func(path, elsewhere string) error { return os.Symlink(elsewhere+"-", path) }, " is a symbolic link"},
+		"a loop":          {func(path, _ string) error { return os.Symlink(path, path) }, " is a symbolic link"},
+		"a device":        {func(path, _ string) error { return os.Symlink("/dev/zero", path) }, " is a symbolic link"},
+	}
+	for what, place := range places {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			path, elsewhere := filepath.Join(dir, "db"), filepath.Join(dir, "elsewhere")
+			s := open(t, elsewhere)
+			good := filepath.Join(dir, "good")
+			if _, err := s.Backup(good); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			before, err := os.ReadFile(elsewhere)
+			if err == nil {
+				err = place.put(path, elsewhere)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for how, f := range map[string]func() error{
+				"opened":        func() error { _, err := Open(path, Options{}); return err },
+				"checked":       func() error { _, err := Verify(path); return err },
+				"repaired":      func() error { _, err := Repair(path); return err },
+				"compacted":     func() error { _, _, err := Compact(path); return err },
+				"restored over": func() error { _, err := Restore(good, path); return err },
+			} {
+				if err := inTime(t, f); err == nil || errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path+place.says) {
+					t.Errorf("%s: %v", how, err)
+				}
+			}
+			if st, err := os.Lstat(path); err != nil || st.Mode().IsRegular() {
+				t.Errorf("it is %v, %v", st, err)
+			}
+			if now, err := os.ReadFile(elsewhere); err != nil || !bytes.Equal(now, before) {
+				t.Errorf("what is elsewhere was changed: %v", err)
+			}
+			if _, err := os.Lstat(elsewhere + "-"); err == nil {
+				t.Error("where it leads, a file was made")
+			}
+		})
+	}
+}
+
+// What only looks like a backup does not hold a repair up, and is no way out of
+// the folder: the next good one is taken.
+func TestNoBackup(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "db")
+	s := open(t, path)
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for what, f := range map[string]func() error{
-		"opened":   func() error { _, err := Open(path, Options{}); return err },
-		"checked":  func() error { _, err := Verify(path); return err },
-		"repaired": func() error { _, err := Repair(path); return err },
+	good := path + backupInfix + "20200101-000000.000"
+	for _, err := range []error{
+		os.Rename(path, good),
+		os.WriteFile(path, []byte("damaged"), 0o600),
+		syscall.Mkfifo(path+backupInfix+"20300101-000000.000", 0o600),
+		os.Mkdir(path+backupInfix+"20300102-000000.000", 0o700),
+		os.Symlink(good, path+backupInfix+"20300103-000000.000"),
+		os.Symlink("/dev/zero", path+backupInfix+"20300104-000000.000"),
+		os.Symlink("nowhere", path+backupInfix+"20300105-000000.000"),
 	} {
-		done := make(chan error, 1)
-		go func() { done <- f() }()
-		select {
-		case err := <-done:
-			if err == nil || errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path+" is no regular file") {
-				t.Errorf("%s: %v", what, err)
-			}
-		case <-time.After(time.Minute):
-			t.Errorf("%s: waits", what)
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
-	if st, err := os.Lstat(path); err != nil || st.Mode().Type() != os.ModeNamedPipe {
-		t.Errorf("it is %v, %v", st, err)
+	err := inTime(t, func() error {
+		r, err := Repair(path)
+		if err == nil && (r.Backup != good || len(r.Unusable) != 5) {
+			t.Errorf("repaired as %+v", r)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if err := inTime(t, func() error { _, err := Restore(path+backupInfix+"20300101-000000.000", path); return err }); err == nil {
+		t.Error("a pipe was restored from")
+	}
+}
+
+// inTime is what f returns, which does not wait for anybody.
+func inTime(t *testing.T, f func() error) error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(time.Minute):
+		t.Fatal("it waits")
+		return nil
 	}
 }

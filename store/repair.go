@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"archetype/internal/ownfile"
 	"archetype/internal/replace"
 
 	bolt "go.etcd.io/bbolt"
@@ -70,6 +71,10 @@ func Repair(path string) (*Repaired, error) {
 		}
 	}
 	for _, b := range backups {
+		if ownfile.Check(b) != nil { // a link, or no file at all
+			r.Unusable = append(r.Unusable, b)
+			continue
+		}
 		if err := restore(b, path, func() error { return nil }); err == nil || !damage(err) {
 			r.Backup = b
 			return r.unless(err, path)

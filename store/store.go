@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"archetype/internal/ownfile"
+
 	bolt "go.etcd.io/bbolt"
 	bolterr "go.etcd.io/bbolt/errors"
 )
@@ -105,9 +107,10 @@ func Open(path string, opt Options) (s *Store, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	// To open what is no file may wait for ever, or do what the device does.
-	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file: move it away", path)
+	// To open what is no file may wait for ever, or do what the device does; a
+	// link may lead to what is somebody else's.
+	if err := ownfile.Check(path); err != nil {
+		return nil, err
 	}
 	if emptied(path) {
 		return nil, fmt.Errorf("%w: %s is empty", ErrCorrupt, path)

@@ -34,7 +34,7 @@ func ListenGroup(path string, gid int) (*net.UnixListener, error) { return liste
 
 func listen(path string, mode os.FileMode, gid int) (*net.UnixListener, error) {
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		return nil, err
+		return nil, fmt.Errorf("something is in the socket's place: %w", err)
 	}
 	p, done, err := short(path)
 	if err != nil {

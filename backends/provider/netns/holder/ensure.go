@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"archetype/backends"
+	"archetype/internal/ownfile"
 )
 
 // Ensure finds the running holder or starts one. Any number may do so at
@@ -27,7 +28,7 @@ func Ensure(ctx context.Context, cfg Config) (*Client, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	lock, err := os.OpenFile(cfg.lock(), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := ownfile.Open(cfg.lock(), os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +93,7 @@ func launch(cfg Config, detached bool, ns string, args ...string) error {
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if cfg.Log != "" {
-		if log, err := os.OpenFile(cfg.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err == nil {
+		if log, err := ownfile.Open(cfg.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY); err == nil {
 			defer func() { _ = log.Close() }()
 			cmd.Stderr = log
 		}

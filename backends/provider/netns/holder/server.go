@@ -18,6 +18,7 @@ import (
 	"archetype/backends"
 	"archetype/backends/provider/netns/nodeinit"
 	"archetype/internal/heap"
+	"archetype/internal/ownfile"
 	"archetype/internal/reap"
 	"archetype/internal/unixsock"
 )
@@ -375,7 +376,7 @@ func (s *server) startEngine(req *request) (pid int, started bool, err error) {
 	if len(req.Argv) == 0 {
 		return 0, false, errors.New("no command given")
 	}
-	log, err := os.OpenFile(req.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := ownfile.Open(req.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY)
 	if err != nil {
 		return 0, false, err
 	}
