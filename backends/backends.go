@@ -24,6 +24,7 @@ var (
 	ErrConflict    = errors.New("in conflict with what exists")
 	ErrUnsupported = errors.New("not supported")
 	ErrRestart     = errors.New("takes a restart")
+	ErrNoImage     = errors.New("its image is missing")
 )
 
 // Availability says whether a backend can be used on this machine.

@@ -6,10 +6,16 @@ import (
 	"time"
 )
 
-// ImageManager is implemented by providers whose nodes are made from images.
-type ImageManager interface {
+// ImageLister is implemented by providers whose nodes are made from images. An
+// error that wraps ErrNoImage means that a node's is not there.
+type ImageLister interface {
 	// Images lists what is on this machine, by name.
 	Images(ctx context.Context) ([]Image, error)
+}
+
+// ImageManager can change what there is, too.
+type ImageManager interface {
+	ImageLister
 	// Pull fetches an image from where its name says. Progress, where not nil,
 	// is told how far it has come, in per cent. An error that wraps
 	// ErrUnavailable means that trying again will not help.
@@ -30,4 +36,5 @@ type Image struct {
 	ID      string    `json:"id"`
 	Size    int64     `json:"size"` // bytes
 	Created time.Time `json:"created,omitzero"`
+	Kind    string    `json:"kind,omitempty"` // of device, where that is known
 }

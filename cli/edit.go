@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) node() *cobra.Command {
-	cmd := &cobra.Command{Use: "node", Short: "Add a node to a running lab, or remove one", Args: args(1, 0)}
+	cmd := &cobra.Command{Use: "node", Short: "Add a node to a running lab, remove one, or make one from another image", Args: args(1, 0)}
 	remove := &cobra.Command{
 		Use: "remove LAB NODE...", Short: "Remove nodes and their links", Args: args(2, -1), ValidArgsFunction: a.completeLabs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -23,7 +23,7 @@ func (a *app) node() *cobra.Command {
 			})
 		},
 	}
-	cmd.AddCommand(a.nodeAdd(), remove)
+	cmd.AddCommand(a.nodeAdd(), remove, a.nodeImage())
 	return cmd
 }
 

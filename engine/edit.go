@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"archetype/engine/api"
 	"archetype/lab"
@@ -51,7 +53,7 @@ func (c *controller) edit(req api.EditRequest, configs map[string]string) (*job,
 	top := c.m.topology
 	top.Nodes, top.Links, top.Outside = slices.Clone(top.Nodes), slices.Clone(top.Links), slices.Clone(top.Outside)
 	for _, step := range []func(*lab.Topology, api.EditRequest) error{
-		c.withoutNodes, c.withoutLinks, c.withNodes, c.withLinks} {
+		c.withoutNodes, c.withoutLinks, c.withNodes, c.withLinks, c.withImages} {
 		if err := step(&top, req); err != nil {
 			return nil, err
 		}
@@ -69,6 +71,12 @@ func (c *controller) edit(req api.EditRequest, configs map[string]string) (*job,
 			j.waitNodes[n] = lab.WishRunning
 		}
 		c.m.nodes[spec.Name].index = i
+		if _, ok := req.SetImages[spec.Name]; ok {
+			n := c.m.nodes[spec.Name]
+			c.wantNode(i, spec, n.config)
+			c.wantRunning(n)
+			j.waitNodes[n] = lab.WishRunning
+		}
 	}
 	for _, spec := range top.Links {
 		if have := c.m.links[spec.ID()]; have == nil || have.remove {
@@ -96,6 +104,8 @@ func editName(req api.EditRequest) (verb lab.JobVerb, target string) {
 		return lab.JobConnect, linkName(req.AddLinks[0])
 	case len(req.RemoveNodes) > 0:
 		return lab.JobRemove, req.RemoveNodes[0]
+	case len(req.SetImages) > 0:
+		return lab.JobImage, strings.Join(slices.Sorted(maps.Keys(req.SetImages)), " ")
 	case len(req.RemoveLinks) > 0:
 		return lab.JobRemove, req.RemoveLinks[0][0].String() + " -- " + req.RemoveLinks[0][1].String()
 	}

@@ -109,6 +109,7 @@ func (c *controller) fail(n *node, err error) {
 	c.bootOver(n)
 	n.permanent = errors.Is(err, backends.ErrUnavailable) || errors.Is(err, backends.ErrUnsupported) ||
 		errors.Is(err, os.ErrNotExist)
+	n.noImage = errors.Is(err, backends.ErrNoImage)
 	c.nextTry(n)
 	n.err = reason(err)
 	c.moveNode(n, lab.NodeError)

@@ -81,6 +81,7 @@ type node struct {
 	text       string
 	line       string // of its log, that earned the progress
 	err        string
+	noImage    bool // that is why
 
 	busy      *effect            // what is being done to it
 	done      time.Time          // when that ended last

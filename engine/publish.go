@@ -177,7 +177,8 @@ func (c *controller) showNode(n *node) *api.Node {
 	v := &api.Node{Name: n.spec.Name, Kind: n.spec.Kind, Provider: n.provider, Identifier: n.identifier,
 		Desired: n.desired, Actual: n.actual, Progress: n.progress, ProgressText: n.text, ProgressLine: n.line, Error: n.err,
 		PID: n.pid, Image: n.spec.Image, Group: n.spec.Group, Since: n.since, Retries: n.retries,
-		Console: n.inited && n.actual != lab.NodePaused, Leaving: n.remove, ManagementIPv4: n.mgmt4, ManagementIPv6: n.mgmt6, Screen: n.screen}
+		Console: n.inited && n.actual != lab.NodePaused, Leaving: n.remove, ManagementIPv4: n.mgmt4, ManagementIPv6: n.mgmt6, Screen: n.screen,
+		NoImage: n.noImage && n.actual == lab.NodeError}
 	v.Drift = api.Drift{What: n.drift.what, Held: c.leftAlone(n), Left: n.drift.left}
 	rests := n.actual != lab.NodePending && n.actual != lab.NodeStarting && !n.actual.Matches(n.desired) || n.amiss != ""
 	if rests && !n.permanent && !v.Drift.Held && n.desired == lab.WishRunning {

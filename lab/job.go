@@ -53,6 +53,7 @@ const (
 	JobDisconnect JobVerb = "disconnect"
 	JobAdd        JobVerb = "add"
 	JobRemove     JobVerb = "remove"
+	JobImage      JobVerb = "image" // that a node is made from
 	JobImpair     JobVerb = "impair"
 	JobSwap       JobVerb = "swap"  // the network that makes the links
 	JobMend       JobVerb = "mend"  // what has drifted
@@ -73,7 +74,7 @@ const (
 // verbs are all that a job can be asked to do, and what becomes of each.
 var verbs = map[JobVerb]AtNextStart{
 	JobDeploy: JobResumed, JobDestroy: JobResumed, JobStart: JobResumed, JobStop: JobResumed, JobRestart: JobResumed,
-	JobConnect: JobResumed, JobDisconnect: JobResumed, JobAdd: JobResumed, JobRemove: JobResumed, JobImpair: JobResumed,
+	JobConnect: JobResumed, JobDisconnect: JobResumed, JobAdd: JobResumed, JobRemove: JobResumed, JobImage: JobResumed, JobImpair: JobResumed,
 	JobSwap: JobResumed, JobMend: JobResumed, JobLeave: JobResumed,
 	JobExec: JobBuried, JobSave: JobBuried,
 }

@@ -35,10 +35,14 @@ type Engine interface {
 	// SetLink cuts or joins a link of the lab. Joining two ends that have no
 	// link makes a new one, as Edit does.
 	SetLink(ctx context.Context, req LinkRequest) (*Job, error)
-	// Edit adds nodes and links to a lab that runs, and removes some. The lab
+	// Edit adds nodes and links to a lab that runs, removes some, and has nodes
+	// made from other images. The lab
 	// differs from its file then, until the file is deployed again. A new
 	// link may have an end whose cable is cut: that cable is taken out.
 	Edit(ctx context.Context, req EditRequest) (*Job, error)
+	// Images lists the images that a node of the lab can be made from on this
+	// machine: all that its provider has.
+	Images(ctx context.Context, req ImagesRequest) ([]Image, error)
 	// Impair makes a link worse than a cable, or as good as one again.
 	Impair(ctx context.Context, req ImpairRequest) (*Job, error)
 	// SetNetwork moves all links of a lab to another network, one at a time,
@@ -137,6 +141,13 @@ type EditRequest struct {
 	RemoveNodes []string          `json:"remove_nodes,omitempty"` // their links go with them
 	AddLinks    []lab.Link        `json:"add_links,omitempty"`
 	RemoveLinks [][2]lab.Endpoint `json:"remove_links,omitempty"`
+	SetImages   map[string]string `json:"set_images,omitempty"` // by node, which is started anew with it
+}
+
+// ImagesRequest names the node.
+type ImagesRequest struct {
+	Lab  string `json:"lab"`
+	Node string `json:"node"`
 }
 
 // NodeText is a node as a topology file has it below its name: text, or fields
@@ -213,6 +224,7 @@ type (
 	Size        = backends.Size
 	LogOptions  = backends.LogOptions
 	Need        = backends.Need
+	Image       = backends.Image
 )
 
 // NeedPackage is the sort of need that a package on the machine meets.

@@ -77,6 +77,7 @@ type Node struct {
 	Typical      time.Duration `json:"typical,omitzero"` // nanoseconds
 
 	Image   string    `json:"image,omitempty"`
+	NoImage bool      `json:"no_image,omitempty"` // it cannot be made, as its image is missing
 	Group   string    `json:"group,omitempty"`
 	Since   time.Time `json:"since,omitzero"`    // of the present state
 	Retries int       `json:"retries,omitzero"`  // of enforcement, since it was last healthy

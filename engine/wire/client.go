@@ -206,6 +206,10 @@ func (c *Client) Edit(ctx context.Context, req api.EditRequest) (*api.Job, error
 	return ask[*api.Job](ctx, c, pathEdit, req)
 }
 
+func (c *Client) Images(ctx context.Context, req api.ImagesRequest) ([]api.Image, error) {
+	return ask[[]api.Image](ctx, c, pathImages, req)
+}
+
 // Backup implements api.Caretaker.
 func (c *Client) Backup(ctx context.Context, req api.BackupRequest) (*api.Backup, error) {
 	return ask[*api.Backup](ctx, c, pathBackup, req)

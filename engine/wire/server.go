@@ -87,6 +87,7 @@ func (s *server) handler() http.Handler {
 	handle(s, mux, pathNodes, e.SetNodes)
 	handle(s, mux, pathLink, e.SetLink)
 	handle(s, mux, pathEdit, e.Edit)
+	handle(s, mux, pathImages, e.Images)
 	if care, ok := e.(api.Caretaker); ok {
 		handle(s, mux, pathBackup, care.Backup)
 		handle(s, mux, pathStrays, care.Strays)

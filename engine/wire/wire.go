@@ -30,6 +30,7 @@ const (
 	pathNodes    = "/v1/nodes"
 	pathLink     = "/v1/link"
 	pathEdit     = "/v1/edit"
+	pathImages   = "/v1/images"
 	pathBackup   = "/v1/backup"
 	pathStrays   = "/v1/strays"
 	pathConfig   = "/v1/config"

@@ -25,6 +25,14 @@ import (
 	"archetype/backends"
 )
 
+// errNoImage is that trying again will not help either.
+var errNoImage = missing{}
+
+type missing struct{}
+
+func (missing) Error() string   { return backends.ErrUnavailable.Error() }
+func (missing) Unwrap() []error { return []error{backends.ErrUnavailable, backends.ErrNoImage} }
+
 // image is what a node's container is made from.
 type image struct {
 	id     string
@@ -36,7 +44,7 @@ type image struct {
 func (p *Provider) image(ctx context.Context, c backends.NodeConfig) (*image, error) {
 	name := imageName(c)
 	if name == "" {
-		return nil, fmt.Errorf("kind %s names no image: give the node one (%w)", c.Node.Kind, backends.ErrUnavailable)
+		return nil, fmt.Errorf("kind %s names no image: give the node one (%w)", c.Node.Kind, errNoImage)
 	}
 	policy := strings.ToLower(c.Node.Container.PullPolicy)
 	if policy != "always" {
@@ -45,7 +53,7 @@ func (p *Provider) image(ctx context.Context, c backends.NodeConfig) (*image, er
 			return im, err
 		}
 		if policy == "never" {
-			return nil, fmt.Errorf("image %s is not on this machine, and image-pull-policy is Never: pull or load it, then start the node (%w)", name, backends.ErrUnavailable)
+			return nil, fmt.Errorf("image %s is not on this machine, and image-pull-policy is Never: pull or load it, then start the node (%w)", name, errNoImage)
 		}
 	}
 	if err := p.Pull(ctx, name, c.Progress); err != nil {
@@ -191,7 +199,7 @@ func (j *pull) run(cli *client.Client, name string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("image %s is not on this machine and cannot be pulled: %w; check its name, or pull or load it by hand, then start the node (%w)",
-			name, err, backends.ErrUnavailable)
+			name, err, errNoImage)
 	}
 	return nil
 }
