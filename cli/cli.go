@@ -162,7 +162,7 @@ func root() *cobra.Command {
 	cmd.Flags().BoolVar(&demo, "demo", false, "open the workbench on a simulated lab: nothing is made on this machine")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.AddCommand(a.deploy(), a.destroy(), a.inspect(), a.nodes(lab.JobStart), a.nodes(lab.JobStop), a.nodes(lab.JobRestart),
-		a.exec(), a.console(), a.logs(), a.capture(), a.save(), group(a.images()), group(a.link()), group(a.node()), a.network(), a.check(), a.vendors(), a.doctor(), a.jobs(), a.drift(), a.gc(), group(a.store()), a.engine())
+		a.exec(), a.console(), a.logs(), a.capture(), a.save(), group(a.images()), group(a.link()), group(a.node()), a.network(), a.check(), a.newLab(), a.vendors(), a.doctor(), a.jobs(), a.drift(), a.gc(), group(a.store()), a.engine())
 	return cmd
 }
 
