@@ -37,7 +37,7 @@ func (a *app) workbench(ctx context.Context, file string) error {
 			return c, nil
 		},
 		File: file, Env: environment(), Theme: a.s.Theme, ThemesDir: a.s.Themes(), ConfigsDir: a.s.Configs(), Glyphs: a.s.Glyphs,
-		ConsoleKey: a.s.ConsoleKey, Version: Version, Choices: a.s.Choices, SettingsFile: a.s.File(),
+		ConsoleKey: a.s.ConsoleKey, Version: Version, Choices: a.s.Choices, SettingsFile: a.s.File(), Folders: a.folders(),
 		Save: func(key, value string) (settings.Choices, error) {
 			err := chosen.Set(key, value)
 			return chosen.Choices, err
@@ -72,11 +72,21 @@ func (a *app) demo(ctx context.Context, file string) error {
 	return ui.Run(ctx, ui.Options{
 		Connect: func(context.Context) (api.Engine, error) { return d, nil },
 		File:    d.File, Env: environment(), Theme: a.s.Theme, ThemesDir: a.s.Themes(), ConfigsDir: a.s.Configs(), Glyphs: a.s.Glyphs,
-		ConsoleKey: a.s.ConsoleKey, Version: Version + " (simulated)", Choices: a.s.Choices, SettingsFile: a.s.File(),
+		ConsoleKey: a.s.ConsoleKey, Version: Version + " (simulated)", Choices: a.s.Choices, SettingsFile: a.s.File(), Folders: a.folders(),
 		Save: func(string, string) (settings.Choices, error) {
 			return a.s.Choices, errors.New("a demonstration keeps no settings")
 		},
 	})
+}
+
+// folders are those of the program, for the settings to show.
+func (a *app) folders() []ui.Folder {
+	return []ui.Folder{
+		{Name: "kinds", Path: a.s.Vendors(), About: "Files here add kinds of devices, or take the place of those that are built in."},
+		{Name: "themes", Path: a.s.Themes(), About: "Files here add themes."},
+		{Name: "disk images", Path: a.s.Images(), About: "What virtual machines are made from: archetype images import takes one in."},
+		{Name: "nodes", Path: a.s.Labs(), About: "What nodes have written; a lab's part goes when it is destroyed."},
+	}
 }
 
 // farewell says what goes on running.

@@ -3,6 +3,7 @@ package settings_test
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,8 @@ func TestSetKeepsTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, value := range map[string]string{"theme": "light", "network": "linuxbridge", "ovs.mode": "dedicated",
-		"docker.host": "unix:///x y", "console_key": "ctrl+]", "boot_timeout": "2m0s", "drift": "ask", "retry.tries": "3", "retry.rest": "10m", "look_every": "15s"} {
+		"docker.host": "unix:///x y", "console_key": "ctrl+]", "boot_timeout": "2m0s", "drift": "ask", "retry.tries": "3", "retry.rest": "10m", "look_every": "15s",
+		"keys.restart": "7", "folders.topologies": "/labs"} {
 		if err := s.Set(key, value); err != nil {
 			t.Fatalf("%s: %v", key, err)
 		}
@@ -33,8 +35,9 @@ func TestSetKeepsTheRest(t *testing.T) {
 	want.Theme, want.Network, want.BootTimeout, want.Docker.Host = "light", "linuxbridge", 2*time.Minute, "unix:///x y"
 	want.Drift, want.Retry.Tries, want.Retry.Rest = lab.PolicyAsk, 3, 10*time.Minute
 	want.LookEvery = 15 * time.Second
+	want.Keys, want.Folders.Topologies = map[string]string{"restart": "7"}, "/labs"
 	want.OVS.Mode, want.OVS.Bridge = "dedicated", "lab0"
-	if again.Choices != want || s.Choices != want {
+	if !reflect.DeepEqual(again.Choices, want) || !reflect.DeepEqual(s.Choices, want) {
 		t.Errorf("got %+v and %+v\nwant %+v", again.Choices, s.Choices, want)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "config", "settings.yaml"))

@@ -56,6 +56,15 @@ type Choices struct {
 	Podman      Endpoint      `yaml:"podman"`
 	Libvirt     Libvirt       `yaml:"libvirt"`
 	Engine      Engine        `yaml:"engine"`
+	Folders     Folders       `yaml:"folders"`
+	// Keys are those of the screen's actions that are other than usual.
+	Keys map[string]string `yaml:"keys"`
+}
+
+// Folders are where files are kept, as whole paths; empty: where they usually are.
+type Folders struct {
+	Topologies string `yaml:"topologies"`
+	Configs    string `yaml:"configs"`
 }
 
 // Engine says where the engine is reached and by whom.
@@ -80,6 +89,11 @@ type Keep struct {
 func (c *Choices) check() error {
 	if !c.Drift.Valid() {
 		return fmt.Errorf("drift cannot be %q: it is enforce, report or ask", c.Drift)
+	}
+	for _, f := range []struct{ key, is string }{{"folders.topologies", c.Folders.Topologies}, {"folders.configs", c.Folders.Configs}} {
+		if f.is != "" && !filepath.IsAbs(f.is) {
+			return fmt.Errorf("%s cannot be %q: it is a whole path, such as /home/me/labs", f.key, f.is)
+		}
 	}
 	r := c.Retry
 	for _, d := range []struct {
@@ -262,7 +276,9 @@ func (s *Settings) Vendors() string { return filepath.Join(s.Config, "vendors") 
 func (s *Settings) Themes() string { return filepath.Join(s.Config, "themes") }
 
 // Configs is the folder where configurations of nodes are kept.
-func (s *Settings) Configs() string { return filepath.Join(s.State, "configs") }
+func (s *Settings) Configs() string {
+	return either(s.Folders.Configs, filepath.Join(s.State, "configs"))
+}
 
 // Environment hands these settings on to a process of ours, which may find
 // itself with another user ID.

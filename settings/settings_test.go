@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -75,7 +76,7 @@ func TestRootlessStateIsApart(t *testing.T) {
 		k, v, _ := strings.Cut(e, "=")
 		t.Setenv(k, v)
 	}
-	if c, err := settings.Load(); err != nil || *c != *b {
+	if c, err := settings.Load(); err != nil || !reflect.DeepEqual(*c, *b) {
 		t.Errorf("handed on: %+v, %v", c, err)
 	}
 }

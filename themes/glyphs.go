@@ -15,7 +15,7 @@ type Glyphs struct {
 	// top left, top right, bottom left, bottom right.
 	Horizontal, Vertical, TopLeft, TopRight, BottomLeft, BottomRight string
 	BarFull, BarEmpty                                                string
-	Cursor, Mark, Dot, More, Arrow, Cross, Outside                   string
+	Cursor, Mark, Dot, More, Arrow, Cross, Outside, Loop, Down       string
 	Lines                                                            [3][16]rune // by stroke, then by arms
 }
 
@@ -37,7 +37,7 @@ const (
 // UTF8 needs a terminal that shows Unicode.
 var UTF8 = Glyphs{
 	Horizontal: "─", Vertical: "│", TopLeft: "╭", TopRight: "╮", BottomLeft: "╰", BottomRight: "╯",
-	BarFull: "▰", BarEmpty: "▱", Cursor: "▌", Mark: "◆", Dot: "·", More: "…", Arrow: "→", Cross: "✗", Outside: "↥",
+	BarFull: "▰", BarEmpty: "▱", Cursor: "▌", Mark: "◆", Dot: "·", More: "…", Arrow: "→", Cross: "✗", Outside: "↥", Loop: "↺", Down: "▾",
 	Lines: [3][16]rune{
 		[16]rune([]rune(" │││─╯╮┤─╰╭├─┴┬┼")),
 		[16]rune([]rune(" ┊┊┊┄╯╮┤┄╰╭├┄┴┬┼")),
@@ -49,7 +49,7 @@ var UTF8 = Glyphs{
 var Plain = Glyphs{
 	ASCII:      true,
 	Horizontal: "-", Vertical: "|", TopLeft: "+", TopRight: "+", BottomLeft: "+", BottomRight: "+",
-	BarFull: "#", BarEmpty: ".", Cursor: ">", Mark: "*", Dot: ".", More: "~", Arrow: "->", Cross: "x", Outside: "^",
+	BarFull: "#", BarEmpty: ".", Cursor: ">", Mark: "*", Dot: ".", More: "~", Arrow: "->", Cross: "x", Outside: "^", Loop: "@", Down: "v",
 	Lines: [3][16]rune{
 		[16]rune([]rune(" |||-+++-+++-+++")),
 		[16]rune([]rune(" :::.'''.'''.'''")),

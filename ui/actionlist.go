@@ -20,7 +20,7 @@ func init() {
 	for _, g := range []struct {
 		name string
 		list []*action
-	}{{"Nodes and links", nodeActions()}, {"Wiring", wiringActions()}, {"Drift", driftActions()}, {"Panes", paneActions()}, {"Labs", labActions()}, {"The program", programActions()}} {
+	}{{"Nodes and links", append(imageActions(), nodeActions()...)}, {"Wiring", wiringActions()}, {"Drift", driftActions()}, {"Panes", paneActions()}, {"Labs", labActions()}, {"The program", programActions()}} {
 		for _, a := range g.list {
 			a.group = g.name
 		}
@@ -145,9 +145,11 @@ func paneActions() []*action {
 
 func labActions() []*action {
 	return []*action{
+		{name: "import a file", keys: []string{"i"}, about: "choose a topology file and deploy it", hint: "import", where: onLabs, run: (*Model).importFile},
+		{name: "new lab", keys: []string{"n"}, about: "a new lab by its shape: a ring, a fabric and others, written to a file and deployed", hint: "new lab", where: onLabs, run: (*Model).newLab},
+		{name: "new lab", keys: []string{"O"}, about: "a new lab by its shape: a ring, a fabric and others, written to a file and deployed", where: onMain, run: (*Model).newLab},
 		{name: "start or stop the lab", keys: []string{"S"}, about: "start, stop or restart all nodes of the lab", hint: "whole lab", where: onLists, why: needLab, run: (*Model).labPicker},
 		{name: "deploy", keys: []string{"D"}, about: "deploy the lab's file again: applies what changed in it", hint: "deploy", where: onLists, run: (*Model).deployAgain},
-		{name: "import a file", keys: []string{"i"}, about: "choose a topology file and deploy it", hint: "import a file", where: onLabs, run: (*Model).importFile},
 		{name: "import a file", keys: []string{"I"}, about: "choose another topology file and deploy it", where: onMain, run: (*Model).importFile},
 		{name: "destroy", keys: []string{"X"}, about: "remove the lab and all of it; asks for its name", hint: "destroy", where: onLabs, why: needLab,
 			run: func(m *Model) tea.Cmd { return m.destroy(m.target()) }},
@@ -167,6 +169,7 @@ func labActions() []*action {
 				}
 				m.screen = screenLabs
 			})},
+		{name: "switch lab", keys: []string{"B"}, about: "go to another lab; so does a click on the name above", where: onMain, run: (*Model).switchLab},
 		{name: "clear filter", keys: []string{"esc"}, about: "show all again", where: onLabs, run: simple(func(m *Model) { m.clearFilter() })},
 	}
 }

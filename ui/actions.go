@@ -138,7 +138,7 @@ func (m *Model) hints() []hint {
 	var out []hint
 	for _, a := range actions {
 		if a.hint != "" && a.where(m) {
-			out = append(out, hint{a.keys[0], a.hint, a.refusal(m) != ""})
+			out = append(out, hint{m.keysOf(a)[0], a.hint, a.refusal(m) != ""})
 		}
 	}
 	return out
@@ -169,7 +169,7 @@ func (m *Model) key(k tea.KeyPressMsg) tea.Cmd {
 	}
 	var elsewhere *action
 	for _, a := range actions {
-		if !slices.Contains(a.keys, name) {
+		if !slices.Contains(m.keysOf(a), name) {
 			continue
 		}
 		if a.where(m) {

@@ -53,7 +53,8 @@ func (m *Model) settingRows() []setting {
 	if l := m.snapLab(m.settings.lab); l != nil {
 		out = append(out, m.labRowsOf(l)...)
 	}
-	return append(append(out, m.screenSettings(c)...), m.retrySettings(c)...)
+	out = append(append(out, m.screenSettings(c)...), m.folderSettings()...)
+	return append(out, m.retrySettings(c)...)
 }
 
 // retrySettings say when what failed is tried again.
@@ -156,6 +157,7 @@ func (m *Model) screenSettings(c settings.Choices) []setting {
 				m.prefix, m.opt.ConsoleKey = prefix, v
 				return m.saver("console_key", "console key %s")(m, v)
 			}},
+		{name: "key set", value: (*Model).keySet, about: "The keys of all actions, each of which can have another one.", open: (*Model).keySetPicker},
 	}
 }
 

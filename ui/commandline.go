@@ -15,7 +15,7 @@ import (
 var verbs = map[string]string{
 	"cancel": "cancel job", "capture": "capture", "configurations": "configurations", "save": "save configuration", "connect": "join", "console": "console", "deploy": "", "destroy": "", "disconnect": "cut",
 	"add": "add a node", "cable": "new cable", "network": "network", "remove": "remove", "worsen": "worsen a link",
-	"exec": "run a command", "help": "help", "info": "about the node", "jobs": "jobs", "lab": "", "labs": "labs", "logs": "logs",
+	"exec": "run a command", "help": "help", "image": "image", "info": "about the node", "jobs": "jobs", "lab": "", "labs": "labs", "logs": "logs", "new": "new lab", "switch": "switch lab",
 	"quit": "quit", "restart": "", "settings": "settings", "start": "", "stop": "", "theme": "theme",
 }
 

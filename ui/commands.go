@@ -71,6 +71,19 @@ func (m *Model) result(r resultMsg) {
 	}
 }
 
+// briefly is an error in one line: what is wrong with a file first.
+func briefly(err error) string {
+	var e *api.Error
+	if errors.As(err, &e) {
+		for _, d := range e.Diagnostics {
+			if d.Severity == lab.SeverityError {
+				return strings.TrimSuffix(d.Message+"; "+d.Hint, "; ")
+			}
+		}
+	}
+	return err.Error()
+}
+
 // tellEnd says how a job ended that was asked for here.
 func (m *Model) tellEnd(j *api.Job) {
 	switch j.State {

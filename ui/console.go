@@ -45,6 +45,12 @@ type console struct {
 	ended  string
 	prefix bool // the prefix key was pressed
 	find   string
+
+	copy     *copying // nil: no lines are being chosen
+	choosing bool     // the choice has begun
+
+	rec       sync.Mutex // of what follows
+	recording *recording
 }
 
 // consoleMsg says that a console has something new, has opened or has ended.
@@ -84,6 +90,7 @@ func (m *Model) consoleOf(node string) tea.Cmd {
 	}
 	w, h := max(m.w, 20), max(m.h-3, 5)
 	c := &console{lab: m.labName, node: node, em: newEmulator(w, h), w: w, h: h, send: m.send, wake: make(chan struct{}, 1)}
+	m.recallConsole(c)
 	m.consoles = append(m.consoles, c)
 	m.console = len(m.consoles) - 1
 	go m.guard(c.collect)
@@ -247,6 +254,7 @@ func (c *console) read(con api.Console) {
 	for {
 		n, err := con.Read(buf)
 		if n > 0 {
+			c.heard(buf[:n])
 			if ferr := c.feed(buf[:n]); ferr != nil {
 				err = ferr
 			}
@@ -340,6 +348,7 @@ func (c *console) close() {
 		cancel()
 	}
 	hangUp(c.em)
+	_, _ = c.endRecord()
 }
 
 func (m *Model) closeAll() {

@@ -39,6 +39,8 @@ func init() {
 		{"a", "type into all", "type into all consoles at once, or no longer", func(m *Model, _ *console) tea.Cmd { m.typeAll = !m.typeAll; return nil }},
 		{"/", "search", "search backwards in what was on the screen", func(m *Model, c *console) tea.Cmd { m.searchConsole(c); return nil }},
 		{"[", "scroll", "scroll back; esc returns", func(_ *Model, c *console) tea.Cmd { c.scroll(c.h / 2); return nil }},
+		{"y", "copy", "choose lines and copy them to the clipboard", func(m *Model, c *console) tea.Cmd { m.beginCopy(c); return nil }},
+		{"r", "record", "write all that it shows to a file, or no longer", func(m *Model, c *console) tea.Cmd { return m.recordPrompt(c) }},
 		{"f", "whole terminal", "give it this whole terminal", func(m *Model, c *console) tea.Cmd { return m.attach(c.node) }},
 		{"w", "close", "close this console", func(m *Model, c *console) tea.Cmd { m.closeConsole(c); return nil }},
 		{"?", "help", "these keys", func(m *Model, _ *console) tea.Cmd { return m.help() }},
@@ -53,13 +55,15 @@ func (m *Model) consoleHints() []hint {
 	c := m.consoles[m.console]
 	var out []hint
 	switch {
+	case c.copy != nil:
+		return []hint{{"k j", "line", false}, {"pgup pgdown", "page", false}, {"g G", "ends", false}, {"v", "from here", c.choosing}, {"y", "copy", false}, {"esc", "back", false}}
 	case c.prefix:
 		for _, k := range consoleKeys {
 			out = append(out, hint{key: k.key, text: k.hint})
 		}
 		return out
 	case c.up > 0:
-		return []hint{{"esc", "back to now", false}, {"k j", "line", false}, {"pgup pgdown", "page", false}, {"g", "first", false}, {"/", "search", false}, {"n N", "next, previous", false}}
+		return []hint{{"esc", "back to now", false}, {"k j", "line", false}, {"pgup pgdown", "page", false}, {"g", "first", false}, {"/", "search", false}, {"y", "copy", false}, {"n N", "next, previous", false}}
 	case c.ended != "":
 		out = append(out, hint{key: "enter", text: "open it again"})
 	}
@@ -83,6 +87,7 @@ func (m *Model) turnConsole(by int) {
 }
 
 func (m *Model) closeConsole(c *console) {
+	m.keep(c)
 	c.close()
 	for i := range m.consoles {
 		if m.consoles[i] == c {
@@ -102,6 +107,9 @@ func (m *Model) closeConsole(c *console) {
 func (m *Model) consoleKey(k tea.KeyPressMsg) tea.Cmd {
 	c := m.consoles[m.console]
 	name := k.String()
+	if c.copy != nil {
+		return m.copyKey(c, name)
+	}
 	if c.prefix {
 		c.prefix = false
 		switch name {
@@ -179,6 +187,8 @@ func (m *Model) scrollKey(c *console, name string) {
 		c.scroll(scrollback)
 	case "/":
 		m.searchConsole(c)
+	case "y":
+		m.beginCopy(c)
 	case "n":
 		m.findInConsole(c, 1)
 	case "N":

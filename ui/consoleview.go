@@ -82,6 +82,8 @@ func (c *console) title(m *Model) string {
 		return c.node + " " + m.glyphs.Dot + " " + clean(c.ended)
 	case c.up > 0:
 		return fmt.Sprintf("%s %s %d lines back", c.node, m.glyphs.Dot, c.up)
+	case c.recorded() != "":
+		return c.node + " " + m.glyphs.Dot + " recording"
 	}
 	return c.node
 }
@@ -101,6 +103,9 @@ func (m *Model) tabs() string {
 		b.WriteString(m.paint(themes.Bad, " "+clean(c.ended)))
 	} else if c.up > 0 {
 		b.WriteString(m.paint(themes.Busy, fmt.Sprintf(" %d lines back", c.up)))
+	}
+	if c.recorded() != "" {
+		b.WriteString(m.paint(themes.Bad, "  recording"))
 	}
 	if m.typeAll {
 		b.WriteString(m.paint(themes.Bad, "  typing into all "+fmt.Sprint(len(m.consoles))))
@@ -176,9 +181,9 @@ func (m *Model) terminal(c *console, x, y, w, h int, cursor bool) []string {
 		if m.colourless {
 			line = uncolour(line)
 		}
-		out = append(out, m.fit(line, w))
+		out = append(out, m.chosenLine(c, c.em.ScrollbackLen()-c.up+i, m.fit(line, w), w))
 	}
-	if pos := c.em.CursorPosition(); cursor && c.up == 0 && c.ended == "" && pos.Y < h && !c.em.CursorHidden() {
+	if pos := c.em.CursorPosition(); cursor && c.up == 0 && c.copy == nil && c.ended == "" && pos.Y < h && !c.em.CursorHidden() {
 		m.curs = tea.NewCursor(x+min(pos.X, w-1), y+pos.Y)
 	}
 	return out

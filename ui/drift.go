@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 
 	"archetype/engine/api"
 	"archetype/lab"
@@ -81,25 +82,34 @@ func needDrift(m *Model) string {
 	return "nothing has drifted"
 }
 
-// driftLine asks what is to be done, in place of the keys; empty: nothing is
-// asked.
-func (m *Model) driftLine() string {
+// driftLines ask what is to be done, in place of the keys: in one line, or
+// else the question above its answers. None: nothing is asked.
+func (m *Model) driftLines() []string {
 	if !onMain(m) || m.inConsole() {
-		return ""
+		return nil
 	}
 	asked := m.asked()
 	if len(asked) == 0 {
-		return ""
+		return nil
 	}
 	line := " "
 	for _, k := range []struct{ key, does string }{{"F", "set right"}, {"V", "leave"}, {"Y", "always set right"}} {
 		line += m.paint(themes.Key, k.key) + " " + m.paint(themes.Dim, k.does) + "  "
 	}
-	line += m.paint(themes.Busy, clean(about(asked[0])))
+	question := clean(about(asked[0]))
 	if n := len(asked) - 1; n > 0 {
-		line += m.paint(themes.Dim, " and "+plural(n, "more thing"))
+		question += ", and " + plural(n, "more thing")
 	}
-	return m.fit(line, m.w)
+	if ansi.StringWidth(line+question) <= m.w {
+		return []string{m.fit(line+m.paint(themes.Busy, question), m.w)}
+	}
+	var out []string
+	for _, l := range wrapped(question, m.w-2) {
+		if len(out) < m.h/3 {
+			out = append(out, m.fit(" "+m.paint(themes.Busy, l), m.w))
+		}
+	}
+	return append(out, m.fit(line, m.w))
 }
 
 func about(d drifted) string { return d.name + " " + strings.TrimPrefix(d.What, d.name+" ") }

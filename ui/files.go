@@ -153,8 +153,7 @@ func (m *Model) deployAgain() tea.Cmd {
 	return m.importFile()
 }
 
-// Where topology files are looked for, from the folder the program was
-// started in.
+// How far topology files are looked for, from their folder on.
 const (
 	lookDeep = 3   // folders down
 	lookMost = 200 // files
@@ -175,11 +174,12 @@ func (m *Model) topologyFiles() []string {
 			add(l.File)
 		}
 	}
-	_ = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+	root := m.topologiesDir()
+	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return fs.SkipDir
-		case d.IsDir() && path != "." && (strings.HasPrefix(d.Name(), ".") || strings.Count(path, "/") >= lookDeep):
+		case d.IsDir() && path != root && (strings.HasPrefix(d.Name(), ".") || strings.Count(strings.Trim(strings.TrimPrefix(path, root), "/"), "/") >= lookDeep):
 			return fs.SkipDir
 		case !d.IsDir() && (strings.HasSuffix(path, ".clab.yml") || strings.HasSuffix(path, ".clab.yaml")):
 			add(path)

@@ -20,7 +20,7 @@ func (m *Model) palette() tea.Cmd {
 			return
 		}
 		listed[a.name] = true
-		it := pickItem{name: a.name, key: a.keys[0], about: a.about}
+		it := pickItem{name: a.name, key: m.keysOf(a)[0], about: a.about}
 		if why != "" {
 			it.about, it.off = why, true
 		}
@@ -83,7 +83,7 @@ func (m *Model) help() tea.Cmd {
 				if why := a.refusal(m); why != "" {
 					about += m.paint(themes.Dim, " ("+why+")")
 				}
-				text = append(text, key(strings.Join(a.keys, " "), about))
+				text = append(text, key(strings.Join(m.keysOf(a), " "), about))
 			}
 		}
 		text = append(text, "", key(m.opt.ConsoleKey, "in a console: leave it, or go to another one"), "", "Shapes")
@@ -93,6 +93,7 @@ func (m *Model) help() tea.Cmd {
 		for _, s := range lab.LinkStates() {
 			text = append(text, "  "+m.paint(themes.Link(s), m.glyphs.Link(s))+" link "+string(s))
 		}
+		text = append(text, "  "+m.glyphs.Outside+" a link that leaves the lab", "  "+m.glyphs.Loop+" a link from a node to itself")
 	}
 	m.push(&message{title: "help", text: text})
 	return nil

@@ -87,8 +87,10 @@ type Model struct {
 
 	destroyed string // the lab that was destroyed from here last
 	drag      *tea.Mouse
+	labAt     area // the lab's name, in the header
 
 	consoles []*console
+	past     []keptConsole // that were closed
 	console  int
 	dock     bool // consoles are below the topology
 	tiled    bool
@@ -272,6 +274,7 @@ func (m *Model) nodeNamed(name string) *api.Node {
 // take shows a newer state.
 func (m *Model) take(s *api.Snapshot) tea.Cmd {
 	m.snap = s
+	m.forgetConsoles(func(k keptConsole) bool { return s.Lab(k.lab) == nil })
 	for _, j := range s.Jobs {
 		if m.mine[j.ID] && j.State.Ended() {
 			delete(m.mine, j.ID)

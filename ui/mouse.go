@@ -42,6 +42,9 @@ func (m *Model) mouse(msg tea.MouseMsg) tea.Cmd {
 		m.mouseLabs(e, clicked, turned)
 		return nil
 	}
+	if clicked && m.labAt.has(e.X, e.Y) {
+		return m.switchLab()
+	}
 	m.mouseMain(msg, e)
 	return nil
 }

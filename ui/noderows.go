@@ -121,7 +121,7 @@ func digits(s string) int {
 }
 
 // nodeLine is a node's line in the list.
-func (m *Model) nodeLine(n *api.Node, w, nameW int) string {
+func (m *Model) nodeLine(n *api.Node, w, nameW int, kinds bool) string {
 	role := themes.Node(n.Actual)
 	mark := " "
 	if m.marks[n.Name] {
@@ -140,10 +140,10 @@ func (m *Model) nodeLine(n *api.Node, w, nameW int) string {
 		state += m.paint(themes.Dim, " "+m.glyphs.Arrow+" "+string(n.Desired))
 	}
 	kind := ""
-	if w >= 34 {
+	if kinds {
 		kind = m.paint(themes.Dim, m.fit(n.Kind, 8)) + " "
 	}
-	line := mark + m.paint(role, m.glyphs.Node(n.Actual)) + " " + m.fit(n.Name, nameW) + " " + kind + state
+	line := mark + m.paint(role, m.glyphs.Node(n.Actual)) + " " + m.fitName(n.Name, nameW) + " " + kind + state
 	if w >= wideRow {
 		line = m.fit(line, nameW+38) + m.paint(themes.Dim, m.consumed(n)+m.fit(n.Provider, 9)+n.Image)
 	}
@@ -153,6 +153,9 @@ func (m *Model) nodeLine(n *api.Node, w, nameW int) string {
 // wideRow is from how wide on a list says what it has in columns with heads,
 // and headRoom how many rows it needs to have one for them.
 const wideRow, headRoom = 70, 8
+
+// stateRoom is what a node's state takes in a narrow list, mark and all.
+const stateRoom = 24
 
 // nodeHead is what the columns of nodeLine are.
 func (m *Model) nodeHead(nameW int) string {
@@ -167,6 +170,9 @@ func (m *Model) nodeHead(nameW int) string {
 func (m *Model) nodeMore(n *api.Node) string {
 	now := time.Now()
 	if text := n.About(now); text != "" {
+		if n.NoImage {
+			text = "i picks another image: " + text
+		}
 		return m.paint(themes.Bad, clean(text))
 	}
 	switch left := n.Left(now); {
@@ -208,14 +214,18 @@ func (m *Model) nodeRows(w, h int, focused bool) []string {
 	}
 	m.nodes.fit(len(nodes), room)
 	m.rowsOf[paneNodes] = m.rowsOf[paneNodes][:0]
-	nameW := nameWidth(nodes, func(n *api.Node) string { return n.Name }, max(8, w/3))
+	name := func(n *api.Node) string { return n.Name }
+	nameW, kinds := nameWidth(nodes, name, max(8, w/3)), w >= 34
+	if full := nameWidth(nodes, name, w); full > nameW && !head { // names come before kinds
+		kinds, nameW = false, min(full, max(8, w-stateRoom))
+	}
 	var out []string
 	if head {
 		out, h = append(out, m.fit(" "+m.nodeHead(nameW), w)), h+1
 		m.rowsOf[paneNodes] = append(m.rowsOf[paneNodes], -1)
 	}
 	for i := m.nodes.top; i < len(nodes) && len(out) < h; i++ {
-		out = m.row(out, paneNodes, i, m.nodeLine(nodes[i], w, nameW), w, i == m.nodes.at, focused)
+		out = m.row(out, paneNodes, i, m.nodeLine(nodes[i], w, nameW, kinds), w, i == m.nodes.at, focused)
 		if text := m.nodeMore(nodes[i]); text != "" && (all || i == m.nodes.at) && len(out) < h {
 			out = append(out, m.fit("    "+text, w))
 			m.rowsOf[paneNodes] = append(m.rowsOf[paneNodes], i)

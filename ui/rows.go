@@ -107,7 +107,7 @@ func (m *Model) linkRows(w, h int, focused bool) []string {
 		if k.Actual == lab.LinkUp && k.Carrier == lab.CarrierOff {
 			role = themes.LinkBusy
 		}
-		line := m.paint(role, m.glyphs.Link(k.Actual)) + " " + m.fit(k.A, ends) + " " + m.fit(k.B, ends) + " " + m.paint(role, m.linkState(k))
+		line := m.paint(role, m.glyphs.Link(k.Actual)) + " " + m.fitEnd(k.A, ends) + " " + m.fitEnd(k.B, ends) + " " + m.paint(role, m.linkState(k))
 		why := k.About(time.Now())
 		if watched && why == "" {
 			line = m.fit(line, 2*ends+stateW+4) + " " + m.passing(k)
@@ -167,7 +167,7 @@ func (m *Model) eventRows(w, h int, focused bool) []string {
 		}
 		line := m.paint(themes.Dim, e.Time.Local().Format("15:04:05")) + "  "
 		if aboutW > 0 {
-			line += m.paint(role, m.fit(clean(subject(e)), aboutW)) + "  "
+			line += m.paint(role, m.fitName(clean(subject(e)), aboutW)) + "  "
 		}
 		line += m.paint(role, clean(strings.TrimLeft(strings.TrimPrefix(e.Text, subject(e)), ": ")))
 		out = m.row(out, paneEvents, i, line, w, i == m.events.at && focused, focused)
@@ -211,7 +211,7 @@ func (m *Model) labRows(w, h int) []string {
 	m.labs.fit(len(labs), h-1)
 	nameW := nameWidth(labs, func(l *api.Lab) string { return l.Name }, max(10, w/3))
 	column := func(a, b, c, d, e string) string {
-		return m.fit(a, nameW) + "  " + b + "  " + m.fit(c, 9) + "  " + m.fit(d, 9) + "  " + e
+		return m.fitName(a, nameW) + "  " + b + "  " + m.fit(c, 9) + "  " + m.fit(d, 9) + "  " + e
 	}
 	out := []string{m.fit(m.paint(themes.Dim, "  "+column("lab", m.fit("state", 9), "running", "links up", "file")), w)}
 	for i := m.labs.top; i < len(labs) && len(out) < h; i++ {

@@ -34,6 +34,7 @@ type Options struct {
 	Choices      settings.Choices
 	Save         func(key, value string) (settings.Choices, error)
 	SettingsFile string
+	Folders      []Folder // that the settings show, besides those that are chosen there
 	Version      string
 }
 

@@ -28,6 +28,7 @@ type setting struct {
 	// choices are what it can be, each with what is there; nil: a text.
 	choices func(m *Model) []choice
 	set     func(m *Model, value string) tea.Cmd
+	open    func(m *Model) tea.Cmd       // in place of asking for a value; may be nil
 	moved   func(m *Model, value string) // shows one beforehand; may be nil
 	cancel  func(m *Model)               // takes that back
 }
@@ -158,6 +159,9 @@ func (v *settingsView) detail(m *Model, r setting, w int) []string {
 
 // change asks for another value.
 func (m *Model) change(r setting) tea.Cmd {
+	if r.open != nil {
+		return r.open(m)
+	}
 	if r.choices == nil {
 		m.push(&prompt{title: r.name, text: r.about, in: newInput(r.value(m)),
 			done: func(m *Model, v string) tea.Cmd { return r.set(m, strings.TrimSpace(v)) }})

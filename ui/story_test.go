@@ -203,7 +203,7 @@ func TestLogs(t *testing.T) {
 func TestSeveralLabs(t *testing.T) {
 	t.Parallel()
 	u := uitest.Open(t, uitest.Setup{})
-	u.Sees("No lab is deployed", "i import a file")
+	u.Sees("No lab is deployed", "i import")
 	u.Presses("i").Sees("deploy which topology file?", "another file").Presses("Enter").Sees("Path of a topology file").Types(pair(t, "one")).Presses("Enter")
 	u.Sees("2/2 running", "one").Presses("Escape").Sees("1 lab on this machine")
 	u.Types(":deploy "+pair(t, "two")).Presses("Enter").Sees("two  2/2 running").Presses("Escape").Sees("2 labs on this machine", "one  ", "two  ")

@@ -24,6 +24,28 @@ func (m *Model) fit(s string, w int) string {
 	return s + strings.Repeat(" ", w-n)
 }
 
+// fitName is fit for a name, which loses its middle where it is too long: names
+// that are alike often differ at their end.
+func (m *Model) fitName(s string, w int) string {
+	n := ansi.StringWidth(s)
+	tail := (w - ansi.StringWidth(m.glyphs.More)) / 2
+	if n <= w || tail < 2 {
+		return m.fit(s, w)
+	}
+	head := w - ansi.StringWidth(m.glyphs.More) - tail
+	return m.fit(ansi.Truncate(s, head, "")+m.glyphs.More+ansi.TruncateLeft(s, n-tail, ""), w)
+}
+
+// fitEnd is fit for an end of a link, which keeps its interface.
+func (m *Model) fitEnd(end string, w int) string {
+	node, iface, ok := strings.Cut(end, ":")
+	room := w - ansi.StringWidth(iface) - 1
+	if !ok || room < 6 || ansi.StringWidth(end) <= w {
+		return m.fitName(end, w)
+	}
+	return m.fitName(node, room) + ":" + iface
+}
+
 // wrapped breaks text into lines of at most w cells, between words where it can.
 func wrapped(text string, w int) []string {
 	return strings.Split(ansi.Hardwrap(ansi.Wordwrap(text, max(1, w), ""), max(1, w), true), "\n")

@@ -88,6 +88,7 @@ func (m *Model) center(lines []string, w, h int) []string {
 
 // header says what is shown and how it is.
 func (m *Model) header() string {
+	m.labAt = area{}
 	left := m.paint(themes.Title, " archetype ")
 	right := m.paint(themes.Key, "?") + m.paint(themes.Dim, " help ")
 	if m.w >= wideW {
@@ -101,7 +102,9 @@ func (m *Model) header() string {
 	case l != nil && m.screen != screenLabs:
 		t := l.Tally()
 		role := themes.Lab(l.State)
-		left += "  " + m.paint(themes.Accent, l.Name) + "  " + m.paint(role, fmt.Sprintf("%d/%d running", t.Running, len(l.Nodes))) +
+		name := m.fitName(l.Name, min(ansi.StringWidth(l.Name), m.w/3)) + " " + m.glyphs.Down
+		m.labAt = area{ansi.StringWidth(left) + 2, 0, ansi.StringWidth(name), 1}
+		left += "  " + m.paint(themes.Accent, name) + "  " + m.paint(role, fmt.Sprintf("%d/%d running", t.Running, len(l.Nodes))) +
 			"  " + fmt.Sprintf("%d/%d links up", t.Up, len(l.Links))
 		if t.Dark > 0 {
 			left += m.paint(themes.Busy, fmt.Sprintf(", %d without carrier", t.Dark))
@@ -152,8 +155,11 @@ func (m *Model) footer() []string {
 		}
 		return out
 	}
-	if line := m.driftLine(); line != "" {
-		return []string{line}
+	if lines := m.driftLines(); lines != nil {
+		return lines
+	}
+	if m.inConsole() && m.consoles[m.console].prefix {
+		return m.hintLines(m.hints(), m.w)
 	}
 	return []string{m.fit(m.hintLine(m.hints(), m.w), m.w)}
 }
@@ -192,12 +198,27 @@ func (m *Model) hintLine(hints []hint, room int) string {
 	return b.String()
 }
 
+// hintLines shows all of them, over as many lines as that takes.
+func (m *Model) hintLines(hints []hint, w int) []string {
+	var out []string
+	line, used := "", 0
+	for _, h := range hints {
+		text := " " + m.paint(themes.Key, h.key) + " " + m.paint(themes.Dim, h.text) + " "
+		n := ansi.StringWidth(text)
+		if used+n > w && used > 0 {
+			out, line, used = append(out, m.fit(line, w)), "", 0
+		}
+		line, used = line+text, used+n
+	}
+	return append(out, m.fit(line, w))
+}
+
 // tips are the keys on the frame of the pane with the focus.
 func (m *Model) tips(p pane) string {
 	var out []string
 	for _, a := range actions {
 		if a.tips != "" && a.tip == p && a.where(m) && a.refusal(m) == "" {
-			out = append(out, a.keys[0]+" "+a.tips)
+			out = append(out, m.keysOf(a)[0]+" "+a.tips)
 		}
 	}
 	return strings.Join(out, "  ")
@@ -220,7 +241,9 @@ func (m *Model) frame(title, foot string, lines []string, w, h int, focused bool
 	}
 	out := make([]string, 0, h)
 	out = append(out, edge(g.TopLeft, title, titleRole, g.TopRight))
-	side := m.paint(role, g.Vertical)
+	// The sides are alike with the focus and without: terminals are sent rows
+	// from the first change in them to the last, so that would be all there is.
+	side := m.paint(themes.Border, g.Vertical)
 	blank := strings.Repeat(" ", w-2)
 	for i := range h - 2 {
 		line := blank
@@ -390,7 +413,7 @@ func (m *Model) mainLines(w, h int) []string {
 func (m *Model) labsLines(w, h int) []string {
 	m.areas[paneNodes] = area{0, 1, w, h}
 	if m.snap != nil && len(m.shownLabs()) == 0 {
-		text := []string{"No lab is deployed.", "", "i imports a topology file and deploys it.", "? explains the keys."}
+		text := []string{"No lab is deployed.", "", "i imports a topology file and deploys it.", "n makes a new lab, by its shape.", "? explains the keys."}
 		if m.labs.filter != "" {
 			text = []string{"No lab matches /" + m.labs.filter, "", "esc shows all."}
 		}

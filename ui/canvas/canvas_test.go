@@ -186,13 +186,13 @@ func TestLinksThatLeaveShow(t *testing.T) {
 		if text := plainText(m); (level == Detail || level == Normal) != (strings.Count(text, "↥") == 1) {
 			t.Errorf("level %v:\n%s", level, text)
 		}
-		if role, ok := m.outsideRole("a"); !ok || role != themes.Good {
+		if role, ok := m.roleOf("a", leaves); !ok || role != themes.Good {
 			t.Errorf("%v, %v", role, ok)
 		}
 	}
 	m := canvasOf(t, l, 80, 24)
 	l.Links[1].Actual = lab.LinkError
-	if role, _ := m.outsideRole("a"); role != themes.Bad {
+	if role, _ := m.roleOf("a", leaves); role != themes.Bad {
 		t.Errorf("in error: %v", role)
 	}
 }
@@ -260,3 +260,5 @@ func BenchmarkLayout(b *testing.B) {
 		})
 	}
 }
+
+func leaves(k *api.Link) bool { return k.Outside != "" }

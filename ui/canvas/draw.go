@@ -246,8 +246,11 @@ func (m *Model) drawBoxes(s *scene) {
 			label += " " + strconv.Itoa(n.Progress) + "%"
 		}
 		m.inside(b, 1, label, role)
-		if role, ok := m.outsideRole(n.Name); ok {
+		if role, ok := m.roleOf(n.Name, func(k *api.Link) bool { return k.Outside != "" }); ok {
 			m.text(b.x+b.w-2, b.y+b.h-2, m.glyphs.Outside, role)
+		}
+		if role, ok := m.roleOf(n.Name, func(k *api.Link) bool { return nodeOf(k.A) == nodeOf(k.B) }); ok {
+			m.text(b.x+1, b.y+b.h-2, m.glyphs.Loop, role)
 		}
 		if s.level == Detail {
 			about := n.Kind
@@ -259,13 +262,13 @@ func (m *Model) drawBoxes(s *scene) {
 	}
 }
 
-// outsideRole reports whether a node has links that leave the lab, which have
-// no line, and how they are.
-func (m *Model) outsideRole(node string) (role themes.Role, ok bool) {
+// roleOf reports whether a node has links that have no line, since they leave
+// the lab or come back to the node, and how they are.
+func (m *Model) roleOf(node string, without func(*api.Link) bool) (role themes.Role, ok bool) {
 	role = themes.Good
 	for _, i := range m.links[node] {
 		k := m.lab.Links[i]
-		if k.Outside == "" {
+		if !without(k) {
 			continue
 		}
 		ok = true

@@ -30,6 +30,9 @@ func beside(b rect, at side, width int) rect {
 // row, all of a row or none.
 func (m *Model) nameOverview(s *scene) {
 	m.named = append(m.named[:0], make([]rect, len(s.boxes))...)
+	if s.track { // whatever is selected, the names of the others stay where they are
+		m.nameTrack(s)
+	}
 	if i, ok := m.index[m.sel]; ok {
 		m.nameAt(s, i, right, left, below, above)
 	}
@@ -48,6 +51,9 @@ func (m *Model) nameOverview(s *scene) {
 		}
 		return
 	}
+	if s.track {
+		return
+	}
 	for i, row := range s.lines {
 		tries := [][2]side{{right, right}, {below, below}, {above, above}, {above, below}}
 		switch {
@@ -62,6 +68,40 @@ func (m *Model) nameOverview(s *scene) {
 			}
 		}
 	}
+}
+
+// nameTrack names the nodes of a line or ring: above and below by turns, those
+// at the ends of a row outside. What finds no room beside the lines stands on them.
+func (m *Model) nameTrack(s *scene) {
+	for _, over := range []bool{false, true} {
+		s.track = !over
+		for _, row := range s.lines {
+			for i, n := range row {
+				sides := []side{above, below}
+				if i%2 == 1 {
+					sides = []side{below, above}
+				}
+				switch {
+				case i == len(row)-1:
+					sides = append([]side{right}, sides...)
+				case i == 0:
+					sides = append([]side{left}, sides...)
+				}
+				m.nameAt(s, n, sides...)
+			}
+		}
+	}
+	s.track = true
+}
+
+// free reports whether there is nothing at all in cells.
+func (m *Model) free(x, y, n int) bool {
+	for i := range n {
+		if c := m.at(x+i, y); c == nil || (c.r != 0 && c.r != ' ') {
+			return false
+		}
+	}
+	return true
 }
 
 // nameRow names all nodes of a row, on two sides by turns, if it can.
@@ -97,8 +137,13 @@ func (m *Model) nameAt(s *scene, node int, sides ...side) {
 		if !m.noNode(r.x, r.y, r.w) || !m.apart(r.x-1, r.y) && at != right || !m.apart(r.x+r.w, r.y) && at != left {
 			continue
 		}
-		m.text(r.x-1, r.y, " ", "")
-		m.text(r.x+r.w, r.y, " ", "")
+		if s.track && !m.free(r.x, r.y, r.w) {
+			continue
+		}
+		if !s.track {
+			m.text(r.x-1, r.y, " ", "")
+			m.text(r.x+r.w, r.y, " ", "")
+		}
 		m.text(r.x, r.y, name, m.overviewRole(node))
 		m.named[node] = r
 		return

@@ -23,7 +23,7 @@ func (p *plan) overview(w, h int) *scene {
 	}
 	s := &scene{level: Overview, boxes: make([]rect, p.nodes), paths: make([][]point, len(p.ends)), flip: make([]bool, len(p.ends))}
 	if p.track {
-		return p.overviewTrack(s, w, h)
+		return p.overviewTrack(s, w, h, name)
 	}
 	var layers [][]int
 	for i, row := range p.rows {
@@ -199,20 +199,24 @@ func (p *plan) overviewCircle(s *scene, w, h, name int) bool {
 	return true
 }
 
-func (p *plan) overviewTrack(s *scene, w, h int) *scene {
-	pitch := 2
-	if 2*len(p.rows)-1 > h {
-		pitch = 1
+// overviewTrack keeps the rows of a line or ring, apart so far that names stand
+// between them where there is room.
+func (p *plan) overviewTrack(s *scene, w, h, name int) *scene {
+	s.track = true
+	pitch := 1
+	for pitch < 4 && (len(p.rows)-1)*(pitch+1)+1 <= h-2 {
+		pitch++
 	}
 	last := 0.0
 	for _, sp := range p.spots {
 		last = max(last, sp.col)
 	}
-	step := 4
-	for step > 2 && int(last)*step+3 > w {
+	step := max(4, name+2)
+	for step > 2 && int(last)*step+name+3 > w {
 		step--
 	}
 	for r, row := range p.rows {
+		var line []int
 		for i, sp := range row {
 			spot := p.spots[sp]
 			if spot.node < 0 {
@@ -224,7 +228,9 @@ func (p *plan) overviewTrack(s *scene, w, h int) *scene {
 			}
 			s.boxes[spot.node] = rect{1 + x, spot.row * pitch, 1, 1}
 			s.w = max(s.w, x+3)
+			line = append(line, spot.node)
 		}
+		s.lines = append(s.lines, line)
 	}
 	s.h = (len(p.rows)-1)*pitch + 1
 	return s

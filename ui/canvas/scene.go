@@ -30,6 +30,7 @@ type scene struct {
 
 	lines  [][]int         // in the overview: nodes whose names stand in one line, or none of them
 	circle bool            // in the overview: nodes stand around, names outside
+	track  bool            // in the overview: a line or ring, whose names leave its lines free
 	hidden map[[2]int]bool // in the overview: rows between which links are left out
 }
 

@@ -122,3 +122,29 @@ func TestPicturesFillTheView(t *testing.T) {
 		}
 	}
 }
+
+// A link from a node to itself has no line either.
+func TestLinksToItselfShow(t *testing.T) {
+	l := labOf("a-b")
+	l.Links = append(l.Links, &api.Link{A: "a:eth8", B: "a:eth9", Actual: lab.LinkUp, Carrier: lab.CarrierOn})
+	m := canvasOf(t, l, 80, 24)
+	if text := plainText(m); strings.Count(text, "↺") != 1 {
+		t.Errorf("it does not show:\n%s", text)
+	}
+}
+
+// Where names are too long for boxes, the overview still has all of them.
+func TestLongNamesOfARingShow(t *testing.T) {
+	var names []string
+	for i := range 4 {
+		names = append(names, fmt.Sprintf("datacenter.frankfurt.rack.%d.spine.switch", i))
+	}
+	l := labOf(names[0]+"-"+names[1], names[1]+"-"+names[2], names[2]+"-"+names[3], names[3]+"-"+names[0])
+	m := canvasOf(t, l, 100, 25)
+	text := plainText(m)
+	for _, n := range names {
+		if !strings.Contains(text, n) {
+			t.Errorf("%s does not show:\n%s", n, text)
+		}
+	}
+}
