@@ -153,6 +153,20 @@ func TestImpairmentOutlivesCutRewiringAndCrash(t *testing.T) {
 	}
 }
 
+// TestImpairmentOutlivesAStart where that takes it away, as libvirt's does: at
+// the first one, which comes after the links, and at a later one.
+func TestImpairmentOutlivesAStart(t *testing.T) {
+	b := newBench(t)
+	b.w.set(func() { b.w.clears = true })
+	slow := lab.Impairment{Rate: 5_000_000}
+	b.done(b.deploy(strings.Replace(chain, `- endpoints: ["a:eth1", "b:eth1"]`,
+		`- {type: veth, impair: {rate: 5mbit}, endpoints: [{node: a, interface: eth1}, {node: b, interface: eth1}]}`, 1)).Job, nil)
+	impaired := func(*api.Snapshot) bool { return b.impairment("a:eth1|b:eth1") == [2]lab.Impairment{slow, slow} }
+	b.until("the impairment after the deploy", func(s *api.Snapshot) bool { return s.Lab("chain").State == lab.StateRunning && impaired(s) })
+	b.done(b.e.SetNodes(b.Context(), api.NodesRequest{Lab: "chain", Nodes: []string{"b"}, Verb: lab.JobRestart}))
+	b.until("the impairment after a restart", impaired)
+}
+
 func (b *bench) networks() (out []string) {
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()

@@ -48,16 +48,28 @@ func (c *controller) mayMove(n *node) bool {
 
 // arrived has the node's links looked at where they are now.
 func (c *controller) arrived(n *node) {
+	c.impairAnew(n)
 	if !c.mover(n) || c.m.destroying {
 		return
 	}
 	for _, l := range n.links {
 		if l.made {
-			l.impair.rewired(impairedOf(l.spec)) // the way took them from its own end
 			l.look()
 		}
 		if l.made || c.half(l) {
 			c.verify(l, nil)
+		}
+	}
+}
+
+// impairAnew notes that a node was started, which may have taken what its links
+// suffer: the way took it from an interface's own end, and libvirt gives a tap
+// another queue.
+func (c *controller) impairAnew(n *node) {
+	for _, l := range n.links {
+		if l.made {
+			l.impair.rewired(impairedOf(l.spec))
+			l.look()
 		}
 	}
 }

@@ -32,6 +32,7 @@ type world struct {
 	called   chan struct{} // there is one more
 	logs     map[backends.NodeRef]*simLog
 	silent   map[string]bool // nodes whose log stays empty
+	clears   bool            // a start takes away what the node's links suffer
 
 	starting, started int // starts at the provider that queues: now, and at most
 }
@@ -194,6 +195,11 @@ func (p simProvider) Start(ctx context.Context, ref backends.NodeRef) error {
 		return backends.ErrNotFound
 	}
 	if !n.running {
+		for id, l := range p.w.links {
+			if p.w.clears && strings.Contains(id, ref.Node+":") {
+				l.impair = [2]lab.Impairment{}
+			}
+		}
 		p.w.boot++
 		n.running, n.boot, n.pid = true, p.w.boot, int(1000+p.w.boot)
 		p.w.tell(backends.NodeStatus{Ref: ref, Running: true, PID: n.pid, Boot: n.boot})

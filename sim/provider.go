@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"archetype/backends"
+	"archetype/lab"
 	"archetype/vendors"
 )
 
@@ -91,6 +92,11 @@ func (w *World) run(ref backends.NodeRef, m *machine) {
 	w.boot++
 	m.paused, m.bare, m.half, m.staged = false, false, false, false
 	m.running, m.boot, m.pid, m.exit, m.started = true, w.boot, int(1000+w.boot), "", w.now()
+	for key, k := range w.wires { // as libvirt takes from a tap what was on it
+		if key.lab == ref.Lab && (k.a.Node == ref.Node || k.b.Node == ref.Node) {
+			k.impair = [2]lab.Impairment{}
+		}
+	}
 	m.log.begin()
 	if w.Boots > 0 {
 		w.bootAfter(ref, m.boot)
