@@ -96,6 +96,12 @@ type (
 		VLAN    int           `json:"vlan"`
 		Error   string        `json:"error"`
 
+		MTU     int             `json:"mtu,omitempty"`
+		ImpairA lab.Impairment  `json:"impair_a,omitzero"` // suffered by what leaves A
+		ImpairB lab.Impairment  `json:"impair_b,omitzero"`
+		Network string          `json:"network,omitempty"` // that made it
+		Outside lab.OutsideType `json:"outside,omitempty"` // what B is when it is no node of the lab
+
 		Tries   int       `json:"tries"`
 		NextTry time.Time `json:"next_try,omitzero"`
 		Drift   api.Drift `json:"drift,omitzero"`
@@ -113,7 +119,8 @@ func nodeJSON(n *api.Node) nodeOut {
 }
 
 func linkJSON(k *api.Link) linkOut {
-	return linkOut{k.A, k.B, k.Desired, k.Actual, k.Carrier, k.VLAN, k.Error, k.Retries, k.RetryAt, k.Drift}
+	return linkOut{k.A, k.B, k.Desired, k.Actual, k.Carrier, k.VLAN, k.Error, k.MTU, k.ImpairA, k.ImpairB, k.Network, k.Outside,
+		k.Retries, k.RetryAt, k.Drift}
 }
 
 func labJSON(l *api.Lab) labOut {
