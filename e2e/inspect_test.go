@@ -3,6 +3,8 @@ package e2e
 import (
 	"encoding/json"
 	"slices"
+
+	"archetype/lab"
 )
 
 // The contract of inspect --json.
@@ -20,8 +22,10 @@ type (
 	}
 	linkJSON struct {
 		A, B, Desired, Actual, Carrier string
-		VLAN                           int
-		Error                          string
+		VLAN, MTU                      int
+		Error, Network, Outside        string
+		ImpairA                        lab.Impairment `json:"impair_a"`
+		ImpairB                        lab.Impairment `json:"impair_b"`
 	}
 	inspectJSON struct {
 		Lab   labJSON

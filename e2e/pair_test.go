@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/moby/moby/client"
+	"golang.org/x/sys/unix"
 
 	"archetype/backends/network/ovs/ovstest"
 	"archetype/backends/provider/docker/dockertest"
@@ -31,6 +32,7 @@ type pair struct {
 	size              int    // of the labs
 	furnish           func(t *testing.T, p *pair)
 	missing           func() string
+	disk              string // how large is the disk that its world has of its own; empty: it has none
 
 	w        *world
 	node     string                                               // what a node of the lab is, in YAML
@@ -38,6 +40,8 @@ type pair struct {
 	runs     func(lab string, n nodeJSON) (running bool, pid int) // as the provider itself says
 	more     []func() []string                                    // of the portrait
 	tags     func(l *inspectJSON) []string                        // of what does not agree
+	owns     func() []string                                      // the names of containers or machines that are there
+	hands    []hand                                               // what can be done to them past the program
 	servers  servers
 	settings string // the user's
 }
@@ -98,16 +102,34 @@ func lacks(programs ...string) string {
 func (p *pair) here(t *testing.T) {
 	t.Helper()
 	enterSandbox(t)
+	if p.disk != "" { // before daemons are started, which may be in mount namespaces of their own
+		worlds = smallDisk(t, p.disk)
+	}
 	t.Setenv(ownmachine.Mark, strconv.Itoa(os.Getpid()))
 	if err := ownmachine.Furnish(); err != nil {
 		t.Fatal(err)
 	}
 	p.node = "{}"
+	p.owns = func() []string { return nil }
 	p.runs = func(lab string, n nodeJSON) (bool, int) {
 		pids := p.w.inits(lab)[n.Name]
 		return len(pids) == 1, first(pids)
 	}
 	p.furnish(t, p)
+}
+
+// smallDisk is the folder of a file system of that size, as mount writes it.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "archetype-disk-")
+	must(t, err, unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size))
+	t.Cleanup(func() {
+		if !became(func() bool { return unix.Unmount(dir, 0) == nil }) {
+			t.Errorf("%s is in use", dir)
+		}
+		_ = os.Remove(dir)
+	})
+	return dir
 }
 
 func first(pids []int) int {
@@ -131,6 +153,7 @@ func withSwitch(furnish func(*testing.T, *pair)) func(*testing.T, *pair) {
 		s := ovstest.Here(t)
 		furnish(t, p)
 		p.servers.ovs = s
+		p.hands = append(p.hands, switchHands(t, s)...)
 		p.setting(fmt.Sprintf("ovs: {socket: %s}", s.Socket))
 		p.more = append(p.more, func() []string {
 			var out []string
@@ -167,6 +190,7 @@ func ofContainers(kind enginetest.Kind) func(*testing.T, *pair) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = cli.Close() })
+		p.hands = append(p.hands, containerHands(t, p, e, cli)...)
 		inits := p.runs
 		p.runs = func(lab string, n nodeJSON) (bool, int) {
 			if n.Provider != kind.Name {
@@ -201,14 +225,14 @@ func ofContainers(kind enginetest.Kind) func(*testing.T, *pair) {
 
 // ovsPort is a port of ours as the switch's own program tells it.
 type ovsPort struct {
-	lab, end, link string
-	tag            int
+	name, lab, end, link string
+	tag                  int
 }
 
 func portsOf(t *testing.T, s *ovstest.Switch) []ovsPort {
 	t.Helper()
 	var list struct{ Data [][]json.RawMessage }
-	said := s.Ctl("--format=json", "--columns=external_ids,tag", "list", "Port")
+	said := s.Ctl("--format=json", "--columns=external_ids,tag,name", "list", "Port")
 	if err := json.Unmarshal([]byte(said), &list); err != nil {
 		t.Fatal(err, said)
 	}
@@ -231,6 +255,7 @@ func portsOf(t *testing.T, s *ovstest.Switch) []ovsPort {
 			}
 		}
 		_ = json.Unmarshal(row[1], &p.tag) // none is an empty set
+		_ = json.Unmarshal(row[2], &p.name)
 		if p.lab != "" {
 			out = append(out, p)
 		}
@@ -292,6 +317,7 @@ vm:
 		}
 		return strings.TrimSpace(string(out))
 	}
+	p.hands = append(p.hands, machineHands(t, p, d)...)
 	inits := p.runs
 	p.runs = func(lab string, n nodeJSON) (bool, int) {
 		if n.Provider != "libvirt" {

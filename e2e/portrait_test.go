@@ -3,20 +3,20 @@ package e2e
 import (
 	"fmt"
 	"io/fs"
+	"iter"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"testing"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"archetype/internal/whole"
+	"archetype/lab"
 )
 
 // A portrait is all that can be seen of a world from outside: processes,
@@ -75,34 +75,30 @@ func blur(s string) string {
 // namespaces tells what is in each network namespace that anybody holds.
 func namespaces(w *world) []string {
 	w.Helper()
+	out, _ := inNamespaces(namespacePaths(w))
+	return out
+}
+
+// namespacePaths are where those are, some more than once.
+func namespacePaths(w *world) []string {
+	w.Helper()
 	paths, _ := filepath.Glob("/proc/[0-9]*/ns/net")
-	if holder := w.holder(); holder != 0 {
-		for _, fd := range names(fmt.Sprintf("/proc/%d/fd", holder)) {
-			path := fmt.Sprintf("/proc/%d/fd/%s", holder, fd)
+	for _, holder := range w.find("", process.holds) {
+		for _, fd := range names(fmt.Sprintf("/proc/%d/fd", holder.pid)) {
+			path := fmt.Sprintf("/proc/%d/fd/%s", holder.pid, fd)
 			if to, _ := os.Readlink(path); strings.HasPrefix(to, "net:[") {
 				paths = append(paths, path)
 			}
 		}
 	}
 	kept, _ := filepath.Glob(filepath.Join(w.home, "*/*/*/*/*/ns-*"))
-	out, _ := inNamespaces(append(paths, kept...))
-	return out
+	return append(paths, kept...)
 }
 
 // inNamespaces tells what is in the namespaces at those paths, each once, and
 // by which of them it was found.
 func inNamespaces(paths []string) (out, at []string) {
-	seen := map[uint64]bool{}
-	for _, path := range paths {
-		var st unix.Stat_t
-		if unix.Stat(path, &st) != nil || seen[st.Ino] {
-			continue
-		}
-		seen[st.Ino] = true
-		ifs, err := interfacesOf(path)
-		if err != nil {
-			continue // its last process has just ended
-		}
+	for path, ifs := range eachNamespace(paths) {
 		var in []string
 		for _, i := range ifs {
 			in = append(in, i.String())
@@ -113,11 +109,35 @@ func inNamespaces(paths []string) (out, at []string) {
 	return out, at
 }
 
+// eachNamespace goes through the namespaces at those paths, each once.
+func eachNamespace(paths []string) iter.Seq2[string, []iface] {
+	return func(yield func(string, []iface) bool) {
+		seen := map[uint64]bool{}
+		for _, path := range paths {
+			var st unix.Stat_t
+			if unix.Stat(path, &st) != nil || seen[st.Ino] {
+				continue
+			}
+			seen[st.Ino] = true
+			ifs, err := interfacesOf(path)
+			if err != nil {
+				continue // its last process has just ended
+			}
+			if !yield(path, ifs) {
+				return
+			}
+		}
+	}
+}
+
 // iface is an interface as it is seen from outside.
 type iface struct {
 	name, kind, alias, master string
 	up, carrier               bool
-	addresses                 []string
+	addresses                 []string // IPv4
+	mtu, index, parent        int
+	rate                      uint64 // bits a second that leave it at most, as an impairment of ours; 0: no limit
+	at                        string // a path of its namespace
 }
 
 func (i iface) String() string {
@@ -138,7 +158,14 @@ func (i iface) String() string {
 	if i.alias != "" {
 		s += " " + strings.Join(i.addresses, " ")
 	}
-	return strings.TrimSpace(s)
+	s = strings.TrimSpace(s)
+	if i.mtu != usualMTU {
+		s += fmt.Sprint(" mtu ", i.mtu)
+	}
+	if i.rate != 0 {
+		s += " " + lab.FormatRate(i.rate)
+	}
+	return s
 }
 
 func interfacesOf(path string) ([]iface, error) {
@@ -167,7 +194,8 @@ func interfacesOf(path string) ([]iface, error) {
 			continue
 		}
 		i := iface{name: a.Name, kind: l.Type(), alias: a.Alias, master: byIndex[a.MasterIndex],
-			up: a.Flags&net.FlagUp != 0, carrier: a.RawFlags&unix.IFF_LOWER_UP != 0}
+			up: a.Flags&net.FlagUp != 0, carrier: a.RawFlags&unix.IFF_LOWER_UP != 0,
+			mtu: a.MTU, index: a.Index, parent: a.ParentIndex, rate: limitOf(h, l), at: path}
 		addrs, _ := whole.List(func() ([]netlink.Addr, error) { return h.AddrList(l, netlink.FAMILY_V4) })
 		for _, addr := range addrs {
 			i.addresses = append(i.addresses, addr.IPNet.String())
@@ -175,6 +203,17 @@ func interfacesOf(path string) ([]iface, error) {
 		out = append(out, i)
 	}
 	return out, nil
+}
+
+// limitOf is the rate that an interface of ours is held to.
+func limitOf(h *netlink.Handle, l netlink.Link) uint64 {
+	all, _ := whole.List(func() ([]netlink.Qdisc, error) { return h.QdiscList(l) })
+	for _, q := range all {
+		if tbf, ok := q.(*netlink.Tbf); ok && strings.HasPrefix(l.Attrs().Alias, "archetype") {
+			return tbf.Rate * 8
+		}
+	}
+	return 0
 }
 
 // difference is what one has and the other has not.
@@ -196,71 +235,4 @@ func difference(got, want []string) string {
 	}
 	slices.Sort(less)
 	return strings.Join(append(more, less...), "\n")
-}
-
-// mustAgree wants inspect and the machine to say the same of a lab that rests.
-func (p *pair) mustAgree(t *testing.T, lab string) {
-	t.Helper()
-	var bad []string
-	if !became(func() bool {
-		bad = p.agrees(p.w.inspect(lab))
-		return len(bad) == 0
-	}) {
-		said := slices.DeleteFunc(p.portrait(), func(s string) bool { return strings.HasPrefix(s, "file ") })
-		t.Errorf("inspect and the machine differ:\n%s\n%s\n%s", strings.Join(bad, "\n"), p.w.run("inspect", lab), strings.Join(said, "\n"))
-	}
-}
-
-// agrees compares what inspect says of a lab that rests to what the kernel
-// and the daemons say themselves, and returns what is not so.
-func (p *pair) agrees(l *inspectJSON) []string {
-	p.w.Helper()
-	var bad []string
-	ends := map[string]iface{}
-	for _, n := range l.Nodes {
-		running, pid := p.runs(l.Lab.Name, n)
-		if want := n.Actual == "running"; running != want {
-			bad = append(bad, fmt.Sprintf("%s is %s, and runs: %t", n.Name, n.Actual, running))
-			continue
-		}
-		if running && pid != n.PID {
-			bad = append(bad, fmt.Sprintf("%s has PID %d, inspect says %d", n.Name, pid, n.PID))
-		}
-		if n.Provider == "libvirt" || !running {
-			continue // its interfaces are taps, or nowhere to be found by a process
-		}
-		ifs, err := interfacesOf("/proc/" + strconv.Itoa(pid) + "/ns/net")
-		if err != nil {
-			bad = append(bad, fmt.Sprintf("%s: %v", n.Name, err))
-		}
-		for _, i := range ifs {
-			ends[n.Name+":"+i.name] = i
-		}
-	}
-	for _, k := range l.Links {
-		for _, end := range []string{k.A, k.B} {
-			name, _, _ := strings.Cut(end, ":")
-			n := l.node(name)
-			if n.Provider == "libvirt" || n.Actual != "running" {
-				continue
-			}
-			i, ok := ends[end]
-			if !ok {
-				bad = append(bad, fmt.Sprintf("%s -- %s: there is no interface %s", k.A, k.B, end))
-			} else if on := k.Carrier == "on"; i.carrier != on && k.Actual != "pending" {
-				bad = append(bad, fmt.Sprintf("%s -- %s: carrier %s, and %s sees %t", k.A, k.B, k.Carrier, end, i.carrier))
-			}
-			delete(ends, end)
-		}
-	}
-	for end, i := range ends {
-		if strings.HasPrefix(i.alias, "archetype") {
-			bad = append(bad, "an interface of no link: "+end+" "+i.String())
-		}
-	}
-	if p.tags != nil {
-		bad = append(bad, p.tags(l)...)
-	}
-	slices.Sort(bad)
-	return bad
 }

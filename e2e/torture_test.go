@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -59,8 +58,11 @@ type torture struct {
 	labs   []*randomLab
 	before []string // the machine without a lab
 
-	verbs, kills, ends, halts, rests int
-	history                          []string
+	goesOn bool // the verb that was just asked for goes on until it is ended
+	lost   bool // the store, since the machine was last without a lab
+
+	verbs, kills, ends, halts, hands, rests int
+	history                                 []string
 }
 
 func (o *torture) note(format string, args ...any) {
@@ -68,9 +70,11 @@ func (o *torture) note(format string, args ...any) {
 }
 
 func (o *torture) run(t *testing.T, span time.Duration) {
+	o.p.disk = "64m"
 	o.p.here(t)
 	o.w = o.p.w
 	o.p.setting("network: " + o.p.network)
+	o.p.setting("retry: {cap: 10s, rest: 20s}") // more befalls a lab here in a minute than elsewhere in a year
 	must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: link("nic"), PeerName: "cable"}))
 	address(t, "cable", "")
 	address(t, "nic", "192.0.2.1/24")
@@ -90,8 +94,8 @@ func (o *torture) run(t *testing.T, span time.Duration) {
 		o.storm(t, min(15*time.Second, time.Until(end)))
 		o.rest(t)
 	}
-	said := fmt.Sprintf("%s: %d verbs, %d kills, %d ends, %d halts, %d times at rest in %s",
-		o.p.name(), o.verbs, o.kills, o.ends, o.halts, o.rests, span)
+	said := fmt.Sprintf("%s: %d verbs, %d kills, %d ends, %d halts, %d by hand, %d times at rest in %s",
+		o.p.name(), o.verbs, o.kills, o.ends, o.halts, o.hands, o.rests, span)
 	t.Log(said)
 	if os.Getenv("E2E_TELL") != "" {
 		fmt.Fprintln(os.Stderr, said)
@@ -102,81 +106,23 @@ func (o *torture) deployWords(l *randomLab) []string {
 	return []string{"deploy", o.w.file(l.name+".clab.yml", l.text)}
 }
 
-// verb is something to ask for.
-func (o *torture) verb() []string {
-	i := o.random.IntN(len(o.labs))
-	l := o.labs[i]
-	node := l.nodes[o.random.IntN(len(l.nodes))]
-	var ends []string
-	if len(l.links) > 0 {
-		k := l.links[o.random.IntN(len(l.links))]
-		ends = k[:]
-	}
-	link := func(verb string, more ...string) []string {
-		if ends == nil {
-			return []string{"inspect", l.name}
-		}
-		return slices.Concat([]string{"link", verb, l.name}, ends, more)
-	}
-	switch o.random.IntN(20) {
-	case 0:
-		return []string{"destroy", l.name, "--yes"}
-	case 1, 2, 3, 4:
-		l = o.p.randomLab(o.random, l.name)
-		o.labs[i] = l
-		return o.deployWords(l)
-	case 5:
-		return []string{"stop", l.name, node}
-	case 6:
-		return []string{"start", l.name, node}
-	case 7:
-		return []string{"restart", l.name, node}
-	case 8:
-		return []string{[]string{"start", "stop", "restart"}[o.random.IntN(3)], l.name}
-	case 9:
-		return link("disconnect")
-	case 10:
-		return link("connect")
-	case 11:
-		if o.p.provider == "libvirt" { // a machine that starts without an interface does not get it back by a deploy
-			return []string{"drift", "fix", l.name}
-		}
-		return link("remove")
-	case 12:
-		return link("impair", "--rate", fmt.Sprintf("%dmbit", 1+o.random.IntN(50)))
-	case 13:
-		return link("impair", "--clear")
-	case 14: // a cable that no file knows
-		l.next++
-		other := l.nodes[o.random.IntN(len(l.nodes))]
-		if o.p.provider == "libvirt" || node == other { // a machine has no more interfaces than it had at its boot
-			return []string{"drift", "fix", l.name}
-		}
-		return []string{"link", "connect", l.name, fmt.Sprintf("%s:eth%d", node, l.next), fmt.Sprintf("%s:eth%d", other, l.next)}
-	case 15:
-		return []string{"node", "add", l.name, fmt.Sprintf("x%d", o.random.IntN(2)), "--kind", "linux", "--provider", "netns"}
-	case 16:
-		if o.p.provider == "libvirt" { // nor without those of a link to it
-			node = "x1"
-		}
-		return []string{"node", "remove", l.name, []string{"x0", "x1", node}[o.random.IntN(3)]}
-	case 17:
-		return []string{"inspect", "--json"}
-	case 18:
-		return []string{"exec", l.name, node, "--", "true"}
-	default:
-		return []string{"network", l.name, []string{o.p.network, o.p.other}[o.random.IntN(2)]}
-	}
-}
-
 // storm asks for things and lets no engine live for long.
 func (o *torture) storm(t *testing.T, span time.Duration) {
 	w := o.w
-	var runs []*background
+	var runs, going []*background
 	begin := func(verb []string) {
 		o.note("%s", strings.Join(verb, " "))
-		runs = append(runs, w.begin(verb...))
+		b := w.begin(verb...)
+		if o.goesOn {
+			o.goesOn, going = false, append(going, b)
+		} else {
+			runs = append(runs, b)
+		}
 		o.verbs++
+	}
+	leave := func(b *background) {
+		w.signal(b.pid, pick(o, []syscall.Signal{syscall.SIGINT, syscall.SIGKILL}))
+		_ = b.wait()
 	}
 	for over := time.Now().Add(span); time.Now().Before(over); {
 		verb := o.verb()
@@ -194,7 +140,19 @@ func (o *torture) storm(t *testing.T, span time.Duration) {
 		}
 		// Two may begin at once, of which one will see that it is not needed.
 		if victims := w.find("", is); len(victims) > 0 {
-			o.strike(victims[o.random.IntN(len(victims))].pid, what)
+			o.strike(pick(o, victims).pid, what)
+		}
+		if o.random.IntN(3) == 0 {
+			o.meddle()
+		}
+		if n := len(runs); n > 0 && o.random.IntN(10) == 0 { // whoever asked goes away
+			o.note("leave %v", runs[n-1].args)
+			leave(runs[n-1])
+			runs = runs[:n-1]
+		}
+		for len(going) > 2 {
+			leave(going[0])
+			going = going[1:]
 		}
 		runs = slices.DeleteFunc(runs, ended)
 		for len(runs) > 6 { // no more at once than a few people would do
@@ -202,6 +160,9 @@ func (o *torture) storm(t *testing.T, span time.Duration) {
 			runs = runs[1:]
 		}
 		reportCrash(t, w)
+	}
+	for _, b := range going {
+		leave(b)
 	}
 	for _, b := range runs {
 		_ = b.wait()
@@ -231,112 +192,6 @@ func (o *torture) strike(victim int, what string) {
 	o.note("kill the %s %d", what, victim)
 	w.strike(victim)
 	o.kills++
-}
-
-// rest wants the labs to come to rest, and all to be true and well then.
-func (o *torture) rest(t *testing.T) {
-	o.note("rest")
-	for _, l := range o.labs {
-		o.settle(t, l.name)
-		if t.Failed() {
-			return
-		}
-	}
-	o.w.await("one engine and one holder to be left", func() bool {
-		return len(o.w.find("", process.serves)) <= 1 && len(o.w.find("", process.holds)) <= 1
-	})
-	if o.random.IntN(2) == 0 {
-		for _, l := range o.labs {
-			o.note("deploy %s at rest", l.name)
-			o.deploy(t, l)
-			if t.Failed() {
-				return
-			}
-		}
-	}
-	if o.random.IntN(2) == 0 {
-		o.destroyAll(t)
-		var now []string
-		if !became(func() bool { now = o.p.portrait(); return slices.Equal(now, o.before) }) {
-			t.Errorf("the machine after destroy has more and has less than before:\n%s", difference(now, o.before))
-		}
-	}
-	o.rests++
-}
-
-// settle waits until a lab is as it is wished, and compares it to the machine.
-func (o *torture) settle(t *testing.T, name string) {
-	w := o.w
-	if !became(func() bool {
-		r := w.run("inspect", name, "--json")
-		if r.code != 0 {
-			return true
-		}
-		l := &inspectJSON{}
-		w.decode(r.out, l)
-		return l.rests() && !w.works(name)
-	}) {
-		t.Fatalf("%s does not come to rest: %s\n%s\n%s", name, w.run("inspect", name), w.run("jobs", name), o.seen())
-	}
-	if w.run("inspect", name).code == 0 {
-		o.p.mustAgree(t, name)
-	}
-}
-
-// deploy has a lab as its file says, and wants its cables to carry.
-func (o *torture) deploy(t *testing.T, l *randomLab) {
-	w := o.w
-	if r := w.run(o.deployWords(l)...); r.code != 0 {
-		t.Fatalf("at rest: %s\n%s\n%s", r, w.run("inspect", l.name), l.text)
-	}
-	o.settle(t, l.name)
-	is := w.inspect(l.name)
-	for i, k := range l.links {
-		if at := is.link(k[0], k[1]); at.Actual != "up" {
-			t.Errorf("%s: %s -- %s is not up after its file was deployed: %+v\n%s", l.name, k[0], k[1], at, l.text)
-			continue
-		}
-		from := endOf(k[0])
-		if endOf(k[1]) == "sw" || is.node(from).Provider == "libvirt" || is.node(endOf(k[1])).Provider == "libvirt" {
-			continue
-		}
-		if to := fmt.Sprintf("10.1.%d.2", i); !became(func() bool { return w.ping(l.name, from, to) }) {
-			t.Errorf("%s: %s does not reach %s\n%s\n%s", l.name, from, to, l.text, o.seen())
-		}
-	}
-}
-
-// seen is the portrait without files, and with the namespaces that only a
-// mount or an open file of a process keeps.
-func (o *torture) seen() string {
-	is := slices.DeleteFunc(o.p.portrait(), func(s string) bool {
-		return strings.HasPrefix(s, "file ") || strings.HasPrefix(s, "namespace ")
-	})
-	paths, _ := filepath.Glob("/proc/[0-9]*/ns/net")
-	kept, _ := filepath.Glob(filepath.Join(o.w.home, "*/*/*/*/*/*/ns-*"))
-	paths = append(paths, kept...)
-	open, _ := filepath.Glob("/proc/[0-9]*/fd/*")
-	for _, path := range open {
-		if to, _ := os.Readlink(path); strings.HasPrefix(to, "net:[") {
-			paths = append(paths, path)
-		}
-	}
-	in, at := inNamespaces(paths)
-	for i := range in {
-		is = append(is, at[i]+": "+in[i])
-	}
-	return strings.Join(is, "\n")
-}
-
-func (o *torture) destroyAll(t *testing.T) {
-	w := o.w
-	o.note("destroy all")
-	for _, l := range o.labs {
-		if r := w.run("destroy", l.name, "--yes"); r.code != 0 && !strings.Contains(r.err, "no lab") {
-			t.Errorf("%s", r)
-		}
-	}
-	w.await("no process to be left", func() bool { return len(w.processes()) == 0 })
 }
 
 // reportCrash wants no engine to have ended by itself.

@@ -44,6 +44,9 @@ func (p *pair) randomLab(r *rand.Rand, name string) *randomLab {
 		if r.IntN(5) == 0 {
 			worse = fmt.Sprintf(", impair: {rate: %dmbit}", 1+r.IntN(20))
 		}
+		if r.IntN(5) == 0 {
+			worse += fmt.Sprintf(", mtu: %d", 1300+100*r.IntN(6))
+		}
 		side := func(end string, host int) string {
 			node, ifc, _ := strings.Cut(end, ":")
 			if node == "sw" {
@@ -59,6 +62,10 @@ func (p *pair) randomLab(r *rand.Rand, name string) *randomLab {
 		node := p.node
 		if p.provider == "libvirt" && i%2 == 1 || p.provider != "netns" && r.IntN(5) == 0 {
 			node = "{provider: netns}" // of two sorts in one lab
+		}
+		if p.provider != "libvirt" { // a machine is as it was at its boot
+			node = strings.Replace(node, "{", []string{"{", "{", "{", "{startup-delay: 1, ", "{env: {COLOUR: red}, ", `{exec: ["true"], `}[r.IntN(6)], 1)
+			node = strings.Replace(node, ", }", "}", 1)
 		}
 		l.nodes = append(l.nodes, fmt.Sprintf("n%d", i))
 		fmt.Fprintf(&b, "    n%d: %s\n", i, node)

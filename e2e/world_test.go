@@ -71,6 +71,10 @@ const (
 
 var modes = []mode{asRoot, asRootless, asUser}
 
+// worlds is where the folders of worlds are; empty: with all other temporary
+// files.
+var worlds string
+
 // nobody is the ordinary user that root turns into.
 const nobody = 65534
 
@@ -92,7 +96,7 @@ func newWorld(t *testing.T, m mode) *world {
 	if !root && m != asUser {
 		t.Skip("needs root")
 	}
-	dir, err := os.MkdirTemp("", "archetype-e2e-")
+	dir, err := os.MkdirTemp(worlds, "archetype-e2e-")
 	if err != nil {
 		t.Fatal(err)
 	}
