@@ -83,10 +83,40 @@ func TestWrittenAndRead(t *testing.T) {
 	}
 }
 
+// seeds are frames of every sort that is told, with nothing much in them.
+func seeds() (out [][]byte) {
+	to := append(append([]byte{}, macB...), macA...)
+	put := func(parts ...[]byte) {
+		out = append(out, append(bytes.Join(append([][]byte{to}, parts...), nil), make([]byte, 64)...))
+	}
+	v4 := func(protocol byte) []byte {
+		return []byte{8, 0, 0x45, 0, 0, 84, 0, 1, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2}
+	}
+	v6 := func(next byte) []byte {
+		return append([]byte{0x86, 0xdd, 0x60, 0, 0, 0, 0, 64, next, 64}, make([]byte, 32)...)
+	}
+	for _, protocol := range []byte{1, 2, 4, 6, 17, 41, 47, 50, 58, 89, 103, 112, 132} {
+		put(v4(protocol))
+		put(v6(protocol), []byte{135, 0})
+	}
+	for _, port := range []byte{53, 67, 68, 123, 161, 179} {
+		put(v4(6), []byte{0, port, 0, port, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x18}, make([]byte, 6), bgpMarker, []byte{0, 19, 4})
+		put(v4(17), []byte{0, port, 0, port, 0, 64, 0, 0, 2, 1, 6, 0})
+	}
+	put(v4(17), []byte{0x30, 0, 0x12, 0xb5, 0, 64, 0, 0, 8, 0, 0, 0, 0, 0, 7, 0}, to, v4(1)) // VXLAN
+	for _, kind := range []uint16{0x0806, 0x8100, 0x88a8, 0x8847, 0x8863, 0x8864, 0x888e, 0x88cc, 0x88e5, 38} {
+		put([]byte{byte(kind >> 8), byte(kind)}, []byte{0x42, 0x42, 3, 0, 0})
+	}
+	return out
+}
+
 // Whatever a device sends, what is said of it has one line and only words.
 func FuzzPackets(f *testing.F) {
 	f.Add(frame(f, ether(layers.EthernetTypeIPv4), ip(layers.IPProtocolUDP), &layers.UDP{SrcPort: 53, DstPort: 53}, gopacket.Payload("\x1b]0;x\a")))
 	f.Add(append(append([]byte{}, macB...), append(macA, 0x88, 0xcc, 2, 7, 4, 2, 0, 0, 0, 0, 1, 10, 5, '\x1b', '[', '2', 'J', '\n', 0, 0)...))
+	for _, data := range seeds() {
+		f.Add(data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p := Of(gopacket.CaptureInfo{Length: len(data), CaptureLength: len(data)}, data)
 		for _, line := range append(p.Layers(), p.Info, p.Protocol, p.Source, p.Destination) {
