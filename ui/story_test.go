@@ -97,6 +97,16 @@ func TestNodesStopAndStart(t *testing.T) {
 	u.Presses("4").Sees("J jobs").Presses("s").Sees("s (start or stop) works in the topology and nodes panes")
 }
 
+// A node is added with all that a file could say of it; what makes no sense is told.
+func TestAddANode(t *testing.T) {
+	t.Parallel()
+	u := uitest.Open(t, uitest.Setup{File: pair(t, "more")})
+	u.Sees("2/2 running").Presses("A").Sees("add a node", "key").Types("h9 linux env=A='b c' ports=http").Presses("Enter").Sees("ports: cannot read")
+	u.Presses("A").Sees("add a node").Types("h9 linux env=A='b c' cmd='sleep 77'").Presses("Enter").Sees("3/3 running")
+	u.Types(":").Sees("tab completes").Types("add h10 env=X=y").Presses("Enter").Sees("4/4 running")
+	u.Presses("q").Sees("left with 0")
+}
+
 // Several consoles, beside the lab and tiled; one comes back by itself when
 // its node was restarted; what was on it stays and is searched.
 func TestConsoles(t *testing.T) {

@@ -144,7 +144,7 @@ func (m *Model) setCable(words []string, wish lab.LinkWish) tea.Cmd {
 
 func (m *Model) nodePrompt() tea.Cmd {
 	m.push(&prompt{title: "add a node", in: newInput(""),
-		text: "Its name, its kind (linux if none is given), its image where the kind needs one, and what else a topology file would say of it: r9 frr, or h9 linux alpine cmd='sleep 1000' env=A=b ports=8080:80",
+		text: "Its name, its kind (linux if none is given), its image where the kind needs one, and key=value for what else a file would say of it: r9 frr, or h9 linux alpine cmd='sleep 1000' env=A=b",
 		done: func(m *Model, value string) tea.Cmd { return m.addNode(words(value)) }})
 	return nil
 }
