@@ -72,13 +72,17 @@ func (n *Network) release(ctx context.Context, l backends.Link) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	errs := []error{n.request(ctx, l.Lab, nil, func(p *plan) error {
+	err = n.request(ctx, l.Lab, nil, func(p *plan) error {
 		for e := range rows {
 			p.remove(e)
 		}
 		p.drop = true
 		return nil
-	})}
+	})
+	if errors.Is(err, errStopped) {
+		err = nil // it reads what it has no more when it starts
+	}
+	errs := []error{err}
 	for e, row := range rows {
 		errs = append(errs, impair(panel, row.name, lab.Impairment{}), n.handOver(panel, e, row.name))
 	}

@@ -181,6 +181,21 @@ func TestGivenUpWhileTheSwitchHangs(t *testing.T) {
 	b.talks(l)
 }
 
+// A link leaves a switch that does not run: it reads so when it starts.
+func TestReleasedFromASwitchThatDoesNotRun(t *testing.T) {
+	b := newBench(t, ovs.Config{})
+	l := b.cable("a:eth1", "b:eth1")
+	b.must(b.Connect(t.Context(), l))
+	ev := b.events()
+	b.sw.Kill("ovs-vswitchd")
+	b.news(ev, "ovs-vswitchd ends", l, apart)
+	b.must(b.Release(t.Context(), l))
+	b.sw.StartSwitch()
+	if left := b.sw.Ctl("list-br"); left != "" {
+		t.Errorf("left on the switch: %s", left)
+	}
+}
+
 // A switch and a database that were away while no program of ours ran bring
 // back what there was.
 func TestSwitchRestartsUnwatched(t *testing.T) {
