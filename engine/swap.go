@@ -134,7 +134,7 @@ func (c *controller) prepareSwap(ef *effect, old backends.Network, both func(con
 		if err != nil && whole {
 			return err
 		}
-		wire := func(n backends.Network) error {
+		wire := func(ctx context.Context, n backends.Network) error {
 			if whole && joined {
 				return n.Connect(ctx, bl)
 			}
@@ -147,17 +147,21 @@ func (c *controller) prepareSwap(ef *effect, old backends.Network, both func(con
 			return errors.Join(errs...)
 		}
 		begin := time.Now()
-		if h, ok := old.(backends.Handover); ok {
-			if err := h.Release(ctx, bl); err != nil {
-				return errors.Join(err, wire(old))
+		// The way back has time of its own: what there was may be what ran out.
+		back := func(err error, leave ...backends.Network) error {
+			ctx, cancel := context.WithTimeout(c.ctx, effectTimeout)
+			defer cancel()
+			for _, n := range leave {
+				err = errors.Join(err, release(ctx, n, bl))
 			}
+			return errors.Join(err, wire(ctx, old))
+		}
+		if err := release(ctx, old, bl); err != nil {
+			return back(err)
 		}
 		fail.Point("swap.released")
-		if err := wire(next); err != nil {
-			if h, ok := next.(backends.Handover); ok {
-				err = errors.Join(err, h.Release(ctx, bl))
-			}
-			return errors.Join(err, wire(old))
+		if err := wire(ctx, next); err != nil {
+			return back(err, next)
 		}
 		fail.Point("swap.wired")
 		ef.moved.gap = time.Since(begin)
@@ -166,6 +170,15 @@ func (c *controller) prepareSwap(ef *effect, old backends.Network, both func(con
 		}
 		return nil
 	}
+}
+
+// release has a network let go of a link, so that another can take it over.
+func release(ctx context.Context, n backends.Network, l backends.Link) error {
+	h, ok := n.(backends.Handover)
+	if !ok {
+		return nil
+	}
+	return h.Release(ctx, l)
 }
 
 func (c *controller) swapEnded(ef *effect, err error) {
