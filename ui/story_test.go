@@ -216,9 +216,9 @@ func TestSeveralLabs(t *testing.T) {
 	u.Sees("No lab is deployed", "i import")
 	u.Presses("i").Sees("deploy which topology file?", "another file").Presses("Enter").Sees("Path of a topology file").Types(pair(t, "one")).Presses("Enter")
 	u.Sees("2/2 running", "one").Presses("Escape").Sees("1 lab on this machine")
-	u.Types(":deploy "+pair(t, "two")).Presses("Enter").Sees("two  2/2 running").Presses("Escape").Sees("2 labs on this machine", "one  ", "two  ")
+	u.Types(":deploy "+pair(t, "two")).Presses("Enter").Sees("two ▾  2/2 running").Presses("Escape").Sees("2 labs on this machine", "one  ", "two  ")
 	u.Presses("/").Types("tw").Presses("Enter").SeesNot("one  ").Presses("Escape").Sees("one  ")
-	u.Types(":lab one").Presses("Enter").Sees("one  2/2 running")
+	u.Types(":lab one").Presses("Enter").Sees("one ▾  2/2 running")
 	u.Types(":disconnect a:eth1 b:eth1").Presses("Enter").Sees("0/1 links up").Types(":connect b:eth1 a:eth1").Presses("Enter").Sees("1/1 links up")
 	u.Types(":deploy /none").Presses("Enter").Sees("/none")
 }
@@ -269,7 +269,7 @@ func TestSettings(t *testing.T) {
 
 	// They are kept: another start has them, and a new lab goes by them.
 	again := uitest.Open(t, uitest.Setup{Home: u.Home, File: pair(t, "fresh"), Size: "120x34", Env: map[string]string{"TERM": "xterm-256color"}})
-	again.Sees("fresh  2/2 running", "netns · veth").Presses("Enter").Sees("root@a", "ctrl+g").Presses("C-g").Sees("n next").Presses("q").Sees("1 topology")
+	again.Sees("fresh ▾  2/2 running", "netns · veth").Presses("Enter").Sees("root@a", "ctrl+g").Presses("C-g").Sees("n next").Presses("q").Sees("1 topology")
 	if !strings.Contains(again.Written(), "38;2;11;99;181") {
 		t.Error("no colour of the light theme was written")
 	}
