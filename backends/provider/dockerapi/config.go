@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -289,6 +290,9 @@ func extraHosts(hosts string) []string {
 func (p *Provider) binds(c backends.NodeConfig) ([]string, error) {
 	out := []string{filepath.Join(p.folder(c.Ref), "box") + ":" + gate.Folder + ":ro"}
 	for _, m := range c.Kind.Mounts {
+		if bind, _, ok := bound(c, m.Target); ok && bind.Target == path.Clean(m.Target) {
+			continue // the topology brings its own
+		}
 		if !filepath.IsAbs(m.Source) {
 			m.Source = filepath.Join(p.own(c.Ref), m.Source)
 			if err := os.MkdirAll(m.Source, 0o755); err != nil {

@@ -57,6 +57,8 @@ var cases = []struct {
 	{"containers-of-others-are-wired", containersOfOthersAreWired, false},
 	{"stand-in-for-iol", iolReadsItsFiles, false},
 	{"kinds-have-their-files-made", kindsHaveTheirFilesMade, false},
+	{"binds-come-first", bindsComeFirst, false},
+	{"kinds-may-do-what-they-must", kindsMayDoWhatTheyMust, false},
 	{"killed-and-removed-while-nobody-looks", killedAndRemovedUnseen, false},
 	{"health", health, false},
 	{"every-field", everyField, false},
