@@ -3,6 +3,7 @@ package backends
 import (
 	"context"
 	"io"
+	"net/netip"
 	"time"
 
 	"archetype/lab"
@@ -177,6 +178,9 @@ type NodeConfig struct {
 	Prefix *string
 	// Management is nil where the file says nothing of it.
 	Management *lab.Management
+	// Taken are the addresses of the management network that the file gives to
+	// nodes of the lab.
+	Taken []netip.Addr
 	// File is the absolute path of the topology file.
 	File string
 	// Labels go onto the real thing, so that truth can be rebuilt from it.

@@ -18,7 +18,7 @@ import (
 func (c *controller) apply(w *wanted, p *api.Plan) *job {
 	c.m.topology, c.m.configs = *w.top, w.configs
 	c.m.info.File = w.top.File
-	c.m.hosts = hosts(w.top)
+	c.m.hosts, c.m.taken = hosts(w.top), w.top.ManagementAddresses()
 	c.saveLab()
 	c.removeUnwanted(w.top)
 	for i, spec := range w.top.Nodes {

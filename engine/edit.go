@@ -60,7 +60,7 @@ func (c *controller) edit(req api.EditRequest, configs map[string]string) (*job,
 	}
 	verb, target := editName(req)
 	j := c.newJob(verb, target)
-	c.m.topology, c.m.hosts = top, hosts(&top)
+	c.m.topology, c.m.hosts, c.m.taken = top, hosts(&top), top.ManagementAddresses()
 	c.saveLab()
 	c.removeUnwanted(&top)
 	for i, spec := range top.Nodes {

@@ -376,7 +376,7 @@ func (c *controller) provider(n *node) (backends.Provider, error) {
 func (c *controller) nodeConfig(n *node) backends.NodeConfig {
 	cfg := backends.NodeConfig{Ref: c.ref(n), Node: n.spec, Kind: n.kind, Index: n.index,
 		Hosts: c.m.hosts, Config: n.config, Labels: c.labels(n), Prefix: c.m.topology.Prefix,
-		Management: c.m.topology.Management, File: c.m.topology.File}
+		Management: c.m.topology.Management, Taken: c.m.taken, File: c.m.topology.File}
 	cfg.Interfaces, cfg.Ends = n.interfaces(), n.ends()
 	return cfg
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -33,7 +34,8 @@ type model struct {
 	counts    lab.Counts
 	due       due
 
-	hosts string // for /etc/hosts of every node
+	hosts string       // for /etc/hosts of every node
+	taken []netip.Addr // in the management network, by the file
 }
 
 // node is what is wanted of a node, what is known of it, and what is being

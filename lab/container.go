@@ -1,6 +1,9 @@
 package lab
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // Container is what the file says of a node that only a provider of
 // containers can heed. Sizes are in bytes.
@@ -86,3 +89,17 @@ func (m *Management) Subnets() (v4, v6 string) {
 // External reports whether other machines may reach the nodes, which is so
 // unless the file says otherwise.
 func (m *Management) External() bool { return m.ExternalAccess == nil || *m.ExternalAccess }
+
+// ManagementAddresses are those that the file gives to nodes in the management
+// network.
+func (t *Topology) ManagementAddresses() []netip.Addr {
+	var out []netip.Addr
+	for _, n := range t.Nodes {
+		for _, s := range []string{n.Container.ManagementIPv4, n.Container.ManagementIPv6} {
+			if a, err := netip.ParseAddr(s); err == nil {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}

@@ -55,6 +55,9 @@ func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) e
 	hash := identity(req, c, image.id)
 	req.Config.Env = append(labelVariables(req.Config.Labels), req.Config.Env...)
 	req.Config.Labels[labelHash] = hash
+	if err := p.choose(ctx, cli, n, c, management, &req); err != nil {
+		return err
+	}
 	if p.cfg.Amend != nil {
 		p.cfg.Amend(&req)
 	}
@@ -90,6 +93,9 @@ func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) e
 		return err
 	}
 	n.runs = found == foundRunning
+	if found != foundNone && before.Endpoint != nil { // it has what it was made with
+		k.Endpoint = before.Endpoint
+	}
 	k.ID, k.Staged = id, c.Staged && !n.runs || before.staged(id)
 	if found == foundNone && len(files) > 0 {
 		if err := copyFiles(ctx, cli, id, files); err != nil {

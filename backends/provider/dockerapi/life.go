@@ -61,7 +61,7 @@ func (p *Provider) start(ctx context.Context, n *node) error {
 	defer n.expected()
 	if !n.letIn() {
 		if _, err := cli.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
-			return err
+			return n.claimed(ctx, cli, err)
 		}
 		n.letGo()
 	}

@@ -37,12 +37,14 @@ type node struct {
 	staging  chan error    // where the staging waits for it, or nil
 	let      chan struct{} // closed by the start that a staged container waits for at the gate, or nil
 	release  chan struct{}
-	asked    bool            // its end was asked for
-	going    bool            // it is being removed
-	severed  bool            // it was seen to run outside its management network
-	checked  uint64          // boot whose health is being checked
-	boots    *backends.Boots // of the provider
-	started  string          // what the engine said last of its start
+	asked    bool                      // its end was asked for
+	going    bool                      // it is being removed
+	severed  bool                      // it was seen to run outside its management network
+	chosen   *network.EndpointSettings // what was chosen for it and is not noted yet
+	chosenIn string                    // the network that this is of
+	checked  uint64                    // boot whose health is being checked
+	boots    *backends.Boots           // of the provider
+	started  string                    // what the engine said last of its start
 	boot     uint64
 }
 
@@ -143,7 +145,7 @@ func (n *node) note(k kept) error {
 		return err
 	}
 	n.state.Lock()
-	n.kept = k
+	n.kept, n.chosen = k, nil
 	n.state.Unlock()
 	return nil
 }

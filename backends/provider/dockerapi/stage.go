@@ -47,7 +47,7 @@ func (p *Provider) stage(ctx context.Context, n *node) (bool, error) {
 	there := n.stageAt(make(chan error, 1))
 	defer n.stageAt(nil)
 	if _, err := cli.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
-		return false, err
+		return false, n.claimed(ctx, cli, err)
 	}
 	tick := time.NewTicker(glance)
 	defer tick.Stop()

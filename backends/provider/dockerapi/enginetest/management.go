@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/moby/moby/client"
@@ -119,6 +120,51 @@ func management(b *bench) {
 	}
 	if _, err := net.InterfaceByName(bridge); err == nil {
 		b.Errorf("the machine still has %s", bridge)
+	}
+}
+
+// addressesOfTheFile: a node that the file gives no address takes none that it
+// gives to another, whichever starts first, and keeps the one that it has;
+// whose address somebody else has says whose.
+func addressesOfTheFile(b *bench) {
+	m := &lab.Management{Network: "mgmt-" + b.lab, IPv4Subnet: "172.31.219.0/24", IPv6Subnet: "fd31:219::/64"}
+	node := func(name, v4, v6 string) backends.NodeConfig {
+		c := b.managed(name, m, v4, v6)
+		for i := range 3 {
+			c.Taken = append(c.Taken, netip.AddrFrom4([4]byte{172, 31, 219, byte(2 + i)}), netip.MustParseAddr(fmt.Sprintf("fd31:219::%d", 2+i)))
+		}
+		return c
+	}
+	others := []backends.NodeConfig{node("d1", "", ""), node("d2", "", ""), node("d3", "", "")}
+	var wg sync.WaitGroup
+	for _, c := range others { // at once, as an engine makes them
+		wg.Go(func() {
+			if err := errors.Join(b.Create(b.Context(), c), b.Start(b.Context(), c.Ref)); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	before, _ := b.status(others[1].Ref)
+	for i := range 3 {
+		v4, v6 := fmt.Sprintf("172.31.219.%d", 2+i), fmt.Sprintf("fd31:219::%d", 2+i)
+		if st, _ := b.status(b.run(node("s"+fmt.Sprint(i), v4, v6))); st.ManagementIPv4 != v4 || st.ManagementIPv6 != v6 {
+			b.Errorf("the addresses of the file became %s and %s", st.ManagementIPv4, st.ManagementIPv6)
+		}
+	}
+	for _, c := range others {
+		if err := b.Stop(b.Context(), c.Ref, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.run(others[1])
+	if again, _ := b.status(others[1].Ref); again.ManagementIPv4 != before.ManagementIPv4 || again.ManagementIPv6 != before.ManagementIPv6 || before.ManagementIPv6 == "" {
+		b.Errorf("it had %s and %s, and started again %s and %s", before.ManagementIPv4, before.ManagementIPv6, again.ManagementIPv4, again.ManagementIPv6)
+	}
+	late := b.managed("late", m, before.ManagementIPv4, "")
+	b.create(late)
+	if err := b.Start(b.Context(), late.Ref); err == nil || !strings.Contains(err.Error(), before.ManagementIPv4+" in network "+m.Network+" is that of container "+named(others[1].Ref)) {
+		b.Errorf("the start of who wants another's address: %v", err)
 	}
 }
 

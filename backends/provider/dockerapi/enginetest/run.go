@@ -66,6 +66,7 @@ var cases = []struct {
 	{"shared-namespaces", sharedNamespaces, false},
 	{"management-network", management, false},
 	{"management-network-leaves-nothing", leavings, false},
+	{"management-addresses-of-the-file", addressesOfTheFile, false},
 	{"management-network-of-somebody-else", foreignManagement, false},
 	{"management-network-that-somebody-comes-to-use", contendedManagement, false},
 }
