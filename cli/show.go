@@ -81,6 +81,7 @@ func changesText(p *api.Plan) string {
 }
 
 func (p *plainShow) update(_ *api.Snapshot, u *api.Update, job *api.Job) {
+	p.warn(told(u, job))
 	if p.seen == nil {
 		p.seen = map[string]string{}
 	}
@@ -116,6 +117,27 @@ func (p *plainShow) update(_ *api.Snapshot, u *api.Update, job *api.Job) {
 			}
 			say(k.A+" -- "+k.B, text)
 		}
+	}
+}
+
+// told are the events that a person is to hear of and that no node or link
+// shows as its state, such as a command of the file that failed.
+func told(u *api.Update, job *api.Job) (out []*api.Event) {
+	if u.Full { // how things were before
+		return nil
+	}
+	for _, ev := range u.Events {
+		own := ev.Level == api.LevelError && ev.Node == "" && ev.Link == "" && ev.Job == ""
+		if ev.Lab == job.Lab && (ev.Level == api.LevelWarn || own) {
+			out = append(out, ev)
+		}
+	}
+	return out
+}
+
+func (p *plainShow) warn(events []*api.Event) {
+	for _, ev := range events {
+		fmt.Fprintf(p.out, "%s  %-24s %s: %s\n", clock(ev.Time), firstOf(ev.Node, ev.Link, ev.Lab), ev.Level, ev.Text)
 	}
 }
 
@@ -184,7 +206,11 @@ func bar(percent, width int) string {
 	return strings.Repeat("█", n) + strings.Repeat("░", width-n)
 }
 
-func (b *barShow) update(snap *api.Snapshot, _ *api.Update, job *api.Job) {
+func (b *barShow) update(snap *api.Snapshot, u *api.Update, job *api.Job) {
+	if events := told(u, job); len(events) > 0 {
+		b.clear()
+		b.warn(events)
+	}
 	if time.Since(b.last) < frame && !job.State.Ended() {
 		return
 	}

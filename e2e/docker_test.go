@@ -33,7 +33,7 @@ func containers(managed bool) string {
 topology:
   defaults: {kind: linux, image: "%s", cmd: sleep 1000}
   nodes:
-    a: {%s, env: {PASSWORD: `+marker+`-box}, env-files: [greeting.env], exec: ["sh -c 'echo $GREETING >/said'"]}
+    a: {%s, env: {PASSWORD: `+marker+`-box}, env-files: [greeting.env], exec: ["sh -c 'echo $GREETING >/said'", "sh -c 'echo no such thing; exit 3'"]}
     b: {%s, startup-delay: 2}
     c: {network-mode: none, stages: {create: {wait-for: [{node: a, stage: configure}]}}}
   links:
@@ -124,7 +124,9 @@ func labOfContainers(t *testing.T) {
 	w.ok("doctor")
 	before := lookAround(w)
 	asked := time.Now()
-	w.ok("deploy", file, "--provider", e.kind.Name, "--network", os.Getenv("E2E_NETWORK"))
+	if out := w.ok("deploy", file, "--provider", e.kind.Name, "--network", os.Getenv("E2E_NETWORK")); !strings.Contains(out, "exit code 3: no such thing") {
+		t.Errorf("that a command failed is not told in\n%s", out)
+	}
 	l := w.awaitWhole("boxes")
 	w.keepsSecrets("boxes")
 	for _, n := range l.Nodes {
