@@ -154,15 +154,17 @@ func underHolder(ctx context.Context, h *holder.Client, dir, host, tests string)
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		return err
 	}
-	said, err := os.OpenFile(pipe, os.O_RDONLY|syscall.O_NONBLOCK, 0) // before there is a writer
+	env := append(os.Environ(), insideDir+"="+dir, insideHost+"="+host)
+	argv := []string{"/bin/sh", "-c", `exec "$0" "$@" >` + pipe + ` 2>&1`, // an engine's log is a file, which cannot be followed
+		exe, "-test.v=test2json", "-test.timeout=" + long.String(), "-test.run=" + tests}
+	if _, _, err := h.StartEngine(ctx, argv, env, filepath.Join(dir, "log")); err != nil {
+		return err
+	}
+	said, err := os.Open(pipe) // once the tests have opened it, too
 	if err != nil {
 		return err
 	}
 	defer said.Close()
-	env := append(os.Environ(), insideDir+"="+dir, insideHost+"="+host)
-	if _, _, err := h.StartEngine(ctx, []string{exe, "-test.v=test2json", "-test.timeout=" + long.String(), "-test.run=" + tests}, env, pipe); err != nil {
-		return err
-	}
 	_, err = io.Copy(os.Stdout, said)
 	return err
 }
