@@ -138,14 +138,15 @@ func TestWhatTheFileSaysOfANode(t *testing.T) {
 	})
 }
 
-// TestInterfaceAlias: a file may use the device's own names.
-func TestInterfaceAlias(t *testing.T) {
+// TestInterfacesOfAKind: a file may use the device's own names, and the kind says
+// with what MTU they begin.
+func TestInterfacesOfAKind(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, asUser)
 	w.vendor("switch.yaml", `
 name: eswitch
 providers: [netns]
-interfaces: {pattern: "eth{n}", first: 1, max: 8, alias: "Ethernet{n}"}
+interfaces: {pattern: "eth{n}", first: 1, max: 8, alias: "Ethernet{n}", mtu: 4000}
 `)
 	w.ok("deploy", w.file("alias.clab.yml", `
 name: alias
@@ -156,8 +157,11 @@ topology:
 	if got := w.inspect("alias").link("s:eth3", "h:eth1"); got.Actual != "up" {
 		t.Errorf("the link: %+v", w.inspect("alias").Links)
 	}
-	if got := w.sh("alias", "s", "ip link show eth3"); !strings.Contains(got, "LOWER_UP") {
+	if got := w.sh("alias", "s", "ip link show eth3"); !strings.Contains(got, "LOWER_UP") || !strings.Contains(got, "mtu 4000") {
 		t.Errorf("s:eth3: %s", got)
+	}
+	if got := w.sh("alias", "h", "ip link show eth1"); !strings.Contains(got, "mtu 1500") {
+		t.Errorf("h:eth1: %s", got)
 	}
 	w.ok("link", "disconnect", "alias", "s:eth3", "h:eth1")
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -349,9 +350,9 @@ func (c *controller) networkOf(l *link, name string) (backends.Network, bool) {
 }
 
 func (c *controller) port(l *link, end lab.End, n *node) backends.Port {
-	mtu := l.spec.MTU
-	if mtu == 0 {
-		mtu = n.spec.MTU
+	mtu := cmp.Or(l.spec.MTU, n.spec.MTU)
+	if mtu == 0 && n.kind != nil && l.spec.Outside == nil { // what is outside may carry less
+		mtu = n.kind.Interfaces.MTU
 	}
 	p := backends.Port{Lab: c.m.info.Name, End: end, MTU: mtu, Off: n.actual == lab.NodeStopped || n.actual == lab.NodeError && !n.inited}
 	if n.place {

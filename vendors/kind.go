@@ -81,7 +81,9 @@ type Interfaces struct {
 	// Alias is the device's own name with {n}, such as "Ethernet{n}".
 	Alias      string `yaml:"alias,omitempty" json:"alias,omitempty"`
 	Management string `yaml:"management,omitempty" json:"management,omitempty"`
-	MTU        int    `yaml:"mtu,omitempty" json:"mtu,omitempty"` // bytes
+	// MTU is what an interface begins with in a link between nodes where the
+	// topology says nothing, in bytes; 0: 1500.
+	MTU int `yaml:"mtu,omitempty" json:"mtu,omitempty"`
 	// Any accepts every name the kernel accepts.
 	Any bool `yaml:"any,omitempty" json:"any,omitempty"`
 	// Names are further names of the device's own; the first that fits counts.

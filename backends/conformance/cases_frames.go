@@ -13,9 +13,22 @@ import (
 	"archetype/lab"
 )
 
-// Jumbo frames of 9,000 bytes cross as they are.
+// Jumbo frames of 9,000 bytes cross as they are, whether the link was asked for
+// them or its nodes raised the MTU of their interfaces by themselves.
 func jumbo(b *bench) {
 	const mtu = 9000
+	raised := b.cable("a", "c")
+	b.connect(raised)
+	for _, p := range []backends.Port{raised.A, raised.B} {
+		if i := b.interfaceOf(p); i.MTU != 1500 {
+			b.Errorf("MTU of %s is %d", p.End, i.MTU)
+		}
+		b.device(p.End.Node, probe.Request{Op: probe.OpMTU, Iface: p.End.Interface, Bytes: mtu})
+	}
+	b.passes(raised)
+	token := b.token()
+	b.intact(raised.A, raised.B, ipv4("02:bb:00:00:00:01", raised.A, token, mtu), token)
+
 	l := b.cable("a", "b")
 	l.A.MTU, l.B.MTU = mtu, mtu
 	b.connect(l)
@@ -28,7 +41,7 @@ func jumbo(b *bench) {
 			b.Errorf("MTU of %s is %d", p.End, i.MTU)
 		}
 	}
-	token := b.token()
+	token = b.token()
 	b.intact(l.A, l.B, frame("02:bb:00:00:00:01", l.A, typeTest, token, mtu), token)
 	// IPv4 that must not be fragmented: what looks into packets might.
 	token = b.token()

@@ -81,7 +81,7 @@ func (n *Network) make(up bool, attempt int, sides []*side) (left []*side, err e
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.End, err)
 		}
-		far := nsnet.Half{Name: n.farName(s.Port), Index: index(s.Port, attempt), MTU: s.MTU, Group: nsnet.Group(s.Lab), Up: up}
+		far := nsnet.Half{Name: n.farName(s.Port), Index: index(s.Port, attempt), MTU: nsnet.CableMTU(s.MTU), Group: nsnet.Group(s.Lab), Up: up}
 		reqs = append(reqs, nsnet.PairRequest(far, nsnet.Half{Name: s.name, NS: s.ns, MAC: mac, MTU: s.MTU}),
 			nsnet.AliasRequest(far.Name, farAlias(useFar, s.Port)))
 	}
@@ -147,29 +147,18 @@ func (n *Network) look(s *side) (bool, error) {
 	s.far = far.Attrs().Index
 	s.done = have.Attrs().Alias == nsnet.NodeAlias(s.Port)
 	s.off = s.done && s.Attachment.Tap == "" && have.Attrs().Flags&net.FlagUp == 0
-	if s.MTU > 0 && far.Attrs().MTU != s.MTU {
-		if err := n.panel.LinkSetMTU(far, s.MTU); err != nil {
-			return false, fmt.Errorf("MTU %d: %w", s.MTU, err)
-		}
-	}
-	if s.MTU > 0 && have.Attrs().MTU != s.MTU {
-		if err := s.ns.LinkSetMTU(have, s.MTU); err != nil {
-			return false, fmt.Errorf("MTU %d: %w", s.MTU, err)
-		}
-	}
-	return true, nil
+	return true, errors.Join(n.panel.Resize(far, nsnet.CableMTU(s.MTU)), s.ns.Resize(have, s.MTU))
 }
 
 // finish brings the node's interface to where it should be. Once it was there,
 // whether it is up is its node's own affair.
 func (n *Network) finish(s *side) error {
 	if tap := s.Attachment.Tap; tap != "" {
-		if s.MTU > 0 {
-			if err := s.ns.Resize(tap, s.MTU); err != nil {
-				return err
-			}
+		l, err := s.ns.LinkByName(tap)
+		if err != nil {
+			return err
 		}
-		if err := s.ns.PatchTap(tap); err != nil {
+		if err := errors.Join(s.ns.Resize(l, nsnet.CableMTU(s.MTU)), s.ns.PatchTap(tap)); err != nil {
 			return err
 		}
 	}

@@ -75,7 +75,7 @@ func (b *bridge) Join(l backends.Link, x, y int) error {
 }
 
 func (b *bridge) make(l backends.Link) (index int, err error) {
-	name, mtu := bridgeName(l), max(l.A.MTU, l.B.MTU)
+	name, mtu := bridgeName(l), nsnet.CableMTU(l.A.MTU, l.B.MTU)
 	have, err := b.panel.Find(name)
 	if err != nil {
 		return 0, err
@@ -102,10 +102,7 @@ func (b *bridge) adjust(have netlink.Link, l backends.Link, mtu int) error {
 	if have.Type() != "bridge" {
 		return fmt.Errorf("interface %s stands in its place, and is no bridge (%s): remove it (%w)", have.Attrs().Name, have.Type(), backends.ErrConflict)
 	}
-	var errs []error
-	if mtu > 0 && have.Attrs().MTU != mtu {
-		errs = append(errs, b.panel.LinkSetMTU(have, mtu))
-	}
+	errs := []error{b.panel.Resize(have, mtu)}
 	if have.Attrs().Flags&net.FlagUp == 0 {
 		errs = append(errs, b.panel.LinkSetUp(have))
 	}

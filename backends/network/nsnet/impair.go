@@ -85,11 +85,11 @@ func netem(root netlink.QdiscAttrs, i lab.Impairment) *netlink.Netem {
 }
 
 // tbf lets pass at once what 10 ms at the rate carry, but never less than two
-// frames, and holds back at most 100 ms.
+// usual frames or the largest one, and holds back 100 ms, or ten usual frames.
 func tbf(root netlink.QdiscAttrs, rate uint64, mtu int) *netlink.Tbf {
 	second := rate / 8 // bytes
-	frame := uint64(max(mtu, 1500) + 64)
-	burst := max(second/100, 2*frame)
-	return &netlink.Tbf{QdiscAttrs: root, Rate: second, Limit: uint32(min(burst+max(second/10, 10*frame), 1<<30)),
+	const usual, header = 1500 + 64, 64
+	burst := max(second/100, 2*usual, uint64(mtu+header))
+	return &netlink.Tbf{QdiscAttrs: root, Rate: second, Limit: uint32(min(burst+max(second/10, 10*usual), 1<<30)),
 		Buffer: netlink.Xmittime(second, uint32(min(burst, 1<<30)))}
 }

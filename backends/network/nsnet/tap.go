@@ -149,15 +149,3 @@ func (n *NS) inUse(tap string) (carrier bool, err error) {
 	})
 	return carrier, err
 }
-
-// Resize sets the MTU of an interface, in bytes.
-func (n *NS) Resize(name string, mtu int) error {
-	l, err := n.LinkByName(name)
-	if err != nil || l.Attrs().MTU == mtu {
-		return err
-	}
-	if err := n.LinkSetMTU(l, mtu); err != nil {
-		return fmt.Errorf("MTU %d: %w", mtu, err)
-	}
-	return nil
-}

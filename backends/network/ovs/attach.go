@@ -1,6 +1,7 @@
 package ovs
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -125,12 +126,12 @@ func (s *side) close() {
 // its far end, where the switch finds it. The far end of a new one is down.
 func (n *Network) attach(panel *nsnet.NS, s *side, plain bool) (far string, err error) {
 	if s.ns == nil {
-		return s.Attachment.Tap, resize(s.MTU, map[*nsnet.NS]netlink.Link{panel: s.far})
+		return s.Attachment.Tap, panel.Resize(s.far, nsnet.CableMTU(s.MTU))
 	}
 	name := s.Attachment.Interface
 	if s.far != nil {
 		far = s.far.Attrs().Name
-		err = resize(s.MTU, map[*nsnet.NS]netlink.Link{s.ns: s.have, panel: s.far})
+		err = errors.Join(s.ns.Resize(s.have, s.MTU), panel.Resize(s.far, nsnet.CableMTU(s.MTU)))
 	} else {
 		if err = s.ns.Delete(name); err == nil { // the rest of another network's link
 			far, err = n.pair(panel, s.ns, s.Port)
@@ -184,8 +185,8 @@ func (n *Network) pair(panel, ns *nsnet.NS, p backends.Port) (far string, err er
 		return "", err
 	}
 	v := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: p.Attachment.Interface, PeerHardwareAddr: mac,
-		PeerNamespace: ns.FD(), PeerMTU: uint32(max(0, p.MTU))}
-	v.MTU, v.Group = p.MTU, n.group(p.Lab)
+		PeerNamespace: ns.FD(), PeerMTU: uint32(cmp.Or(p.MTU, 1500))} // else it would have the far end's
+	v.MTU, v.Group = nsnet.CableMTU(p.MTU), n.group(p.Lab)
 	v.NumTxQueues, v.NumRxQueues = 1, 1 // more would be made, and taken away again
 	for range 3 {
 		v.Name = n.newName(p.Lab)
@@ -234,17 +235,6 @@ func setting(name, value string) error {
 		return nil
 	}
 	return err
-}
-
-func resize(mtu int, links map[*nsnet.NS]netlink.Link) error {
-	for ns, l := range links {
-		if mtu > 0 && l.Attrs().MTU != mtu {
-			if err := ns.LinkSetMTU(l, mtu); err != nil {
-				return fmt.Errorf("MTU %d: %w", mtu, err)
-			}
-		}
-	}
-	return nil
 }
 
 // carrier sets far ends up or down, and so the carrier that the nodes see.
