@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -235,7 +236,7 @@ func (p *Provider) removeGate() error {
 	p.gate.Lock()
 	defer p.gate.Unlock()
 	list, err := os.ReadDir(p.cfg.Run)
-	if err != nil || len(list) != 1 || list[0].Name() != gateFolder {
+	if err != nil || slices.ContainsFunc(list, func(f os.DirEntry) bool { return f.Name() != gateFolder }) {
 		return ignore(err, os.ErrNotExist)
 	}
 	err = os.RemoveAll(filepath.Join(p.cfg.Run, gateFolder))
