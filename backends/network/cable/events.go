@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"archetype/backends"
 	"archetype/backends/mark"
@@ -18,7 +19,12 @@ func (n *Network) heard(dev *nsnet.Device) {
 		return
 	}
 	m, ok := mark.Parse(dev.Alias)
-	if ok && slices.Contains([]string{"", nsnet.UseTap, useFar, useHeld}, m.Use) {
+	switch {
+	case !ok:
+	case m.Use == UseJoint+"-"+n.Name(): // what joins two ends bears the link's ID
+		end, _, _ := strings.Cut(m.ID, "|")
+		n.watch.Stir(nsnet.End{Lab: m.Lab, Name: end})
+	case slices.Contains([]string{"", nsnet.UseTap, useFar, useHeld}, m.Use):
 		n.watch.Stir(nsnet.End{Lab: m.Lab, Name: m.ID})
 	}
 }
