@@ -73,6 +73,20 @@ func removeRules(ctx context.Context, program string, n dockerapi.Network) error
 	if err := removeFrom(ctx, program, "filter", "NETAVARK_FORWARD", mine); err != nil {
 		return err
 	}
+	// There where the network was kept apart from others.
+	through := func(rule []string) bool {
+		for i, word := range rule[:max(0, len(rule)-1)] {
+			if (word == "-i" || word == "-o") && rule[i+1] == n.Bridge {
+				return true
+			}
+		}
+		return false
+	}
+	for _, chain := range []string{"NETAVARK_ISOLATION_1", "NETAVARK_ISOLATION_2", "NETAVARK_ISOLATION_3"} {
+		if err := removeFrom(ctx, program, "filter", chain, through); err != nil {
+			return err
+		}
+	}
 	// Another Podman on the machine may have a network of that name.
 	leads := func(rule []string) bool { return mine(rule) && rule[len(rule)-1] == masquerade }
 	if err := removeFrom(ctx, program, "nat", "POSTROUTING", leads); err != nil {
