@@ -24,8 +24,14 @@ var (
 	ErrConflict    = errors.New("in conflict with what exists")
 	ErrUnsupported = errors.New("not supported")
 	ErrRestart     = errors.New("takes a restart")
-	ErrNoImage     = errors.New("its image is missing")
+	// ErrNoImage is an ErrUnavailable whose reason is that an image is missing.
+	ErrNoImage error = noImage{}
 )
+
+type noImage struct{}
+
+func (noImage) Error() string { return ErrUnavailable.Error() }
+func (noImage) Unwrap() error { return ErrUnavailable }
 
 // Availability says whether a backend can be used on this machine.
 type Availability struct {

@@ -18,7 +18,7 @@ func (simElsewhere) Images(context.Context) ([]backends.Image, error) {
 // Create fails where an image is not one of them.
 func (s simElsewhere) Create(ctx context.Context, cfg backends.NodeConfig) error {
 	if cfg.Node.Image == "router:0" {
-		return fmt.Errorf("image %s is not on this machine (%w, %w)", cfg.Node.Image, backends.ErrUnavailable, backends.ErrNoImage)
+		return fmt.Errorf("image %s is not on this machine (%w)", cfg.Node.Image, backends.ErrNoImage)
 	}
 	return s.simProvider.Create(ctx, cfg)
 }

@@ -294,7 +294,6 @@ func (c *controller) foundRunning(n *node, st backends.NodeStatus) {
 		c.moveNode(n, lab.NodeStarting)
 	}
 	n.inited = true
-	c.impairAnew(n)
 	n.restart = n.restart || n.stale // else it would stay as it was before
 	n.touch()
 	c.arrived(n)

@@ -25,14 +25,6 @@ import (
 	"archetype/backends"
 )
 
-// errNoImage is that trying again will not help either.
-var errNoImage = missing{}
-
-type missing struct{}
-
-func (missing) Error() string   { return backends.ErrUnavailable.Error() }
-func (missing) Unwrap() []error { return []error{backends.ErrUnavailable, backends.ErrNoImage} }
-
 // image is what a node's container is made from.
 type image struct {
 	id     string
@@ -44,7 +36,7 @@ type image struct {
 func (p *Provider) image(ctx context.Context, c backends.NodeConfig) (*image, error) {
 	name := imageName(c)
 	if name == "" {
-		return nil, fmt.Errorf("kind %s names no image: give the node one (%w)", c.Node.Kind, errNoImage)
+		return nil, fmt.Errorf("kind %s names no image: give the node one (%w)", c.Node.Kind, backends.ErrNoImage)
 	}
 	policy := strings.ToLower(c.Node.Container.PullPolicy)
 	if policy != "always" {
@@ -53,7 +45,7 @@ func (p *Provider) image(ctx context.Context, c backends.NodeConfig) (*image, er
 			return im, err
 		}
 		if policy == "never" {
-			return nil, fmt.Errorf("image %s is not on this machine, and image-pull-policy is Never: pull or load it, then start the node (%w)", name, errNoImage)
+			return nil, fmt.Errorf("image %s is not on this machine, and image-pull-policy is Never: pull or load it, then start the node (%w)", name, backends.ErrNoImage)
 		}
 	}
 	if err := p.Pull(ctx, name, c.Progress); err != nil {
@@ -199,7 +191,7 @@ func (j *pull) run(cli *client.Client, name string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("image %s is not on this machine and cannot be pulled: %w; check its name, or pull or load it by hand, then start the node (%w)",
-			name, err, errNoImage)
+			name, err, backends.ErrNoImage)
 	}
 	return nil
 }

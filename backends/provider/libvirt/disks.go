@@ -99,7 +99,7 @@ func (p *Provider) base(ctx context.Context, c backends.NodeConfig) (string, err
 	store := diskimage.Store{Dir: p.cfg.Images, Labs: p.cfg.Labs, Recognise: c.Kind.RecognisedAs}
 	file, err := store.Find(ctx, c.Kind.Name, c.Node.Image, filepath.Dir(c.File))
 	if errors.Is(err, diskimage.ErrNotFound) {
-		err = fmt.Errorf("%w (%w)", err, errors.Join(backends.ErrUnavailable, backends.ErrNoImage))
+		err = fmt.Errorf("%w (%w)", err, backends.ErrNoImage)
 	}
 	return file, err
 }
