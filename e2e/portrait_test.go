@@ -159,7 +159,8 @@ func (i iface) String() string {
 		s += " " + strings.Join(i.addresses, " ")
 	}
 	s = strings.TrimSpace(s)
-	if i.mtu != usualMTU {
+	// A switch's own port follows the ports that the switch has had, later.
+	if own := i.kind == "tuntap" && i.alias == ""; i.mtu != usualMTU && !own {
 		s += fmt.Sprint(" mtu ", i.mtu)
 	}
 	if i.rate != 0 {

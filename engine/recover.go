@@ -148,9 +148,17 @@ func (e *Engine) recover(s *saved) {
 	}
 	e.mu.Unlock()
 	links := newInquiry()
+	// Of a lab without a record nothing is known until then: whoever asks for it
+	// would hear that it is not there.
+	var unrecorded sync.WaitGroup
+	defer unrecorded.Wait()
 	for _, name := range slices.Sorted(maps.Keys(models)) {
 		c := models[name]
-		if c.asked = true; !c.found { // of one without a record nothing is known yet
+		looked := func() {}
+		if c.asked = true; c.found {
+			unrecorded.Add(1)
+			looked = unrecorded.Done
+		} else {
 			c.publish()
 		}
 		e.spawn(func() {
@@ -158,6 +166,8 @@ func (e *Engine) recover(s *saved) {
 			c.asked = false
 			c.resume(s.jobs)
 			c.markAll()
+			c.publish()
+			looked()
 			e.serve(c)
 		})
 	}

@@ -128,3 +128,22 @@ func TestASilentNetworkHoldsNoOtherLabUp(t *testing.T) {
 		served("gamma", 12*time.Second)
 	})
 }
+
+// Of a lab that runs without a record, the first answer that anybody gets from
+// the engine tells already: else it would say that there is no such lab.
+func TestALabWithoutARecordIsThereFromTheFirstAnswerOn(t *testing.T) {
+	drifting(t, lab.PolicyEnforce, func(d *driver) {
+		d.dir = t.TempDir() // with no store in it
+		d.stuck = func(c sim.Call) bool { return c.Backend == sim.SwitchName && c.Verb == "state" }
+		d.crash()
+		for !d.up() {
+			d.calmRound()
+			synctest.Wait()
+			time.Sleep(10 * time.Millisecond)
+		}
+		s, _ := d.e.Snapshot(context.Background())
+		if l := s.Lab("alpha"); l == nil || len(l.Nodes) != 2 || !l.Nodes[0].Actual.Alive() {
+			t.Errorf("the engine has come up and says %s", describe(s))
+		}
+	})
+}
