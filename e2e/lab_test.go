@@ -38,7 +38,7 @@ func quickstart(w *world, network string) {
 			w.Errorf("pc1 does not reach %s", to)
 		}
 	}
-	cutAndJoin(w)
+	cutAndJoin(w, network)
 	restartOne(w)
 	if out := w.ok("jobs", "quickstart"); !strings.Contains(out, "deploy") || !strings.Contains(out, ", restart, process ") || !strings.Contains(out, "completed") {
 		w.Errorf("jobs says %q", out)
@@ -77,7 +77,7 @@ func contract(w *world, file, network string) {
 		}
 	}
 	for _, k := range raw.Links {
-		if got := keys(k); got != "a actual b carrier desired error tries vlan" {
+		if got := keys(k); got != "a actual b carrier desired error network tries vlan" {
 			w.Errorf("a link has %s", got)
 		}
 	}
@@ -98,7 +98,7 @@ func contract(w *world, file, network string) {
 		Actual: "running", Progress: 100, ProgressText: "ready", ProgressLine: "archetype-init: ready"}); pc1 != want {
 		w.Errorf("got node %+v, want %+v", pc1, want)
 	}
-	if got, want := l.link("pc1:eth1", "sw1:eth2"), (linkJSON{A: "pc1:eth1", B: "sw1:eth2", Desired: "up", Actual: "up", Carrier: "on"}); got != want {
+	if got, want := l.link("pc1:eth1", "sw1:eth2"), (linkJSON{A: "pc1:eth1", B: "sw1:eth2", Desired: "up", Actual: "up", Carrier: "on", Network: network}); got != want {
 		w.Errorf("got link %+v, want %+v", got, want)
 	}
 	var labs []labJSON
@@ -126,10 +126,10 @@ func carrier(w *world, node, iface string) string {
 	return out
 }
 
-func cutAndJoin(w *world) {
+func cutAndJoin(w *world, network string) {
 	w.Helper()
 	w.ok("link", "disconnect", "quickstart", "sw2:eth2", "pc3:eth1") // the other way round than in the file
-	want := linkJSON{A: "pc3:eth1", B: "sw2:eth2", Desired: "down", Actual: "down", Carrier: "off"}
+	want := linkJSON{A: "pc3:eth1", B: "sw2:eth2", Desired: "down", Actual: "down", Carrier: "off", Network: network}
 	if got := w.inspect("quickstart").link("pc3:eth1", "sw2:eth2"); got != want {
 		w.Errorf("cut: got %+v, want %+v", got, want)
 	}
