@@ -119,13 +119,13 @@ func (m *Model) header() string {
 			left += "  " + m.paint(themes.Busy, plural(n, "job"))
 		}
 		with := m.paint(themes.Dim, l.Provider+" "+m.glyphs.Dot+" "+l.Network+"  ") + right
-		if ansi.StringWidth(left)+ansi.StringWidth(with) <= m.w {
+		if ansi.StringWidth(left)+2+ansi.StringWidth(with) <= m.w {
 			right = with
 		}
 	default:
 		left += "  " + plural(len(m.snap.Labs), "lab") + " on this machine"
 	}
-	return m.fit(left, m.w-ansi.StringWidth(right)) + right
+	return m.fit(left, m.w-ansi.StringWidth(right)-1) + " " + right
 }
 
 func plural(n int, what string) string {

@@ -1,6 +1,10 @@
 package canvas
 
-import "archetype/themes"
+import (
+	"slices"
+
+	"archetype/themes"
+)
 
 // The sides of a node that a name can stand at.
 type side int
@@ -27,7 +31,8 @@ func beside(b rect, at side, width int) rect {
 
 // nameOverview writes the names of nodes where they hide no node and no other
 // name: the selected one first, then those that need attention, then row by
-// row, all of a row or none.
+// row, all of a row or, where that is too much, each second or third, or as many
+// as find room: by them the others are known.
 func (m *Model) nameOverview(s *scene) {
 	m.named = append(m.named[:0], make([]rect, len(s.boxes))...)
 	if s.track { // whatever is selected, the names of the others stay where they are
@@ -62,12 +67,21 @@ func (m *Model) nameOverview(s *scene) {
 		case i == 0:
 			tries = [][2]side{{above, above}, {right, right}, {below, below}, {above, below}}
 		}
-		for _, t := range tries {
-			if m.nameRow(s, row, t) {
-				break
-			}
+		named := false
+		for apart := 1; apart <= len(row) && !named; apart++ {
+			some := each(row, apart)
+			named = slices.ContainsFunc(tries, func(by [2]side) bool { return m.nameRow(s, some, by) })
 		}
 	}
+}
+
+// each is every so manyth of a row, from its first on.
+func each(row []int, apart int) []int {
+	var out []int
+	for i := 0; i < len(row); i += apart {
+		out = append(out, row[i])
+	}
+	return out
 }
 
 // nameTrack names the nodes of a line or ring: above and below by turns, those

@@ -1,6 +1,7 @@
 package canvas
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -40,6 +41,31 @@ func TestNodesHaveNamesInTheOverview(t *testing.T) {
 		}
 	}
 	t.Errorf("%s failed and has no name in\n%s", failed, plainText(m))
+}
+
+// Of a row with more nodes than names find room, as many are named as do, at
+// equal distances.
+func TestSomeOfALongRowAreNamed(t *testing.T) {
+	l := clos(4, 40, 6)
+	m := canvasOf(t, l, 94, 38)
+	words := map[string]bool{}
+	for _, w := range strings.Fields(plainText(m)) {
+		words[w] = true
+	}
+	var named []int
+	for i := 1; i <= 40; i++ {
+		if words[fmt.Sprint("leaf", i)] {
+			named = append(named, i)
+		}
+	}
+	if len(named) < 10 || named[0] != 1 {
+		t.Fatalf("of the leaves %v have a name in\n%s", named, plainText(m))
+	}
+	for i := 2; i < len(named); i++ {
+		if named[i]-named[i-1] != named[1]-named[0] {
+			t.Errorf("%v are not equally far apart", named)
+		}
+	}
 }
 
 // Names so long that two do not stand in a row are read all the same.
