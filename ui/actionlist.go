@@ -167,7 +167,7 @@ func labActions() []*action {
 				if m.clearFilter() {
 					return
 				}
-				m.screen = screenLabs
+				m.showLabs()
 			})},
 		{name: "switch lab", keys: []string{"B"}, about: "go to another lab; so does a click on the name above", where: onMain, run: (*Model).switchLab},
 		{name: "clear filter", keys: []string{"esc"}, about: "show all again", where: onLabs, run: simple(func(m *Model) { m.clearFilter() })},

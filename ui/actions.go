@@ -91,10 +91,7 @@ func needCable(wish lab.LinkWish) func(*Model) string {
 // target is the lab that an action on a lab is about.
 func (m *Model) target() string {
 	if m.screen == screenLabs {
-		if labs := m.shownLabs(); m.labs.at < len(labs) {
-			return labs[m.labs.at].Name
-		}
-		return ""
+		return m.chosenLab()
 	}
 	return m.labName
 }

@@ -273,6 +273,7 @@ func (m *Model) nodeNamed(name string) *api.Node {
 
 // take shows a newer state.
 func (m *Model) take(s *api.Snapshot) tea.Cmd {
+	defer m.chooseLab(m.chosenLab()) // what stood above it may have gone
 	m.snap = s
 	m.forgetConsoles(func(k keptConsole) bool { return s.Lab(k.lab) == nil })
 	for _, j := range s.Jobs {

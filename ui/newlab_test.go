@@ -57,3 +57,15 @@ func TestConsoleIsRecordedCopiedAndKept(t *testing.T) {
 	}
 	u.Presses("C-]").Sees("w close").Presses("w").Sees("1 topology").Presses("Enter").Sees("some words\n", "afterwards\n", "a: console opened again")
 }
+
+// The lab that is chosen among all labs stays chosen when another comes before
+// it: what is asked for next is asked of that one.
+func TestChosenLabStaysChosen(t *testing.T) {
+	t.Parallel()
+	u := uitest.Open(t, uitest.Setup{File: pair(t, "middle"), Size: "80x24"})
+	u.Sees("2/2 running").Presses("b").Sees("1 lab on this machine", "▌ middle")
+	other := uitest.Open(t, uitest.Setup{Home: u.Home, File: pair(t, "above"), Size: "80x24"})
+	other.Sees("above ▾  2/2 running")
+	u.Sees("2 labs on this machine", "▌ middle").Presses(",").Sees("2 labs on this machine", "lab middle")
+	u.Presses("Escape").Sees("▌ middle").Presses("k").Sees("▌ above").Presses("Enter").Sees("above ▾  2/2 running").Presses("b").Sees("▌ above")
+}

@@ -99,7 +99,7 @@ func (m *Model) header() string {
 		left += m.paint(themes.Bad, "  no engine: "+clean(m.lost.Error())+" (trying again)")
 	case m.snap == nil:
 		left += m.paint(themes.Dim, "  starting the engine")
-	case l != nil && m.screen != screenLabs:
+	case l != nil && !m.amongLabs():
 		t := l.Tally()
 		role := themes.Lab(l.State)
 		name := m.fitName(l.Name, min(ansi.StringWidth(l.Name), m.w/3)) + " " + m.glyphs.Down
