@@ -93,8 +93,8 @@ func (m *Model) driftLines() []string {
 		return nil
 	}
 	line := " "
-	for _, k := range []struct{ key, does string }{{"F", "set right"}, {"V", "leave"}, {"Y", "always set right"}} {
-		line += m.paint(themes.Key, k.key) + " " + m.paint(themes.Dim, k.does) + "  "
+	for _, name := range []string{"set right", "leave so", "always set right"} {
+		line += m.paint(themes.Key, m.keyOf(name)) + " " + m.paint(themes.Dim, strings.TrimSuffix(name, " so")) + "  "
 	}
 	question := clean(about(asked[0]))
 	if n := len(asked) - 1; n > 0 {

@@ -84,7 +84,7 @@ func (m *Model) nodeInfo() tea.Cmd {
 	text := facts("state", state, "since", since, "error", n.Error, "boot", bootText(n), "earned by", earnedBy(n), "kind", n.Kind, "image", n.Image, "group", n.Group,
 		"provider", n.Provider, "identifier", n.Identifier, "management", strings.TrimSpace(n.ManagementIPv4+" "+n.ManagementIPv6), "pid", pid, "screen", n.Screen)
 	text = append(text, m.tried(l, n)...)
-	text = append(text, facts("drift", driftText(n.Drift))...)
+	text = append(text, facts("drift", m.driftText(n.Drift))...)
 	var links []string
 	for _, k := range l.Links {
 		a, b := k.A, k.B
@@ -138,12 +138,12 @@ func tries(n int, at time.Time) []string {
 	return facts("tried", text)
 }
 
-func driftText(d api.Drift) string {
+func (m *Model) driftText(d api.Drift) string {
 	switch {
 	case d.Held && d.Left:
-		return d.What + "; left so: F sets it right"
+		return fmt.Sprintf("%s; left so: %s sets it right", d.What, m.keyOf("set right"))
 	case d.Held:
-		return d.What + "; left alone: F sets it right, V leaves it"
+		return fmt.Sprintf("%s; left alone: %s sets it right, %s leaves it", d.What, m.keyOf("set right"), m.keyOf("leave so"))
 	}
 	return d.What
 }
@@ -158,9 +158,10 @@ func (m *Model) linkInfo() {
 		mtu = fmt.Sprint(k.MTU)
 	}
 	text := facts("ends", k.A+" -- "+k.B, "state", string(k.Actual), "should be", string(k.Desired),
-		"carrier", string(k.Carrier), "worsened by", impairText(k), "made by", k.Network, "VLAN", vlan, "MTU", mtu, "error", k.Error, "drift", driftText(k.Drift))
+		"carrier", string(k.Carrier), "worsened by", impairText(k), "made by", k.Network, "VLAN", vlan, "MTU", mtu, "error", k.Error, "drift", m.driftText(k.Drift))
 	text = append(text, tries(k.Retries, k.RetryAt)...)
-	m.push(&message{title: "link", text: append(text, "", "x cuts it, c joins it, w worsens it, R removes it.")})
+	keys := fmt.Sprintf("%s cuts it, %s joins it, %s worsens it, %s removes it.", m.keyOf("cut"), m.keyOf("join"), m.keyOf("worsen a link"), m.keyOf("remove"))
+	m.push(&message{title: "link", text: append(text, "", keys)})
 }
 
 func (m *Model) readEvent() {

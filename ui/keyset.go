@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,6 +26,22 @@ func (m *Model) keysOf(a *action) []string {
 		return []string{own}
 	}
 	return a.keys
+}
+
+// keyOf is the key of an action of that name, where the user is or else
+// elsewhere, for texts that name it.
+func (m *Model) keyOf(name string) string {
+	key := ""
+	for _, a := range actions {
+		if a.name != name {
+			continue
+		}
+		if a.where(m) {
+			return m.keysOf(a)[0]
+		}
+		key = cmp.Or(key, m.keysOf(a)[0])
+	}
+	return key
 }
 
 // changeable reports whether an action can have another key: what enter and esc

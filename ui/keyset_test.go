@@ -19,8 +19,10 @@ func TestKeysAndFolders(t *testing.T) {
 	u.ClicksOn("key set").Sees("each of which can have another one").Presses("Enter").Sees("the key of which action?").Types("restart").Presses("Enter").Sees("Press the key for it")
 	u.Presses("s").Sees("is the key of").Presses("Enter").Sees("the key of which action?").Types("restart").Presses("Enter").Sees("Press the key for it").Presses("j").Sees("for moving about")
 	u.Presses("Enter").Sees("the key of which action?").Types("restart").Presses("Enter").Sees("Press the key for it").Presses("K").Sees("restart has the key K", "1 changed")
+	u.Presses("Enter").Sees("the key of which action?").Types("cut").Presses("Enter").Sees("Press the key for it").Presses("u").Sees("cut has the key u", "2 changed")
 	u.ClicksOn("topologies").Sees("where new ones are written").Presses("Enter").Presses("C-u").Types(dir).Presses("Enter").Sees("topology files are in " + dir)
 	u.Presses("Escape").Sees("K restart").Presses("K").Sees("restart a: done").Presses("O").Sees("which shape?").Presses("Enter").Sees(filepath.Join(dir, "line.clab.yml")).Presses("Escape").SeesNot("a new line")
+	u.Presses("3", "Enter").Sees("u cuts it, c joins it").Presses("Escape").SeesNot("u cuts it").Presses("1")
 	text, err := os.ReadFile(filepath.Join(u.Home.Dir, "config", "settings.yaml"))
 	if err != nil || !strings.Contains(string(text), "restart: K") || !strings.Contains(string(text), "topologies: "+dir) {
 		t.Errorf("the settings are %s: %v", text, err)

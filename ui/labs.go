@@ -43,7 +43,7 @@ func (m *Model) switchLab() tea.Cmd {
 		items = append(items, pickItem{name: l.Name, about: fmt.Sprintf("%s, %d/%d running", l.State, t.Running, len(l.Nodes))})
 	}
 	if len(names) == 0 {
-		m.say(false, "there is no other lab: I imports a file, O makes a new one")
+		m.say(false, fmt.Sprintf("there is no other lab: %s imports a file, %s makes a new one", m.keyOf("import a file"), m.keyOf("new lab")))
 		return nil
 	}
 	m.push(newPicker("go to which lab?", items, func(m *Model, i int) tea.Cmd {

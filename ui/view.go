@@ -90,9 +90,9 @@ func (m *Model) center(lines []string, w, h int) []string {
 func (m *Model) header() string {
 	m.labAt = area{}
 	left := m.paint(themes.Title, " archetype ")
-	right := m.paint(themes.Key, "?") + m.paint(themes.Dim, " help ")
+	right := m.paint(themes.Key, m.keyOf("help")) + m.paint(themes.Dim, " help ")
 	if m.w >= wideW {
-		right = m.paint(themes.Key, "ctrl+p") + m.paint(themes.Dim, " commands  ") + right
+		right = m.paint(themes.Key, m.keyOf("commands")) + m.paint(themes.Dim, " commands  ") + right
 	}
 	switch l := m.lab(); {
 	case m.lost != nil:
@@ -173,7 +173,7 @@ func (m *Model) hintLine(hints []hint, room int) string {
 	}
 	shown := make([]hint, 0, len(hints))
 	for _, h := range hints {
-		if h.text == "help" && h.key == "?" && !m.inConsole() {
+		if h.text == "help" && h.key == m.keyOf("help") && !m.inConsole() {
 			continue // it is in the header
 		}
 		if always(h) {
@@ -413,7 +413,8 @@ func (m *Model) mainLines(w, h int) []string {
 func (m *Model) labsLines(w, h int) []string {
 	m.areas[paneNodes] = area{0, 1, w, h}
 	if m.snap != nil && len(m.shownLabs()) == 0 {
-		text := []string{"No lab is deployed.", "", "i imports a topology file and deploys it.", "n makes a new lab, by its shape.", "? explains the keys."}
+		text := []string{"No lab is deployed.", "", m.keyOf("import a file") + " imports a topology file and deploys it.",
+			m.keyOf("new lab") + " makes a new lab, by its shape.", m.keyOf("help") + " explains the keys."}
 		if m.labs.filter != "" {
 			text = []string{"No lab matches /" + m.labs.filter, "", "esc shows all."}
 		}
