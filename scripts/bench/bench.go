@@ -66,13 +66,10 @@ func (b *bench) lab() string { return fmt.Sprintf("scale-%d", b.nodes) }
 
 func (b *bench) file() string { return filepath.Join(b.dir, b.lab()+".clab.yml") }
 
-// writeRing has the generator of the example make a ring of the size asked for.
+// writeRing has the program make a ring of the size asked for.
 func (b *bench) writeRing() error {
-	out, err := exec.CommandContext(b.ctx, "go", "run", "./scripts/genlab", "ring", fmt.Sprint(b.nodes)).Output()
-	if err != nil {
-		return fmt.Errorf("generate the lab: %w", err)
-	}
-	return os.WriteFile(b.file(), out, 0o600)
+	_, err := b.timed("new", "ring", fmt.Sprint(b.nodes), "--name", b.lab(), "--output", b.file())
+	return err
 }
 
 func (b *bench) home() string { return filepath.Join(b.dir, "home") }
