@@ -140,7 +140,15 @@ func TestCommandsAreJobsOfTheirOwners(t *testing.T) {
 	}
 
 	j, cancel, end = begin()
+	network := make(chan struct{})
+	b.w.set(func() { b.w.hold["state"] = network })
 	b.crash()
+	s, err := b.e.Snapshot(t.Context()) // the first answer tells, also before the network has said what there is
+	if err != nil || !slices.ContainsFunc(s.Jobs, func(x *api.Job) bool { return x.ID == j.ID && x.State == lab.JobFailed }) {
+		t.Errorf("at another start the job is not known to have failed: %v, %s", err, describe(s))
+	}
+	b.w.set(func() { delete(b.w.hold, "state") })
+	close(network)
 	if got := b.ended(j); got.State != lab.JobFailed || !strings.Contains(got.Error, "the engine that ran it ended") {
 		t.Errorf("after another start it is %s: %s", got.State, got.Error)
 	}

@@ -154,6 +154,7 @@ func (e *Engine) recover(s *saved) {
 	defer unrecorded.Wait()
 	for _, name := range slices.Sorted(maps.Keys(models)) {
 		c := models[name]
+		c.bury(s.jobs)
 		looked := func() {}
 		if c.asked = true; c.found {
 			unrecorded.Add(1)

@@ -8,17 +8,23 @@ import (
 	"archetype/store"
 )
 
-// resume takes up the jobs of this lab that an earlier engine did not end.
-func (c *controller) resume(jobs []store.Job) {
-	for _, r := range jobs {
-		if r.State.Ended() || r.Lab != c.m.info.Name {
-			continue
-		}
-		j := c.list(api.Job{ID: r.ID, Lab: r.Lab, Verb: r.Verb, Target: r.Target, Owner: r.Owner, State: r.State, Created: r.Created})
+// bury ends the jobs of this lab that ended with the engine that ran them.
+func (c *controller) bury(jobs []store.Job) {
+	for _, r := range c.interrupted(jobs) {
 		if r.Verb.AtNextStart() == lab.JobBuried {
-			c.endJob(j, lab.JobFailed, "the engine that ran it ended before it did; what it has done by then stays done")
+			c.endJob(c.relisted(r), lab.JobFailed, "the engine that ran it ended before it did; what it has done by then stays done")
+		}
+	}
+	c.checkJobs() // so that they are told of
+}
+
+// resume takes up the jobs of this lab that go on.
+func (c *controller) resume(jobs []store.Job) {
+	for _, r := range c.interrupted(jobs) {
+		if r.Verb.AtNextStart() == lab.JobBuried {
 			continue
 		}
+		j := c.relisted(r)
 		switch r.Verb {
 		case lab.JobDestroy:
 			j.whole = true
@@ -35,6 +41,22 @@ func (c *controller) resume(jobs []store.Job) {
 		c.event(api.Event{Job: j.ID, Text: fmt.Sprintf("%s goes on after the engine was started again", r.Verb)})
 		c.begin(j)
 	}
+}
+
+// interrupted are the jobs of this lab that an earlier engine did not end.
+func (c *controller) interrupted(jobs []store.Job) []store.Job {
+	var out []store.Job
+	for _, r := range jobs {
+		if !r.State.Ended() && r.Lab == c.m.info.Name {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// relisted puts a stored job on the list.
+func (c *controller) relisted(r store.Job) *job {
+	return c.list(api.Job{ID: r.ID, Lab: r.Lab, Verb: r.Verb, Target: r.Target, Owner: r.Owner, State: r.State, Created: r.Created})
 }
 
 // endOrphans ends jobs of labs that are not there any more: their engine ended

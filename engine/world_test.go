@@ -64,25 +64,31 @@ func newWorld() *world {
 func (w *world) enter(ctx context.Context, call string) error {
 	w.mu.Lock()
 	w.calls = append(w.calls, call)
-	hold := w.hold[call]
 	w.mu.Unlock()
 	select {
 	case w.called <- struct{}{}:
 	default:
 	}
-	if hold != nil {
-		select {
-		case <-hold:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	if err := ctx.Err(); err != nil {
+	if err := w.wait(ctx, call); err != nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.fail[call]
+}
+
+// wait waits while a call is held.
+func (w *world) wait(ctx context.Context, call string) error {
+	w.mu.Lock()
+	hold := w.hold[call]
+	w.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err()
 }
 
 func (w *world) tell(st backends.NodeStatus) {

@@ -139,7 +139,10 @@ func (n simNetwork) DeletePort(ctx context.Context, p backends.Port) error {
 	return nil
 }
 
-func (n simNetwork) State(_ context.Context, l backends.Link) (backends.LinkStatus, error) {
+func (n simNetwork) State(ctx context.Context, l backends.Link) (backends.LinkStatus, error) {
+	if err := n.w.wait(ctx, "state"); err != nil {
+		return backends.LinkStatus{}, err
+	}
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()
 	s := n.w.links[key(l)]
