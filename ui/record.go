@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	tea "charm.land/bubbletea/v2"
 )
@@ -115,7 +116,8 @@ func (r *recording) line(b []byte) error {
 		text = text[i+1:]
 	}
 	for i := strings.IndexByte(text, '\b'); i >= 0; i = strings.IndexByte(text, '\b') {
-		text = text[:max(0, i-1)] + text[i+1:]
+		_, size := utf8.DecodeLastRuneInString(text[:i])
+		text = text[:i-size] + text[i+1:]
 	}
 	_, err := r.file.WriteString(clean(text) + "\n")
 	return err
