@@ -110,8 +110,9 @@ type Probe struct {
 // Commander is implemented by providers whose nodes run the file's exec
 // commands themselves, before they count as ready.
 type Commander interface {
-	// RunsCommands has no use but to tell such a provider from others.
-	RunsCommands()
+	// FailedCommand is which command failed and why, where a line of a boot's log
+	// tells of one that did.
+	FailedCommand(line string) (string, bool)
 }
 
 // Mover is implemented by providers whose nodes' interfaces change their

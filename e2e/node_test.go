@@ -25,6 +25,9 @@ topology:
       exec:
         - echo "made of $COLOUR" >/root/made
         - ip addr add 192.0.2.9/32 dev lo
+        - |
+          echo no such thing
+          exit 3
       binds:
         - files:/mnt/files:ro
         - share:/mnt/share
@@ -45,7 +48,9 @@ func twoNodes(w *world) {
 	w.file("files/given", "from the machine\n")
 	w.file("share/given", "shared\n")
 	w.file("a.cfg", "hostname a\n! the end\n")
-	w.ok("deploy", w.file("two.clab.yml", two))
+	if out := w.ok("deploy", w.file("two.clab.yml", two)); !strings.Contains(out, "warn: exec: echo no such thing exit 3: exit code 3: no such thing") {
+		w.Errorf("that a command failed is not told in\n%s", out)
+	}
 }
 
 // TestNodeIsAMachineOfItsOwn looks around inside a node.

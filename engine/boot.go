@@ -17,7 +17,8 @@ type bootReport struct {
 	text    string
 	line    string // that earned it
 	ready   bool
-	note    bool // the text is to be shown though nothing was earned
+	failed  string // a command of the file that did, and why
+	note    bool   // the text is to be shown though nothing was earned
 	err     error
 }
 
@@ -66,6 +67,9 @@ func (c *controller) stopWatches() {
 func (c *controller) booting(n *node, r bootReport) {
 	if n.actual != lab.NodeStarting {
 		return
+	}
+	if r.failed != "" {
+		c.warnf(n, "exec: %s", r.failed)
 	}
 	if r.percent > n.progress || r.note {
 		n.progress, n.text, n.line = max(n.progress, r.percent), r.text, r.line

@@ -55,6 +55,7 @@ func (w *bootWatch) run(ctx context.Context) {
 		select {
 		case b := <-heard:
 			for _, line := range w.talk.Hear(b, time.Now()) {
+				w.complain(line)
 				w.said(line)
 			}
 			look.Reset(0)
@@ -89,6 +90,16 @@ func (w *bootWatch) said(line string) {
 	w.remember(line)
 	if w.boot.Line(line) || w.boot.Ready() {
 		w.tell()
+	}
+}
+
+// complain tells of a command of the file that failed, where the node runs them
+// itself and says so.
+func (w *bootWatch) complain(line string) {
+	if p, ok := w.provider.(backends.Commander); ok {
+		if what, failed := p.FailedCommand(strings.TrimSpace(vendors.Clean(line))); failed {
+			w.report(bootReport{failed: w.facts.Hide(what)})
+		}
 	}
 }
 

@@ -271,7 +271,7 @@ func TestBindsEnvironmentExecAndEntrypoint(t *testing.T) {
 		})
 		b.said(n, "exec sees blue")
 		b.said(n, "entry sees blue")
-		b.said(n, "exec failed (code 1): false")
+		b.said(n, "exec failed: false: exit code 1")
 		if got := b.exec(n, "sh", "-c", "echo inside >/mnt/d/g; cat /etc/deep/f; cat /proc/sys/net/ipv4/ip_forward"); got != "outside\n1\n" {
 			b.Errorf("%q", got)
 		}

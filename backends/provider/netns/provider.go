@@ -13,6 +13,7 @@ import (
 	"archetype/backends"
 	"archetype/backends/provider/logfile"
 	"archetype/backends/provider/netns/holder"
+	"archetype/backends/provider/netns/nodeinit"
 	"archetype/internal/frozen"
 	"archetype/internal/installed"
 	"archetype/vendors"
@@ -64,8 +65,8 @@ func (p *Provider) Name() string { return "netns" }
 // Adapt has the kind ready when our own init says so.
 func (p *Provider) Adapt(k *vendors.Kind) *vendors.Kind { return k.AsEmbedded() }
 
-// RunsCommands: the node's init does.
-func (p *Provider) RunsCommands() {}
+// FailedCommand reads what the node's init, which runs them, says of one.
+func (p *Provider) FailedCommand(line string) (string, bool) { return nodeinit.FailedCommand(line) }
 
 // Awaits tells that a node's init waits for its interfaces.
 func (p *Provider) Awaits() {}

@@ -279,13 +279,32 @@ func (n *node) execs() {
 		code, err := n.command([]string{"/bin/sh", "-c", c}, &out)
 		switch {
 		case err != nil:
-			say("exec failed: %s: %v", c, err)
+			fmt.Println(execFailed + onOneLine(strings.TrimSpace(c)+": "+err.Error()))
 		case code != 0:
-			say("exec failed (code %d): %s: %s", code, c, strings.TrimSpace(out.String()))
+			fmt.Println(execFailed + onOneLine(fmt.Sprintf("%s: exit code %d: %s", strings.TrimSpace(c), code, out.String())))
 		case out.Len() > 0:
 			fmt.Println(strings.TrimRight(out.String(), "\n"))
 		}
 	}
+}
+
+// execFailed begins what is said of a command that failed.
+const execFailed = "archetype-init: exec failed: "
+
+// FailedCommand is what a line of a node's log says of a command that failed.
+func FailedCommand(line string) (string, bool) { return strings.CutPrefix(line, execFailed) }
+
+// onOneLine shortens what a command is and said to what fits on a line.
+func onOneLine(text string) string {
+	const most = 400
+	if len(text) > 4*most {
+		text = text[:4*most]
+	}
+	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "")), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
 }
 
 // tail keeps the first part of an output.
