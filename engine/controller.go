@@ -27,6 +27,7 @@ type controller struct {
 	view     *api.Lab     // as last published
 	found    bool         // taken up from what ran, without a record
 	asked    bool         // what there is of its links is being asked for: nothing is decided yet
+	midway   bool         // an earlier engine has left jobs that go on, and what it left is being looked at
 	looked   int          // which link was verified last
 	cleanup
 }

@@ -33,7 +33,9 @@ func (c *controller) linkLeftAlone(l *link) bool {
 // drifted notes that a node is otherwise than wanted, which it has become just
 // now, and plans when it is set right.
 func (c *controller) drifted(n *node, what string) {
-	if n.actual.Matches(n.desired) && n.amiss == "" || c.m.leaving(n) || n.restart {
+	// What a job was at when its engine ended goes on: nobody is asked about it.
+	goesOn := c.midway && c.m.info.Policy.Holds() && n.amiss == "" && n.actual != lab.NodePaused
+	if n.actual.Matches(n.desired) && n.amiss == "" || c.m.leaving(n) || n.restart || goesOn {
 		c.warnf(n, "%s", what)
 		return
 	}
@@ -88,6 +90,32 @@ func (c *controller) linkDrifted(l *link, why string) {
 // linkJoined deals with a link that is cut, and that somebody else has joined.
 func (c *controller) linkJoined(l *link) {
 	c.linkIsOtherwise(l, "was joined behind our back", "cut again", lab.LinkUp, lab.LinkUp)
+}
+
+// linkDriftedMeanwhile notes what somebody did to a link while no engine ran, and
+// reports whether there was anything. What a job was at when its engine ended may
+// look the same, and goes on.
+func (c *controller) linkDriftedMeanwhile(l *link, st backends.LinkStatus) bool {
+	if c.midway || c.found || c.m.destroying || c.m.swap.from != "" || l.remove || l.former != nil || c.linkLeftAlone(l) {
+		return false
+	}
+	for _, n := range l.ends() {
+		if c.m.leaving(n) || n.restart || n.actual != lab.NodeRunning && n.actual != lab.NodePaused {
+			return false
+		}
+	}
+	const meanwhile = " while no engine ran"
+	switch crosses := st.Connected && !st.Gone; {
+	case l.actual == lab.LinkUp && l.desired == lab.WishUp && !crosses:
+		what := "came apart" + meanwhile + ": " + either(st.Reason, "an interface of it was removed")
+		c.linkIsOtherwise(l, what, "wired again", lab.LinkDown, lab.LinkPending)
+	case l.actual == lab.LinkDown && l.desired == lab.WishDown && crosses:
+		l.made, l.carrier, l.vlan = true, st.Carrier, st.VLAN
+		c.linkIsOtherwise(l, "was joined"+meanwhile, "cut again", lab.LinkUp, lab.LinkUp)
+	default:
+		return false
+	}
+	return true
 }
 
 // linkIsOtherwise notes what a link has become just now, and what follows: the

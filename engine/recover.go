@@ -110,6 +110,9 @@ func (e *Engine) recover(s *saved) {
 	models := map[string]*controller{}
 	for _, l := range s.labs {
 		models[l.Name] = e.revive(l, s.nodes[l.Name], s.links[l.Name])
+		models[l.Name].midway = slices.ContainsFunc(s.jobs, func(j store.Job) bool {
+			return j.Lab == l.Name && !j.State.Ended() && j.Verb.AtNextStart() != lab.JobBuried
+		})
 	}
 	all := e.askProviders()
 	var everything []backends.NodeStatus
@@ -166,6 +169,7 @@ func (e *Engine) recover(s *saved) {
 			c.observeLinks(links)
 			c.asked = false
 			c.resume(s.jobs)
+			c.midway = false
 			c.markAll()
 			c.publish()
 			looked()
@@ -345,6 +349,9 @@ func (c *controller) settleLink(l *link, st *backends.LinkStatus) {
 	l.impair.unsure = l.spec.Impaired() || st == nil || !st.Gone
 	if st != nil && !st.Gone {
 		l.net = l.network(c)
+	}
+	if st != nil && c.linkDriftedMeanwhile(l, *st) {
+		return
 	}
 	switch {
 	case st == nil || st.Gone:

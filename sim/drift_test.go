@@ -442,3 +442,95 @@ func TestDriftOfAnIsolatedInterface(t *testing.T) {
 		})
 	}
 }
+
+// away does something to the world while no engine runs: nobody hears of it.
+func (d *driver) away(do func(*sim.World)) {
+	d.Helper()
+	time.Sleep(time.Second) // what has come about is saved
+	synctest.Wait()
+	do(d.w)
+	d.mu.Lock()
+	d.events = nil
+	d.mu.Unlock()
+	d.crash()
+}
+
+// What somebody does to a link while no engine runs is drift as well: the next
+// engine says so, and sets it right where it may.
+func TestDriftOfALinkWhileNoEngineRan(t *testing.T) {
+	cut := func(d *driver) {
+		d.ask1(func(ctx context.Context) error {
+			_, err := d.e.SetLink(ctx, api.LinkRequest{Lab: "alpha", A: lab.Endpoint{Node: "n0", Interface: "eth1"},
+				B: lab.Endpoint{Node: "n1", Interface: "eth1"}, Wish: lab.WishDown})
+			return err
+		})
+		d.await("it cut", func(l *api.Lab) bool { return l.Links[0].Actual == lab.LinkDown })
+	}
+	for _, f := range []struct {
+		name, says string
+		cut        bool
+		do         func(*sim.World)
+	}{
+		{"unplugged", "came apart while no engine ran: an interface of it was removed", false, func(w *sim.World) { w.Unplug("alpha", driftLink) }},
+		{"cut", "came apart while no engine ran", false, func(w *sim.World) { w.Sever("alpha", driftLink) }},
+		{"mistagged", "different tags", false, func(w *sim.World) { w.Mistag("alpha", driftLink) }},
+		{"joined", "was joined while no engine ran", true, func(w *sim.World) { w.Join("alpha", driftLink) }},
+	} {
+		for _, policy := range lab.Policies() {
+			t.Run(f.name+", "+string(policy), func(t *testing.T) {
+				drifting(t, policy, func(d *driver) {
+					if f.cut {
+						cut(d)
+					}
+					d.away(f.do)
+					machine := d.w.Contents()
+					if policy != lab.PolicyEnforce {
+						l := d.await("its drift", func(l *api.Lab) bool { return l.Links[0].Drift.Held })
+						if got := l.Links[0].Drift; !strings.Contains(got.What, f.says) || got.Asks(policy) != (policy == lab.PolicyAsk) {
+							t.Errorf("%+v under %s", got, policy)
+						}
+						d.crash()
+						d.await("its drift after one more start", func(l *api.Lab) bool { return l.Links[0].Drift.Held })
+						for range 120 {
+							d.calmRound()
+							time.Sleep(time.Second)
+							synctest.Wait()
+						}
+						if now := d.w.Contents(); !slices.Equal(now, machine) {
+							t.Errorf("not left alone:\n%v\nbecame\n%v", machine, now)
+						}
+						d.ask1(func(ctx context.Context) error {
+							_, err := d.e.SetDrift(ctx, api.DriftRequest{Lab: "alpha"})
+							return err
+						})
+					}
+					d.await("it to be said, and set right", func(l *api.Lab) bool {
+						s, _ := d.e.Snapshot(context.Background())
+						return (l.Links[0].Actual == lab.LinkUp) != f.cut && wired(d.w, "alpha", driftLink) != f.cut && l.Links[0].Drift.What == "" &&
+							slices.ContainsFunc(s.Events, func(ev *api.Event) bool { return strings.Contains(ev.Text, f.says) })
+					})
+				})
+			})
+		}
+	}
+}
+
+// What a job was about to do when its engine ended looks like drift, and is none:
+// it goes on, and nobody is asked.
+func TestAJobThatWasInterruptedIsNoDrift(t *testing.T) {
+	drifting(t, lab.PolicyReport, func(d *driver) {
+		d.stuck = func(c sim.Call) bool { return c.Verb == "stop" }
+		d.ask1(func(ctx context.Context) error {
+			_, err := d.e.SetNodes(ctx, api.NodesRequest{Lab: "alpha", Nodes: []string{"n0"}, Verb: lab.JobRestart})
+			return err
+		})
+		d.stuck = nil
+		d.w.Kill(n0, "as it was asked to, of which nobody hears any more")
+		d.w.Unplug("alpha", driftLink)
+		d.mu.Lock()
+		d.events = nil
+		d.mu.Unlock()
+		d.crash()
+		d.await("all up again", func(l *api.Lab) bool { return whole(l) && d.asMade() })
+	})
+}
