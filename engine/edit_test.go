@@ -107,7 +107,11 @@ func TestNodesComeAndGoWhileTheLabRuns(t *testing.T) {
 }
 
 func (b *bench) impairment(id string) (out [2]lab.Impairment) {
-	b.w.set(func() { out = b.w.links["chain/"+id].impair })
+	b.w.set(func() {
+		if l := b.w.links["chain/"+id]; l != nil {
+			out = l.impair
+		}
+	})
 	return out
 }
 
@@ -165,6 +169,31 @@ func TestImpairmentOutlivesAStart(t *testing.T) {
 	b.until("the impairment after the deploy", func(s *api.Snapshot) bool { return s.Lab("chain").State == lab.StateRunning && impaired(s) })
 	b.done(b.e.SetNodes(b.Context(), api.NodesRequest{Lab: "chain", Nodes: []string{"b"}, Verb: lab.JobRestart}))
 	b.until("the impairment after a restart", impaired)
+}
+
+// A node that somebody else starts is heard of as running: where that takes its
+// interfaces elsewhere, its links are looked at where they are now, whole or not,
+// and given again what they suffer.
+func TestLinksOfANodeThatIsFoundRunning(t *testing.T) {
+	const id = "a:eth1|b:eth1"
+	slow := lab.Impairment{Rate: 5_000_000}
+	text := strings.NewReplacer("a: {kind: linux}", "a: {kind: linux, provider: docker}", `- endpoints: ["a:eth1", "b:eth1"]`,
+		`- {type: veth, impair: {rate: 5mbit}, endpoints: [{node: a, interface: eth1}, {node: b, interface: eth1}]}`).Replace(chain)
+	for _, lost := range []bool{false, true} {
+		b := &bench{T: t, w: newWorld(), dir: t.TempDir(), look: time.Hour} // nothing but the news tells of it
+		b.start()
+		t.Cleanup(b.stop)
+		b.done(b.deploy(text).Job, nil)
+		impaired := func(*api.Snapshot) bool { return b.impairment(id) == [2]lab.Impairment{slow, slow} }
+		b.until("the impairment", impaired)
+		b.done(b.e.SetNodes(b.Context(), api.NodesRequest{Lab: "chain", Nodes: []string{"a"}, Verb: lab.JobStop}))
+		connects := b.w.count("connect " + id)
+		b.w.startBehind(backends.NodeRef{Lab: "chain", Node: "a"}, lost)
+		b.saidSomewhere("was started behind our back")
+		b.until("the link whole where it is now", func(s *api.Snapshot) bool {
+			return (!lost || b.w.count("connect "+id) > connects) && s.Lab("chain").Links[0].Actual == lab.LinkUp && impaired(s)
+		})
+	}
 }
 
 func (b *bench) networks() (out []string) {

@@ -45,6 +45,11 @@ func (c *controller) decideImpairment(l *link) *effect {
 
 func (c *controller) impairEnded(l *link, want impaired, err error) {
 	i := &l.impair
+	// It tells nothing of the wiring, but for that there is none.
+	if missed := l.missed; missed || errors.Is(err, backends.ErrNotFound) {
+		l.missed = false
+		defer c.verify(l, nil)
+	}
 	if err == nil {
 		*i = impairing{applied: want}
 		c.setLinkError(l, "")

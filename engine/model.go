@@ -130,6 +130,7 @@ type link struct {
 	meanwhile *linkNews // the latest of what was said while it was busy
 	verifying bool      // its state is being asked for
 	doubt     bool      // there was news since it was asked for
+	missed    bool      // what was asked for came while it was busy, and was let go
 	turns     int       // how often something was begun at it
 	stored    bool      // the store has a record of it
 	busy      *effect

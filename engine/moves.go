@@ -105,6 +105,7 @@ func (c *controller) verify(l *link, news *backends.LinkStatus) {
 		c.post(func(c *controller) {
 			l.verifying = false
 			if l.doubt || l.turns != turn {
+				l.missed = l.busy != nil
 				if l.busy == nil && (l.made || c.linkLeftAlone(l) || c.half(l)) && c.m.links[l.id] == l {
 					c.verify(l, news)
 				}

@@ -142,6 +142,24 @@ func (w *world) kill(ref backends.NodeRef, why string) {
 	w.tell(backends.NodeStatus{Ref: ref, Boot: n.boot, ExitReason: why})
 }
 
+// startBehind starts a node behind the engine's back. Its interfaces move, what
+// its links suffer stays behind, and some of them may be lost on the way, of which
+// no network tells.
+func (w *world) startBehind(ref backends.NodeRef, lost bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := w.nodes[ref]
+	w.boot++
+	n.running, n.boot, n.pid = true, w.boot, int(1000+w.boot)
+	n.moved = fmt.Sprintf("@%d", n.boot)
+	for id, l := range w.links {
+		if l.impair = [2]lab.Impairment{}; lost && strings.Contains(id, "/"+ref.Node+":") {
+			delete(w.links, id)
+		}
+	}
+	w.tell(backends.NodeStatus{Ref: ref, Running: true, PID: n.pid, Boot: n.boot})
+}
+
 // vanish removes a node behind the engine's back.
 func (w *world) vanish(ref backends.NodeRef) {
 	w.mu.Lock()

@@ -119,7 +119,13 @@ func (n simNetwork) Impair(ctx context.Context, l backends.Link) error {
 	if err := n.w.enter(ctx, "impair "+l.ID()); err != nil {
 		return err
 	}
-	n.w.set(func() { n.w.links[key(l)].impair = [2]lab.Impairment{l.A.End.Impair, l.B.End.Impair} })
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	s := n.w.links[key(l)]
+	if s == nil {
+		return backends.ErrNotFound
+	}
+	s.impair = [2]lab.Impairment{l.A.End.Impair, l.B.End.Impair}
 	return nil
 }
 
