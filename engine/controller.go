@@ -222,9 +222,12 @@ func (c *controller) moveNode(n *node, to lab.NodeState) {
 	case lab.NodeStarting:
 		n.bootAnew()
 	case lab.NodeRunning:
-		n.progress, n.err = 100, ""
+		n.progress, n.err, n.failure = 100, "", ""
 	case lab.NodeStopped, lab.NodeUndeployed:
 		n.progress, n.text, n.line, n.pid = 0, "", "", 0
+		if n.desired == lab.WishStopped {
+			n.failure = ""
+		}
 	}
 	n.news()
 	c.saveNode(n)

@@ -112,6 +112,7 @@ func (c *controller) fail(n *node, err error) {
 	n.noImage = errors.Is(err, backends.ErrNoImage)
 	c.nextTry(n)
 	n.err = reason(err)
+	n.failure = n.err
 	c.moveNode(n, lab.NodeError)
 	c.wakeWaiting()
 	again := ""

@@ -124,7 +124,7 @@ func (c *controller) checkJobs() {
 			c.endJob(j, lab.JobCompleted, "")
 		case c.wait(j.Deadline):
 		default:
-			c.endJob(j, lab.JobFailed, "no progress for "+j.patience.String()+"; still waits for "+j.names.String())
+			c.endJob(j, lab.JobFailed, strings.Join(append([]string{"no progress for " + j.patience.String() + "; still waits for " + j.names.String()}, j.why()...), "; "))
 		}
 	}
 	c.jobs = slices.DeleteFunc(c.jobs, func(j *job) bool {
@@ -135,6 +135,24 @@ func (c *controller) checkJobs() {
 		}
 		return j.State.Ended()
 	})
+}
+
+// why is what keeps the foremost of what a job still waits for, where that is known.
+func (j *job) why() []string {
+	var nodes, links []string
+	for n := range j.waitNodes {
+		if why := either(n.err, either(n.failure, n.text)); why != "" {
+			nodes = append(nodes, n.spec.Name+": "+why)
+		}
+	}
+	for l := range j.waitLinks {
+		if l.err != "" {
+			links = append(links, "link "+l.name()+": "+l.err)
+		}
+	}
+	slices.Sort(nodes)
+	slices.Sort(links)
+	return first(append(nodes, links...), 3)
 }
 
 func (c *controller) checkNodes(j *job) {

@@ -83,7 +83,8 @@ type node struct {
 	text       string
 	line       string // of its log, that earned the progress
 	err        string
-	noImage    bool // that is why
+	noImage    bool   // that is why
+	failure    string // why it failed last, also while it is tried again, until it arrives
 
 	busy      *effect            // what is being done to it
 	done      time.Time          // when that ended last

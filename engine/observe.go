@@ -394,6 +394,7 @@ func (c *controller) askLastWords(n *node) {
 			n.look()
 			if text != "" && n.err == before && n.actual == lab.NodeError {
 				n.err += "; it last said: " + text
+				n.failure = n.err
 				n.news()
 				c.saveNode(n)
 				c.errorf(n, "it last said: %s", text)

@@ -44,6 +44,23 @@ func TestBootThatOvertakesAStop(t *testing.T) {
 	})
 }
 
+// bootlessRound lets all go on but the boots.
+func (d *driver) bootlessRound() {
+	d.mu.Lock()
+	calls := d.sorted()
+	d.mu.Unlock()
+	for _, h := range calls {
+		d.endCall(h)
+		synctest.Wait()
+	}
+	for d.mu.Lock(); len(d.events) > 0; d.mu.Lock() {
+		d.mu.Unlock()
+		d.tellEvent()
+		synctest.Wait()
+	}
+	d.mu.Unlock()
+}
+
 // A boot that was not ready in time is tried again from where it is: its
 // progress stays.
 func TestProgressOfABootThatIsTriedAgain(t *testing.T) {
@@ -51,19 +68,7 @@ func TestProgressOfABootThatIsTriedAgain(t *testing.T) {
 		d.begin0(lab.JobRestart)
 		failed, pid := false, 0
 		for begin := time.Now(); time.Since(begin) < 10*time.Minute; time.Sleep(100 * time.Millisecond) {
-			d.mu.Lock()
-			calls := d.sorted()
-			d.mu.Unlock()
-			for _, h := range calls {
-				d.endCall(h)
-				synctest.Wait()
-			}
-			for d.mu.Lock(); len(d.events) > 0; d.mu.Lock() {
-				d.mu.Unlock()
-				d.tellEvent()
-				synctest.Wait()
-			}
-			d.mu.Unlock()
+			d.bootlessRound()
 			s, _ := d.e.Snapshot(context.Background())
 			n := s.Lab("alpha").Nodes[0]
 			switch {

@@ -44,6 +44,31 @@ func TestJobThatStallsFailsAtItsDeadline(t *testing.T) {
 	})
 }
 
+// What keeps a node is said of a job that waits for it in vain, also while it is
+// tried again.
+func TestJobThatStallsSaysWhatItsNodeSaid(t *testing.T) {
+	drifting(t, lab.PolicyEnforce, func(d *driver) {
+		d.begin0(lab.JobRestart)
+		for begin := time.Now(); time.Since(begin) < 30*time.Minute; time.Sleep(time.Second) {
+			d.bootlessRound()
+			synctest.Wait()
+			s, _ := d.e.Snapshot(context.Background())
+			j := s.Jobs[len(s.Jobs)-1]
+			if !j.State.Ended() {
+				continue
+			}
+			if n := s.Lab("alpha").Nodes[0]; n.Actual != lab.NodeStarting || n.Retries == 0 {
+				t.Errorf("n0 is %s, tried again %d times", n.Actual, n.Retries)
+			}
+			if !strings.Contains(j.Error, "still waits for n0; n0: not ready in time, within 2m0s: waited for a log line") {
+				t.Errorf("it is %s: %s", j.State, j.Error)
+			}
+			return
+		}
+		t.Error("it never ends")
+	})
+}
+
 // A job that goes on has all its time from when its lab is taken up, also while
 // another's network does not answer.
 func TestJobThatGoesOnHasItsTimeFromItsLabOn(t *testing.T) {
