@@ -63,6 +63,7 @@ type TunnelStatus struct {
 	State   lab.TunnelState
 	Carrier lab.Carrier
 	Device  string // interface of this machine through which the remote is reached
+	PathMTU int    // bytes of an IP packet that arrives whole on the way; 0 where there is none
 	// Attachment is where a link meets the tunnel; Joined, whether one does.
 	Attachment Attachment
 	Joined     bool
@@ -72,6 +73,13 @@ type TunnelStatus struct {
 	Rx, Tx Counters // from and to the far end
 	Notes  []string // what was chosen for the user and why, such as a lower MTU
 	Reason string   // why it is not active, or not joined
+}
+
+// Tunneler is implemented by networks of whose links some are tunnels.
+type Tunneler interface {
+	// Tunnel is a link's, as Overlay.Status has it. ErrNotFound when there is
+	// none of it, ErrUnsupported when the link is no tunnel.
+	Tunnel(ctx context.Context, l Link) (TunnelStatus, error)
 }
 
 // Counters count what went one way.

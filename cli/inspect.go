@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -34,11 +35,13 @@ func (a *app) inspect() *cobra.Command {
 				if l == nil {
 					return noLab(snap, args[0])
 				}
+				tunnels := tunnelsOf(cmd.Context(), e, l)
 				if asJSON {
-					return a.json(labJSON(l))
+					return a.json(labJSON(l, tunnels))
 				}
 				stats, _ := e.Stats(cmd.Context(), l.Name) // without them the rest is still worth showing
 				a.showLab(l, stats)
+				a.showTunnels(l, tunnels)
 				return nil
 			})
 		},
@@ -105,6 +108,8 @@ type (
 		Tries   int       `json:"tries"`
 		NextTry time.Time `json:"next_try,omitzero"`
 		Drift   api.Drift `json:"drift,omitzero"`
+
+		Tunnel *api.Tunnel `json:"tunnel,omitempty"` // that the link is, where it leaves the lab by one
 	}
 	labOut struct {
 		Lab   api.Info  `json:"lab"`
@@ -120,11 +125,35 @@ func nodeJSON(n *api.Node) nodeOut {
 
 func linkJSON(k *api.Link) linkOut {
 	return linkOut{k.A, k.B, k.Desired, k.Actual, k.Carrier, k.VLAN, k.Error, k.MTU, k.ImpairA, k.ImpairB, k.Network, k.Outside,
-		k.Retries, k.RetryAt, k.Drift}
+		k.Retries, k.RetryAt, k.Drift, nil}
 }
 
-func labJSON(l *api.Lab) labOut {
-	return labOut{l.Info, list(l.Nodes, nodeJSON), list(l.Links, linkJSON)}
+func labJSON(l *api.Lab, tunnels map[string]*api.Tunnel) labOut {
+	return labOut{l.Info, list(l.Nodes, nodeJSON), list(l.Links, func(k *api.Link) linkOut {
+		out := linkJSON(k)
+		out.Tunnel = tunnels[k.A]
+		return out
+	})}
+}
+
+// tunnelsOf is what is known of the tunnels by which links leave the lab, by
+// their ends in it: nothing of those that are not made.
+func tunnelsOf(ctx context.Context, e api.Engine, l *api.Lab) map[string]*api.Tunnel {
+	req := api.TrafficRequest{Lab: l.Name, Tunnels: true}
+	for _, k := range l.Links {
+		if a, err := lab.ParseEndpoint(k.A); err == nil && k.Outside.Tunnel() && !k.Leaving {
+			req.Ends = append(req.Ends, a)
+		}
+	}
+	out := map[string]*api.Tunnel{}
+	if len(req.Ends) == 0 {
+		return out
+	}
+	found, _ := e.Traffic(ctx, req) // without it the rest is still worth showing
+	for _, t := range found {
+		out[t.End.String()] = t.Tunnel
+	}
+	return out
 }
 
 func list[T, U any](in []T, f func(T) U) []U {
@@ -212,6 +241,22 @@ func (a *app) showLab(l *api.Lab, stats []api.NodeStats) {
 		rows = append(rows, []string{k.A, k.B, string(k.Actual), string(k.Desired), string(k.Carrier), k.About(now)})
 	}
 	a.table(rows)
+}
+
+// showTunnels tells of each tunnel where it leads, what fits through it and what
+// has passed.
+func (a *app) showTunnels(l *api.Lab, tunnels map[string]*api.Tunnel) {
+	rows := [][]string{{"TUNNEL", "VNI", "FROM", "TO", "UDP", "MTU", "SENT", "RECEIVED", "ABOUT"}}
+	for _, k := range l.Links {
+		if t := tunnels[k.A]; t != nil {
+			rows = append(rows, []string{k.A, strconv.Itoa(int(t.VNI)), t.From(), t.Remote, strconv.Itoa(int(t.UDPPort)), t.Fits(),
+				t.Out(), t.In(), t.About()})
+		}
+	}
+	if len(rows) > 1 {
+		fmt.Fprintln(a.out)
+		a.table(rows)
+	}
 }
 
 // aboutBoot is how far a node has come, what earned that, and how long the rest

@@ -26,6 +26,15 @@ type (
 		Error, Network, Outside        string
 		ImpairA                        lab.Impairment `json:"impair_a"`
 		ImpairB                        lab.Impairment `json:"impair_b"`
+		Tunnel                         *struct {
+			State, Reason, Local, Remote, Device string
+			VNI, MTU                             int
+			UDPPort                              int    `json:"udp_port"`
+			PathMTU                              int    `json:"path_mtu"`
+			Sent                                 uint64 `json:"sent_bytes"`
+			Received                             uint64 `json:"received_bytes"`
+			Heard                                bool
+		}
 	}
 	inspectJSON struct {
 		Lab   labJSON

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -148,6 +149,30 @@ func leaveTheLab(t *testing.T, network string) {
 			return false
 		}
 	})
+
+	// Of links that are tunnels it is told where they lead, what fits through
+	// them, and that nothing came from a machine that is not there.
+	told := w.ok("inspect", "out")
+	for end, vni := range map[string]int{"n2:eth5": 77, "n2:eth6": 78} {
+		far := fmt.Sprintf("%s:192.0.2.2/%d", map[int]string{77: "vxlan-stitch", 78: "vxlan"}[vni], vni)
+		tun := w.inspect("out").link(end, far).Tunnel
+		w.await("the far end of "+end+" to be found away", func() bool { // its address is asked for thrice
+			tun = w.inspect("out").link(end, far).Tunnel
+			return tun == nil || tun.State == "failed"
+		})
+		if tun == nil || tun.VNI != vni || tun.Remote != "192.0.2.2" || tun.Local != "192.0.2.1" || tun.Device != "nic" || tun.UDPPort != 14789 ||
+			tun.PathMTU != 1500 || tun.MTU != 1450 || tun.Heard || tun.Received != 0 || !strings.Contains(tun.Reason, "does not answer") {
+			t.Errorf("of the tunnel of %s: %+v", end, tun)
+		}
+		if !strings.Contains(told, fmt.Sprintf("%s  %d ", end, vni)) || !strings.Contains(told, "1450 of 1500") {
+			t.Errorf("of the tunnel of %s, for people:\n%s", end, told)
+		}
+	}
+	for _, k := range w.inspect("out").Links {
+		if (k.Tunnel != nil) != strings.HasPrefix(k.Outside, "vxlan") {
+			t.Errorf("a tunnel, or none: %+v", k)
+		}
+	}
 
 	w.ok("link", "disconnect", "out", "n1:eth2", "host:n1host")
 	if k := w.inspect("out").link("n1:eth2", "host:n1host"); k.Actual != "down" || k.Carrier != "off" {

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"io"
+	"net/netip"
+	"sync"
 
 	"archetype/backends"
 	"archetype/engine/api"
@@ -20,10 +22,15 @@ type passage struct {
 // port is where the end is now.
 func (p passage) port(ctx context.Context) (backends.Port, error) {
 	l, err := p.attach(ctx)
+	return p.of(l), err
+}
+
+// of is the end's port of the link.
+func (p passage) of(l backends.Link) backends.Port {
 	if l.B.End.Endpoint == p.end {
-		return l.B, err
+		return l.B
 	}
-	return l.A, err
+	return l.A
 }
 
 // passages finds ends of links of a lab.
@@ -77,19 +84,68 @@ func (e *Engine) Traffic(ctx context.Context, req api.TrafficRequest) ([]api.Tra
 	if err != nil {
 		return nil, err
 	}
+	found := make([]*api.Traffic, len(list))
+	// A far end that does not answer is waited for: not one after the other.
+	atOnce := 1
+	if req.Tunnels {
+		atOnce = tunnelsAtOnce
+	}
+	var all sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for i, p := range list {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			found[i] = p.traffic(ctx, req.Tunnels)
+		})
+	}
+	all.Wait()
 	var out []api.Traffic
-	for _, p := range list {
-		n, ok := p.network.(backends.Counter)
-		if !ok {
-			continue
-		}
-		port, err := p.port(ctx)
-		if err != nil {
-			continue
-		}
-		if t, err := n.Count(ctx, port); err == nil {
-			out = append(out, api.Traffic{End: p.end, Sent: t.Sent, Received: t.Received, SentPackets: t.SentPackets, ReceivedPackets: t.ReceivedPackets})
+	for _, t := range found {
+		if t != nil {
+			out = append(out, *t)
 		}
 	}
 	return out, ctx.Err()
+}
+
+// tunnelsAtOnce bounds how many far ends are asked after at once.
+const tunnelsAtOnce = 16
+
+// traffic is what has passed the end, or nil where that cannot be told.
+func (p passage) traffic(ctx context.Context, tunnel bool) *api.Traffic {
+	n, ok := p.network.(backends.Counter)
+	if !ok {
+		return nil
+	}
+	l, err := p.attach(ctx)
+	if err != nil {
+		return nil
+	}
+	t, err := n.Count(ctx, p.of(l))
+	if err != nil {
+		return nil
+	}
+	out := &api.Traffic{End: p.end, Sent: t.Sent, Received: t.Received, SentPackets: t.SentPackets, ReceivedPackets: t.ReceivedPackets}
+	if by, ok := p.network.(backends.Tunneler); ok && tunnel {
+		if st, err := by.Tunnel(ctx, l); err == nil {
+			out.Tunnel = tunnelOf(st)
+		}
+	}
+	return out
+}
+
+func tunnelOf(st backends.TunnelStatus) *api.Tunnel {
+	return &api.Tunnel{State: st.State, Reason: st.Reason, VNI: st.VNI, Local: text(st.Local), Remote: text(st.Remote), Device: st.Device,
+		UDPPort: st.UDPPort, PathMTU: st.PathMTU, MTU: st.MTU,
+		Sent: st.Tx.Bytes, SentPackets: st.Tx.Packets, Received: st.Rx.Bytes, ReceivedPackets: st.Rx.Packets,
+		Lost:  st.Tx.Dropped + st.Tx.Errors + st.Rx.Dropped + st.Rx.Errors,
+		Heard: st.Rx.Packets > 0}
+}
+
+func text(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }

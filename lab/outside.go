@@ -21,6 +21,9 @@ func OutsideTypes() []OutsideType {
 		OutsideDummy, OutsideVXLAN, OutsideVXLANStitch}
 }
 
+// Tunnel reports whether such a link is a tunnel.
+func (t OutsideType) Tunnel() bool { return t == OutsideVXLAN || t == OutsideVXLANStitch }
+
 // Outside is what a file says of the far end of a link that leaves the lab.
 // The link's B repeats it as an endpoint, so that the link has an identity:
 // "host:eth9", "bridge-name:port", "mgmt-net:port", "macvlan:eth0", "dummy:-",

@@ -65,7 +65,7 @@ func nodeActions() []*action {
 				return "no link is selected"
 			}
 			return ""
-		}, run: simple((*Model).linkInfo)},
+		}, run: (*Model).linkInfo},
 		{name: "logs", keys: []string{"L"}, about: "what the node's init and daemons say", hint: "logs", where: onNodes, in: inNodes, why: needNode,
 			run: func(m *Model) tea.Cmd { return m.openLogs(m.node().Name) }},
 		{name: "logs", keys: []string{"l"}, about: "the same, in the list of nodes", where: func(m *Model) bool { return onMain(m) && m.focus == paneNodes }, why: needNode,

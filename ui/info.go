@@ -148,7 +148,9 @@ func (m *Model) driftText(d api.Drift) string {
 	return d.What
 }
 
-func (m *Model) linkInfo() {
+// linkInfo shows all that is known of a link; of one that is a tunnel also what
+// is known of that at this moment.
+func (m *Model) linkInfo() tea.Cmd {
 	k := m.link()
 	vlan, mtu := "", ""
 	if k.VLAN != 0 {
@@ -160,8 +162,25 @@ func (m *Model) linkInfo() {
 	text := facts("ends", k.A+" -- "+k.B, "state", string(k.Actual), "should be", string(k.Desired),
 		"carrier", string(k.Carrier), "worsened by", impairText(k), "made by", k.Network, "VLAN", vlan, "MTU", mtu, "error", k.Error, "drift", m.driftText(k.Drift))
 	text = append(text, tries(k.Retries, k.RetryAt)...)
-	keys := fmt.Sprintf("%s cuts it, %s joins it, %s worsens it, %s removes it.", m.keyOf("cut"), m.keyOf("join"), m.keyOf("worsen a link"), m.keyOf("remove"))
-	m.push(&message{title: "link", text: append(text, "", keys)})
+	keys := []string{"", fmt.Sprintf("%s cuts it, %s joins it, %s worsens it, %s removes it.", m.keyOf("cut"), m.keyOf("join"), m.keyOf("worsen a link"), m.keyOf("remove"))}
+	end, err := lab.ParseEndpoint(k.A)
+	if err != nil || !k.Outside.Tunnel() {
+		m.push(&message{title: "link", text: append(text, keys...)})
+		return nil
+	}
+	req := api.TrafficRequest{Lab: m.labName, Ends: []lab.Endpoint{end}, Tunnels: true}
+	return m.ask("about "+k.A, func(ctx context.Context, e api.Engine) resultMsg {
+		if found, err := e.Traffic(ctx, req); err == nil && len(found) == 1 && found[0].Tunnel != nil {
+			text = append(text, tunnelFacts(found[0].Tunnel)...)
+		}
+		return resultMsg{title: "link", text: append(text, keys...)}
+	})
+}
+
+// tunnelFacts are where a tunnel leads, what fits through it and what has passed.
+func tunnelFacts(t *api.Tunnel) []string {
+	return append([]string{"", "tunnel"}, facts("state", string(t.State), "VNI", fmt.Sprint(t.VNI), "remote", t.Remote, "from", t.From(),
+		"UDP port", fmt.Sprint(t.UDPPort), "MTU", t.Fits()+" bytes on the way", "sent", t.Out(), "received", t.In(), "about", t.About())...)
 }
 
 func (m *Model) readEvent() {

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -24,5 +25,46 @@ func TestWhyANodeIsTriedAgain(t *testing.T) {
 		return strings.HasPrefix(l, "because ") && strings.HasSuffix(l, " not ready in time")
 	}) {
 		t.Errorf("it says %q", text)
+	}
+}
+
+// tunnels is an engine that knows of a tunnel at each end it is asked about.
+type tunnels struct {
+	api.Engine
+	api.Tunnel
+}
+
+func (e tunnels) Traffic(_ context.Context, req api.TrafficRequest) ([]api.Traffic, error) {
+	out := make([]api.Traffic, len(req.Ends))
+	for i, end := range req.Ends {
+		if out[i].End = end; req.Tunnels {
+			out[i].Tunnel = &e.Tunnel
+		}
+	}
+	return out, nil
+}
+
+// TestATunnelIsToldOf: of a link that is a tunnel, what is known of that now.
+func TestATunnelIsToldOf(t *testing.T) {
+	s := ring(3)
+	k := s.Labs[0].Links[0]
+	k.B, k.Outside = "vxlan:192.0.2.2/77", lab.OutsideVXLAN
+	m := shown(t, s)
+	for heard, want := range map[bool]string{false: "nothing has ever come", true: "7 (9000 bytes)"} {
+		e := tunnels{Tunnel: api.Tunnel{State: lab.TunnelActive, VNI: 77, Local: "192.0.2.1", Remote: "192.0.2.2", Device: "nic",
+			UDPPort: 14789, PathMTU: 1500, MTU: 1450, SentPackets: 5, Sent: 600, Heard: heard}}
+		if heard {
+			e.ReceivedPackets, e.Received = 7, 9000
+		}
+		m.engine = e
+		m.focus, m.links.at = paneLinks, slices.IndexFunc(m.shownLinks(), func(l *api.Link) bool { return l == k })
+		m.Update(m.linkInfo()())
+		text := m.View().Content
+		for _, w := range []string{"VNI", "77", "192.0.2.2", "192.0.2.1 by nic", "14789", "1450 of 1500", "5 (600 bytes)", want} {
+			if !strings.Contains(text, w) {
+				t.Errorf("%q is not in\n%s", w, text)
+			}
+		}
+		m.dialogs = nil
 	}
 }

@@ -271,7 +271,7 @@ func (o *Outside) deleteDirect(l backends.Link) error {
 	return ns.Delete(dev.Attrs().Name)
 }
 
-func (o *Outside) stateDirect(l backends.Link) (backends.LinkStatus, error) {
+func (o *Outside) stateDirect(ctx context.Context, l backends.Link) (backends.LinkStatus, error) {
 	st := backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Carrier: lab.CarrierOff}
 	ns, err := inNode(l)
 	if err != nil {
@@ -290,6 +290,7 @@ func (o *Outside) stateDirect(l backends.Link) (backends.LinkStatus, error) {
 		st.Reason = "cut"
 	case !st.Connected:
 		st.Reason = "the interface is not what the link wants"
+	case o.narrowed(ctx, l, dev, &st):
 	case attrs.Flags&net.FlagUp == 0:
 		st.Reason = "the interface is set down in its node"
 	case attrs.RawFlags&unix.IFF_LOWER_UP == 0:

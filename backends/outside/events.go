@@ -31,6 +31,7 @@ func (o *Outside) forget(l backends.Link) {
 	defer o.mu.Unlock()
 	delete(o.known, key{l.Lab, l.ID()})
 	delete(o.last, key{l.Lab, l.ID()})
+	delete(o.ways, key{l.Lab, l.ID()})
 }
 
 // Events hears of changes on the machine and, for interfaces without a peer,
@@ -48,7 +49,7 @@ func (o *Outside) Events(ctx context.Context) (<-chan backends.LinkStatus, error
 }
 
 // about notes which links a message may be about: by the interface's mark, or
-// because it has the name of a bridge or a parent.
+// because it has the name of a bridge, a parent or what a tunnel leaves by.
 func (o *Outside) about(dev *nsnet.Device) (touched []key) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -59,7 +60,7 @@ func (o *Outside) about(dev *nsnet.Device) (touched []key) {
 		}
 		out := kept.link.B.Outside
 		m, ours := mark.Parse(dev.Alias)
-		if name := dev.Name; ours && k == (key{m.Lab, m.ID}) || name == out.Interface || name == out.Bridge {
+		if name := dev.Name; ours && k == (key{m.Lab, m.ID}) || name == out.Interface || name == out.Bridge || name == o.ways[k] {
 			touched = append(touched, k)
 		}
 	}

@@ -59,6 +59,7 @@ type Outside struct {
 	used  chan struct{} // closed once there is one
 	once  sync.Once
 	last  map[key]backends.LinkStatus
+	ways  map[key]string // interface of the machine by which a tunnel leaves
 }
 
 type key struct{ lab, id string }
@@ -82,7 +83,7 @@ func New(cfg Config) (*Outside, error) {
 		host.Close()
 		return nil, err
 	}
-	return &Outside{cfg: cfg, host: host, panel: panel, known: map[key]kept{}, used: make(chan struct{}), last: map[key]backends.LinkStatus{}}, nil
+	return &Outside{cfg: cfg, host: host, panel: panel, known: map[key]kept{}, used: make(chan struct{}), last: map[key]backends.LinkStatus{}, ways: map[key]string{}}, nil
 }
 
 // Close lets go of the namespaces.
@@ -100,6 +101,7 @@ func (o *Outside) Cleanup(ctx context.Context, labName string) error {
 		if k.lab == labName {
 			delete(o.known, k)
 			delete(o.last, k)
+			delete(o.ways, k)
 		}
 	}
 	o.mu.Unlock()

@@ -24,6 +24,7 @@ var (
 	_ backends.Capturer = (*over)(nil)
 	_ backends.Counter  = (*over)(nil)
 	_ backends.Handover = (*over)(nil)
+	_ backends.Tunneler = (*over)(nil)
 )
 
 // Over implements backends.Outside.
@@ -295,7 +296,7 @@ func (n *over) State(ctx context.Context, l backends.Link) (backends.LinkStatus,
 func (n *over) state(ctx context.Context, l backends.Link) (backends.LinkStatus, error) {
 	l = settled(l)
 	if direct(l.B.Outside.Type) {
-		return n.o.stateDirect(l)
+		return n.o.stateDirect(ctx, l)
 	}
 	none := backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Carrier: lab.CarrierOff}
 	at, mtu, err := n.o.end(ctx, l, false)
@@ -342,6 +343,7 @@ func (o *Outside) apart(ctx context.Context, l backends.Link) string {
 		// Whether the far machine answers is no matter here: this end of the
 		// cable is as it should be.
 		st, err := o.cfg.Tunnels.Observe(t)
+		o.leaves(l, st.Device)
 		switch {
 		case err != nil:
 			return err.Error()

@@ -54,6 +54,69 @@ func TestVXLAN(t *testing.T) {
 	})
 }
 
+// What is told of a tunnel is what was made and what has passed, whether
+// anything ever came included; and a path that becomes narrower is no hole in
+// which large frames vanish: the link says so, and is made anew to fit it.
+func TestTunnelsTell(t *testing.T) {
+	every(t, func(b *bench) {
+		tell := b.net.(backends.Tunneler)
+		for _, kind := range []lab.OutsideType{lab.OutsideVXLAN, lab.OutsideVXLANStitch} {
+			far := nstest.New(b.T)
+			nstest.Cable(b.host, "nic", "192.0.2.1/24", far, "eth0", "192.0.2.2/24", 1500)
+			l := b.link("vxlan:192.0.2.2/77", lab.Outside{Type: kind, Remote: "192.0.2.2", VNI: 77})
+			if _, err := tell.Tunnel(b.Context(), l); !errors.Is(err, backends.ErrNotFound) {
+				b.Errorf("%s before it is made: %v", kind, err)
+			}
+			before := b.host.Names()
+			b.connect(l)
+			st, err := tell.Tunnel(b.Context(), l)
+			if err != nil || st.State != lab.TunnelFailed || !strings.Contains(st.Reason, "192.0.2.2 takes nothing on UDP port 14789") || st.Rx.Packets != 0 {
+				b.Errorf("%s without its far end: %+v, %v", kind, st, err)
+			}
+			attrs := netlink.NewLinkAttrs()
+			attrs.Name, attrs.MTU = "vx", 1450
+			b.ok(far.LinkAdd(&netlink.Vxlan{LinkAttrs: attrs, VxlanId: 77, Port: 14789, Group: netip.MustParseAddr("192.0.2.1").AsSlice()}))
+			far.Address("vx", "10.9.0.2/24")
+			const many, size = 20, 1000
+			for range many {
+				b.ok(nstest.Send(b.node, far, "10.9.0.2", size))
+				b.ok(nstest.Send(far, b.node, "10.9.0.1", size))
+			}
+			st, err = tell.Tunnel(b.Context(), l)
+			if err != nil || st.State != lab.TunnelActive || st.VNI != 77 || st.UDPPort != lab.DefaultVXLANPort ||
+				st.Remote.String() != "192.0.2.2" || st.Local.String() != "192.0.2.1" || st.Device != "nic" || st.PathMTU != 1500 || st.MTU != 1450 {
+				b.Errorf("%s: %+v, %v", kind, st, err)
+			}
+			for way, c := range map[string]backends.Counters{"sent": st.Tx, "received": st.Rx} {
+				if c.Packets < many || c.Bytes < many*size || c.Errors+c.Dropped > 0 {
+					b.Errorf("%s: of %d packets of %d bytes %s: %+v", kind, many, size, way, c)
+				}
+			}
+
+			nic, err := b.host.LinkByName("nic")
+			b.ok(err)
+			b.ok(b.host.LinkSetMTU(nic, 1400))
+			if st := b.state(l); st.Connected || !strings.Contains(st.Reason, "1400") {
+				b.Errorf("%s on a path that is narrower: %+v", kind, st)
+			}
+			b.connect(l)
+			b.ok(nstest.Send(b.node, far, "10.9.0.2", 1350))
+			if err := nstest.Send(b.node, far, "10.9.0.2", 1351); !errors.Is(err, unix.EMSGSIZE) {
+				b.Errorf("%s: more than the narrower path carries: %v", kind, err)
+			}
+			if st, err := tell.Tunnel(b.Context(), l); err != nil || st.MTU != 1350 || st.PathMTU != 1400 {
+				b.Errorf("%s on a narrower path: %+v, %v", kind, st, err)
+			}
+			b.gone(l, before)
+			b.ok(b.host.Delete("nic"))
+		}
+		l := b.link("host:other", lab.Outside{Type: lab.OutsideHost, Interface: "other"})
+		if _, err := tell.Tunnel(b.Context(), l); !errors.Is(err, backends.ErrUnsupported) {
+			b.Errorf("of a link that is no tunnel: %v", err)
+		}
+	})
+}
+
 // takeTunnel removes the VXLAN interface of a link: in the node, or on the
 // machine among those that were not there before.
 func (b *bench) takeTunnel(l backends.Link, before []string) error {

@@ -95,6 +95,17 @@ func Fit(t backends.Tunnel, p Path) (mtu int, note string, err error) {
 	return defaultMTU, "", nil
 }
 
+// Narrowed says why a tunnel that fitted its path once does so no more, and
+// nothing where it does.
+func Narrowed(t backends.Tunnel, p Path) string {
+	room := p.MTU - Overhead(t.Remote)
+	if t.MTU <= room {
+		return ""
+	}
+	return fmt.Sprintf("the path to %s through %s carries only %d bytes now: payloads above %d are lost; create the tunnel again, or raise the MTU of %s",
+		t.Remote, p.Device, p.MTU, room, p.Device)
+}
+
 // Taken is the error for a VNI that another tunnel of this machine has.
 func Taken(t backends.Tunnel, by string) error {
 	return fmt.Errorf("tunnel %s: VNI %d on UDP port %d is taken by %s on this machine: give one of them another vni, at both its ends (%w)",

@@ -175,6 +175,9 @@ type CaptureRequest struct {
 type TrafficRequest struct {
 	Lab  string         `json:"lab"`
 	Ends []lab.Endpoint `json:"ends"`
+	// Tunnels asks after the tunnels that links are, too, and their far ends,
+	// which may take a moment.
+	Tunnels bool `json:"tunnels,omitempty"`
 }
 
 // Traffic is what has passed an interface since it was made, as its node sees it.
@@ -184,6 +187,7 @@ type Traffic struct {
 	Received        uint64       `json:"received"`
 	SentPackets     uint64       `json:"sent_packets"`
 	ReceivedPackets uint64       `json:"received_packets"`
+	Tunnel          *Tunnel      `json:"tunnel,omitempty"` // that the link is, where it was asked for
 }
 
 // ImpairRequest is what a link is to suffer. nil leaves a direction as it is.

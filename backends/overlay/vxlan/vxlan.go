@@ -382,8 +382,14 @@ func (o *Overlay) Delete(_ context.Context, t backends.Tunnel) error {
 // Status observes the near end and asks after the far one.
 func (o *Overlay) Status(ctx context.Context, t backends.Tunnel) (backends.TunnelStatus, error) {
 	st, err := o.observe(t)
-	if err != nil || st.State != lab.TunnelActive {
-		return st, err
+	return o.asked(ctx, st), err
+}
+
+// asked is the status of a near end that could carry something, with what is
+// known of the far one.
+func (o *Overlay) asked(ctx context.Context, st backends.TunnelStatus) backends.TunnelStatus {
+	if st.State != lab.TunnelActive {
+		return st
 	}
 	why := overlay.Refused(ctx, o.underlay, st.Tunnel)
 	if why == "" {
@@ -392,7 +398,19 @@ func (o *Overlay) Status(ctx context.Context, t backends.Tunnel) (backends.Tunne
 	if why != "" {
 		st.State, st.Carrier, st.Reason = lab.TunnelFailed, lab.CarrierOff, why
 	}
-	return st, nil
+	return st
+}
+
+// Inside observes a tunnel that Into has made; with ask, its far end, too.
+func (o *Overlay) Inside(ctx context.Context, t backends.Tunnel, v *netlink.Vxlan, ask bool) backends.TunnelStatus {
+	st := backends.TunnelStatus{Tunnel: t, State: lab.TunnelFailed, Carrier: lab.CarrierOff}
+	if o.read(&st, v); st.Reason == "" {
+		st.State, st.Carrier, st.Joined = lab.TunnelActive, lab.CarrierOn, true
+	}
+	if ask {
+		st = o.asked(ctx, st)
+	}
+	return st
 }
 
 // List finds the interfaces by their aliases.
@@ -452,23 +470,7 @@ func (o *Overlay) observe(t backends.Tunnel) (backends.TunnelStatus, error) {
 	if by, ok := named(v); ok {
 		st.Near, st.Far = by.Near, by.Far
 	}
-	remote, _ := netip.AddrFromSlice(v.Group)
-	local, _ := netip.AddrFromSlice(v.SrcAddr)
-	st.Local, st.Remote = local.Unmap(), remote.Unmap()
-	st.VNI, st.UDPPort, st.MTU = uint32(v.VxlanId), uint16(v.Port), v.MTU
-	if s := v.Statistics; s != nil {
-		st.Rx = backends.Counters{Packets: s.RxPackets, Bytes: s.RxBytes, Errors: s.RxErrors, Dropped: s.RxDropped}
-		st.Tx = backends.Counters{Packets: s.TxPackets, Bytes: s.TxBytes, Errors: s.TxErrors, Dropped: s.TxDropped}
-	}
-	path, err := overlay.Find(o.underlay, st.Tunnel)
-	st.Device = path.Device
-	if err != nil {
-		st.Reason = err.Error()
-		return st, nil
-	}
-	if room := path.MTU - overlay.Overhead(st.Remote); st.MTU > room {
-		st.Reason = fmt.Sprintf("the path to %s through %s carries only %d bytes now: payloads above %d are lost; create the tunnel again, or raise the MTU of %s",
-			st.Remote, path.Device, path.MTU, room, path.Device)
+	if o.read(&st, v); st.Reason != "" {
 		return st, nil
 	}
 	st.State, st.Carrier = lab.TunnelActive, lab.CarrierOn
@@ -484,4 +486,24 @@ func (o *Overlay) observe(t backends.Tunnel) (backends.TunnelStatus, error) {
 		st.Reason = "the link that meets it is not joined to it"
 	}
 	return st, nil
+}
+
+// read says what an interface is set to and has counted, and why it could not
+// carry anything.
+func (o *Overlay) read(st *backends.TunnelStatus, v *netlink.Vxlan) {
+	remote, _ := netip.AddrFromSlice(v.Group)
+	local, _ := netip.AddrFromSlice(v.SrcAddr)
+	st.Local, st.Remote = local.Unmap(), remote.Unmap()
+	st.VNI, st.UDPPort, st.MTU = uint32(v.VxlanId), uint16(v.Port), v.MTU
+	if s := v.Statistics; s != nil {
+		st.Rx = backends.Counters{Packets: s.RxPackets, Bytes: s.RxBytes, Errors: s.RxErrors, Dropped: s.RxDropped}
+		st.Tx = backends.Counters{Packets: s.TxPackets, Bytes: s.TxBytes, Errors: s.TxErrors, Dropped: s.TxDropped}
+	}
+	path, err := overlay.Find(o.underlay, st.Tunnel)
+	st.Device, st.PathMTU = path.Device, path.MTU
+	if err != nil {
+		st.Reason = err.Error()
+	} else {
+		st.Reason = overlay.Narrowed(st.Tunnel, path)
+	}
 }

@@ -279,7 +279,7 @@ func (o *Overlay) observe(ctx context.Context, t backends.Tunnel) (backends.Tunn
 		return st, nil
 	}
 	path, err := overlay.Find(ns, st.Tunnel)
-	st.Device = path.Device
+	st.Device, st.PathMTU = path.Device, path.MTU
 	if err != nil {
 		st.Reason = err.Error()
 		return st, nil
@@ -295,9 +295,7 @@ func (o *Overlay) observe(ctx context.Context, t backends.Tunnel) (backends.Tunn
 	case st.MTU == 0:
 		st.MTU = min(room, 1500)
 	}
-	if st.MTU > room {
-		st.Reason = fmt.Sprintf("the path to %s through %s carries only %d bytes now: payloads above %d are lost; create the tunnel again, or raise the MTU of %s",
-			st.Remote, path.Device, path.MTU, room, path.Device)
+	if st.Reason = overlay.Narrowed(st.Tunnel, path); st.Reason != "" {
 		return st, nil
 	}
 	st.State, st.Carrier = lab.TunnelActive, lab.CarrierOn
