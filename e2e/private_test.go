@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -262,3 +263,44 @@ func (w *world) inClosedNode(path string) bool {
 // nodesFolder is one of a node, or that of the program that all containers
 // begin with, for what is in it, below the folder for state.
 var nodesFolder = regexp.MustCompile(`^(labs/[^/]+/[^/]+|run/[^/]+/(gate|[^/]+/[^/]+))/`)
+
+// TestHomeOfSomebodyElse: a user keeps nothing where another could change it, and
+// nothing is made there. Root may, and so may whoever root has made a folder for.
+func TestHomeOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, asRoot)
+	const somebody = 4321
+	folder := func(name string, owner int) string {
+		dir := filepath.Join(w.dir, name)
+		if err := errors.Join(os.Mkdir(dir, 0o777), os.Chmod(dir, 0o777), os.Chown(dir, owner, owner), os.Chmod(w.dir, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	theirs := folder("theirs", somebody)
+	link := filepath.Join(w.dir, "link")
+	if err := os.Symlink(theirs, link); err != nil {
+		t.Fatal(err)
+	}
+	run := func(user uint32, env ...string) string {
+		cmd := exec.Command(program, "inspect")
+		cmd.Dir, cmd.Env = w.dir, append(slices.Clone(w.env[1:]), env...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+		out, _ := cmd.CombinedOutput()
+		return string(out)
+	}
+	for _, env := range [][]string{{"ARCHETYPE_HOME=" + theirs}, {"ARCHETYPE_HOME=" + theirs + "/mine/own"}, {"ARCHETYPE_HOME=" + link},
+		{"ARCHETYPE_HOME=", "HOME=" + theirs, "XDG_STATE_HOME=", "XDG_CONFIG_HOME="}} {
+		if out := run(nobody, env...); !strings.Contains(out, theirs) || !strings.Contains(out, "belongs to user 4321") || !strings.Contains(out, "set ARCHETYPE_HOME to") {
+			t.Errorf("%s: %s", env, out)
+		}
+	}
+	if there, err := os.ReadDir(theirs); err != nil || len(there) > 0 {
+		t.Errorf("something was made there: %v, %v", there, err)
+	}
+	for user, home := range map[uint32]string{nobody: folder("own", nobody), 0: theirs} {
+		if out := run(user, "ARCHETYPE_HOME="+home); !strings.Contains(out, "No lab is deployed") {
+			t.Errorf("user %d in %s: %s", user, home, out)
+		}
+	}
+}

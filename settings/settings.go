@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -164,7 +165,9 @@ func Load() (*Settings, error) {
 		}
 		s.Config, s.State = filepath.Join(config, "archetype"), filepath.Join(state, "archetype")
 	}
-	s.Config = either(os.Getenv(envConfig), s.Config)
+	if err := s.settle(); err != nil {
+		return nil, err
+	}
 	if err := s.read(); err != nil {
 		return nil, err
 	}
@@ -177,6 +180,60 @@ func Load() (*Settings, error) {
 	}
 	s.State = either(os.Getenv(envState), s.State)
 	return s, nil
+}
+
+// settle takes the folders by the one name that they have however they are
+// reached, since what is made is marked with it, and refuses another user's.
+func (s *Settings) settle() error {
+	for _, dir := range []*string{&s.Config, &s.State} {
+		real, err := resolved(*dir)
+		if err != nil {
+			return err
+		}
+		*dir = real
+		// What is in ARCHETYPE_HOME itself may be replaced by its owner, too.
+		for _, d := range []string{real, either(os.Getenv(EnvHome), real)} {
+			if err := ownFolder(d); err != nil {
+				return err
+			}
+		}
+	}
+	s.Config = either(os.Getenv(envConfig), s.Config)
+	return nil
+}
+
+// resolved is a folder's name without symbolic links, whether it is there yet or not.
+func resolved(dir string) (string, error) {
+	real, err := filepath.EvalSymlinks(dir)
+	if !errors.Is(err, os.ErrNotExist) || dir == filepath.Dir(dir) {
+		if errors.Is(err, os.ErrPermission) { // whoever uses it will be told
+			return dir, nil
+		}
+		return real, err
+	}
+	if _, err := os.Lstat(dir); err == nil {
+		return "", fmt.Errorf("%s is a link that leads nowhere", dir)
+	}
+	parent, err := resolved(filepath.Dir(dir))
+	return filepath.Join(parent, filepath.Base(dir)), err
+}
+
+// ownFolder refuses a folder of somebody else, or where one of ours would be made
+// in such: its owner could change what is kept there and what is run by it. Root
+// may use any, and any may use root's.
+func ownFolder(dir string) error {
+	var st syscall.Stat_t
+	for errors.Is(syscall.Stat(dir, &st), os.ErrNotExist) && dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+	}
+	if os.Geteuid() == 0 || st.Nlink == 0 || st.Uid == 0 || int(st.Uid) == os.Geteuid() {
+		return nil
+	}
+	name := "user " + strconv.Itoa(int(st.Uid))
+	if u, err := user.LookupId(strconv.Itoa(int(st.Uid))); err == nil {
+		name = u.Username
+	}
+	return fmt.Errorf("%s belongs to %s, who could change what you keep and run there: set %s to a folder of your own", dir, name, EnvHome)
 }
 
 // rootsOwn is root's home where root has been given another user's, as sudo may

@@ -107,3 +107,33 @@ func TestAnotherUsersHomeIsLeftAlone(t *testing.T) {
 		}
 	}
 }
+
+// However a folder is reached it has one name, with which all is marked that is
+// made, also before it is there.
+func TestFoldersHaveOneName(t *testing.T) {
+	dir := home(t, "")
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	direct, err := settings.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, made := range []bool{false, true} {
+		t.Setenv(settings.EnvHome, link)
+		linked, err := settings.Load()
+		if err != nil || linked.State != direct.State || linked.Config != direct.Config {
+			t.Errorf("there is state: %v; %+v, %v", made, linked, err)
+		}
+		if err := os.MkdirAll(direct.State, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := settings.Load(); err == nil || !strings.Contains(err.Error(), "leads nowhere") {
+		t.Errorf("a link to nothing: %v", err)
+	}
+}
