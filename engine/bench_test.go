@@ -30,6 +30,8 @@ type bench struct {
 	snap      *api.Snapshot
 	upd       <-chan *api.Update
 	look      time.Duration // between two looks at everything
+	retry     lab.Retry
+	now       func() time.Time
 }
 
 func newBench(t *testing.T) *bench {
@@ -59,8 +61,8 @@ func (b *bench) start() {
 	reg.AddNetwork(simNetwork{b.w, "veth"})
 	reg.AddNetwork(simNetwork{b.w, "linuxbridge"})
 	reg.SetOutside(simOutside{simNetwork{b.w, "veth"}})
-	e, err := engine.New(b.Context(), engine.Options{Store: st, Backends: reg, Vendors: kinds, Labs: filepath.Join(b.dir, "labs"),
-		Defaults: engine.Defaults{Provider: "netns", Network: "veth", BootTimeout: time.Minute, LookEvery: b.look}})
+	e, err := engine.New(b.Context(), engine.Options{Store: st, Backends: reg, Vendors: kinds, Labs: filepath.Join(b.dir, "labs"), Now: b.now,
+		Defaults: engine.Defaults{Provider: "netns", Network: "veth", BootTimeout: time.Minute, LookEvery: b.look, Retry: b.retry}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -48,6 +48,12 @@ type effect struct {
 	moved  moved           // how doSwap went
 }
 
+// ends reports whether a node's end may be the effect's own doing, or will be
+// told by its result; with nil nothing is done to the node.
+func (ef *effect) ends() bool {
+	return ef != nil && ef.verb != doMend && ef.verb != doRewire
+}
+
 // decideNode takes the one step that brings the node nearer to what is wanted
 // of it: it may change the node's state, and returns the effect to carry out,
 // or nil when there is nothing to do or something to wait for.

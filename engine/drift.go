@@ -216,9 +216,17 @@ func (c *controller) observeAmiss(n *node, st backends.NodeStatus) {
 	}
 }
 
-// forgetOld forgets the tries of before, where the node has been well since.
+// held is how long a node has to have run, at least, for earlier failures not to
+// put off the next try: else one whose init ends after a second or two would
+// never wait longer.
+const held = 10 * time.Second
+
+// forgetOld forgets the tries of before, where the node has been well since, or
+// for longer than it would have to wait now.
 func (c *controller) forgetOld(n *node) {
-	if n.actual == lab.NodeRunning && c.e.now().Sub(n.since) > c.e.defaults().Retry.Healthy {
+	now := c.e.now()
+	pause := c.pauseAfter(n.retries+1, c.m.info.Name+"/"+n.spec.Name, now)
+	if n.actual == lab.NodeRunning && now.Sub(n.since) > min(max(held, pause), c.e.defaults().Retry.Healthy) {
 		n.retries = 0
 	}
 }

@@ -168,6 +168,7 @@ func (c *controller) checkNodes(j *job) {
 			delete(j.waitNodes, n) // somebody wished otherwise since
 		case n.actual.Matches(wish) && n.amiss == "" && !n.restart && !n.rebuild && (!n.stale || wish == lab.WishStopped):
 			delete(j.waitNodes, n)
+		case c.outlasts(j):
 		case c.leftAlone(n):
 			delete(j.waitNodes, n)
 			j.failed = append(j.failed, n.spec.Name+": "+n.drift.what+", and is left alone: the policy for drift is "+string(c.m.info.Policy))
@@ -226,6 +227,7 @@ func (c *controller) checkLinks(j *job) {
 			delete(j.waitLinks, l)
 		case l.actual.Matches(wish) && (l.made || wish == lab.WishDown) && l.former == nil && l.busy == nil:
 			delete(j.waitLinks, l)
+		case c.outlasts(j):
 		case c.linkLeftAlone(l):
 			delete(j.waitLinks, l)
 			j.failed = append(j.failed, "link "+l.name()+": "+l.drift.what+", and is left alone: the policy for drift is "+string(c.m.info.Policy))

@@ -28,7 +28,7 @@ type model struct {
 	nodeOrder []*node
 	linkOrder []*link
 	extra     map[string][]string  // by provider, what bears the lab's label and is no part of it
-	silent    map[string]string    // why a backend cannot be asked at present
+	silent    map[string]*silent   // backends that cannot be asked at present
 	parted    map[string]time.Time // when nodes that are no part of the lab any more went
 	staged    []*node              // those that wait for stages of others
 	counts    lab.Counts

@@ -18,9 +18,10 @@ import (
 
 const (
 	// resubscribe is the pause after a lost stream of events, resubscribeMax
-	// after many.
-	resubscribe    = time.Second
-	resubscribeMax = 10 * time.Second
+	// after many, where something is made with the provider and where nothing is.
+	resubscribe          = time.Second
+	resubscribeMax       = 2 * time.Second
+	resubscribeUnusedMax = 10 * time.Second
 )
 
 // follow keeps subscribed to a provider's events and looks at everything
@@ -29,6 +30,17 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus) 
 	tick := e.lookTicks(0)
 	defer tick.Stop()
 	wait, silence := resubscribe, silence{backend: p.Name()}
+	look := func() {
+		err := e.look(p)
+		silence.note(e, err)
+		if err != nil {
+			tick.soon(wait) // what happened since is known to nobody
+			wait = e.nextPause(p, wait)
+			return
+		}
+		wait = resubscribe
+		tick.again()
+	}
 	for {
 		if events == nil {
 			var err error
@@ -38,12 +50,11 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus) 
 				if !pause(e.ctx, wait) {
 					return
 				}
-				wait = min(2*wait, resubscribeMax) // it may not be here at all
+				wait = e.nextPause(p, wait)
 				continue
 			}
 			wait = resubscribe
-			e.look(p)
-			silence.note(e, nil)
+			look()
 		}
 		var st backends.NodeStatus
 		var open bool
@@ -54,9 +65,10 @@ func (e *Engine) follow(p backends.Provider, events <-chan backends.NodeStatus) 
 			case st, open = <-events:
 			case <-tick.C:
 				if !e.hasHeard(p) || !e.Idle() {
-					e.look(p)
+					look()
+				} else {
+					tick.again()
 				}
-				tick.again()
 				continue
 			case <-e.ctx.Done():
 				return
@@ -81,31 +93,50 @@ type lookTicks struct {
 	*time.Ticker
 	e            *Engine
 	every, apart time.Duration
+	hurried      bool // the next comes sooner than it would
 }
 
 func (e *Engine) lookTicks(apart time.Duration) *lookTicks {
 	every := e.defaults().LookEvery + apart
-	return &lookTicks{time.NewTicker(every), e, every, apart}
+	return &lookTicks{Ticker: time.NewTicker(every), e: e, every: every, apart: apart}
 }
 
 // again heeds what has been chosen since.
 func (t *lookTicks) again() {
-	if every := t.e.defaults().LookEvery + t.apart; every != t.every {
-		t.every = every
+	if every := t.e.defaults().LookEvery + t.apart; every != t.every || t.hurried {
+		t.every, t.hurried = every, false
 		t.Reset(every)
 	}
 }
 
+// soon has the next come after a pause, unless it comes sooner by itself.
+func (t *lookTicks) soon(pause time.Duration) {
+	if pause < t.every {
+		t.hurried = true
+		t.Reset(pause)
+	}
+}
+
+// nextPause is the pause before a provider is asked once more that could not be
+// asked after the pause given: it may not be here at all.
+func (e *Engine) nextPause(p backends.Provider, before time.Duration) time.Duration {
+	most := resubscribeUnusedMax
+	if used, _ := e.used(); used[p.Name()] {
+		most = resubscribeMax
+	}
+	return min(2*before, most)
+}
+
 // look compares what a provider has with what every lab believes; the first
 // time that it can be asked, labs that nobody knows are taken up.
-func (e *Engine) look(p backends.Provider) {
+func (e *Engine) look(p backends.Provider) error {
 	ctx, cancel := context.WithTimeout(e.ctx, effectTimeout)
 	defer cancel()
 	began := e.now()
 	list, err := p.List(ctx, "")
 	if err != nil {
 		e.log.Warn("cannot list nodes", "provider", p.Name(), "err", err)
-		return
+		return err
 	}
 	e.hear(p, list, began)
 	all := byLab(list)
@@ -115,6 +146,7 @@ func (e *Engine) look(p backends.Provider) {
 		found := all[c.m.info.Name]
 		c.post(func(c *controller) { c.observeAll(p, found, began) })
 	}
+	return nil
 }
 
 // all lists the labs, by name.
@@ -236,7 +268,7 @@ func (n *node) believed() bool {
 }
 
 func (c *controller) observeGone(n *node) {
-	if n.busy != nil || !n.believed() {
+	if n.busy.ends() || !n.believed() {
 		return // our own doing, or known
 	}
 	c.forgetOld(n)
@@ -345,7 +377,7 @@ func (c *controller) observeEnded(n *node, st backends.NodeStatus) {
 	n.there()
 	n.boot = max(n.boot, st.Boot)
 	n.ended = max(n.ended, st.Boot) // late news of it are no news
-	if n.busy != nil && n.busy.verb != doStart {
+	if n.busy.ends() && n.busy.verb != doStart {
 		return // our own doing
 	}
 	// One that an earlier engine left running, its provider away since, is news.

@@ -2,8 +2,11 @@ package engine_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"archetype/backends"
 	"archetype/engine/api"
 	"archetype/lab"
 )
@@ -88,5 +91,32 @@ func TestCancelledStopLetsTheRestRun(t *testing.T) {
 	// r1 was being stopped and there is no way back from that but through it.
 	if n := b.node("r1", lab.NodeStopped); n.Desired != lab.WishStopped {
 		t.Errorf("r1 is wished %s", n.Desired)
+	}
+}
+
+// A node that ends now and then is started again as soon as the first time; one
+// that does not last waits longer and longer.
+func TestWhatHasLastedIsTriedSoon(t *testing.T) {
+	var ahead atomic.Int64
+	b := &bench{T: t, w: newWorld(), dir: t.TempDir(),
+		now:   func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+		retry: lab.Retry{First: 20 * time.Millisecond, Cap: time.Minute, Tries: 10, Rest: time.Hour, Healthy: time.Minute}}
+	b.start()
+	t.Cleanup(b.stop)
+	b.completed(b.deploy(pair).Job)
+	for i, c := range []struct {
+		lasts time.Duration
+		tries int
+	}{{0, 1}, {time.Second, 2}, {30 * time.Second, 1}, {30 * time.Second, 1}, {time.Second, 2}} {
+		before := b.node("r1", lab.NodeRunning).PID
+		ahead.Add(int64(c.lasts))
+		b.w.kill(backends.NodeRef{Lab: "pair", Node: "r1"}, "somebody killed it")
+		b.until("r1 to be started again", func(s *api.Snapshot) bool {
+			n := s.Labs[0].Nodes[0]
+			return n.PID != before && n.Actual == lab.NodeRunning
+		})
+		if n := b.nodeNow("r1"); n.Retries != c.tries {
+			t.Errorf("end %d, after %s: tried %d times, want %d", i+1, c.lasts, n.Retries, c.tries)
+		}
 	}
 }

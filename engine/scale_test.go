@@ -146,7 +146,7 @@ func (s *scaled) barrier() {
 
 // pass is one full look at everything the provider has, with nothing to do.
 func (s *scaled) pass() {
-	s.e.look(s.w.Provider())
+	_ = s.e.look(s.w.Provider())
 	s.barrier()
 }
 

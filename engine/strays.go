@@ -94,7 +94,7 @@ func (w *sweep) clear() {
 	}
 	for name := range extra { // their labs are not to speak of them any more
 		if p, ok := w.e.opt.Backends.Provider(name); ok {
-			w.e.look(p)
+			_ = w.e.look(p) // the next look will tell them
 		}
 	}
 }

@@ -261,7 +261,10 @@ func (p simProvider) Remove(ctx context.Context, ref backends.NodeRef) error {
 	return nil
 }
 
-func (p simProvider) List(_ context.Context, labName string) ([]backends.NodeStatus, error) {
+func (p simProvider) List(ctx context.Context, labName string) ([]backends.NodeStatus, error) {
+	if err := p.w.enter(ctx, "list"); err != nil {
+		return nil, err
+	}
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	var out []backends.NodeStatus
