@@ -79,6 +79,9 @@ func (c *controller) decideNode(n *node) *effect {
 	if c.toStop(n) || n.restart {
 		return c.decideStopped(n)
 	}
+	if n.fresh {
+		c.wait(n.hearBy)
+	}
 	return c.decideRunning(n)
 }
 

@@ -50,7 +50,7 @@ func (c *controller) nodeEnded(ef *effect, err error) {
 			return
 		}
 		n.gated = false
-		n.fresh = n.boot == ef.boot
+		n.fresh, n.hearBy = n.boot == ef.boot, c.e.now().Add(hearWithin)
 		c.arrived(n)
 		// It may have ended meanwhile, and that news may have been faster.
 		n.inited = n.actual == lab.NodeStarting

@@ -49,6 +49,41 @@ func TestDeployRunsNodesAndWiresLinksBeforeTheyBoot(t *testing.T) {
 	}
 }
 
+// Whoever waited for a deploy finds the nodes' processes and addresses, also
+// where the news of them come late.
+func TestDeployIsDoneWhenItsNodesWereHeardOf(t *testing.T) {
+	b := newBench(t)
+	b.w.set(func() { b.w.hushed = true })
+	id := b.deploy(pair).Job.ID
+	job := func(s *api.Snapshot) *api.Job {
+		return s.Jobs[slices.IndexFunc(s.Jobs, func(j *api.Job) bool { return j.ID == id })]
+	}
+	pids := func(s *api.Snapshot) (out []int) {
+		for _, n := range s.Lab("pair").Nodes {
+			out = append(out, n.PID)
+		}
+		return out
+	}
+	b.until("both running", func(s *api.Snapshot) bool {
+		l := s.Lab("pair")
+		running := l != nil && len(l.Nodes) == 2 && l.Nodes[0].Actual == lab.NodeRunning && l.Nodes[1].Actual == lab.NodeRunning
+		if running && job(s).State.Ended() {
+			t.Errorf("the deploy is %s while the nodes' processes are %v", job(s).State, pids(s))
+		}
+		return running
+	})
+	b.w.tellAll()
+	b.until("the deploy's end", func(s *api.Snapshot) bool {
+		if job(s).State != lab.JobCompleted {
+			return false
+		}
+		if slices.Contains(pids(s), 0) {
+			t.Errorf("the deploy is completed and the nodes' processes are %v", pids(s))
+		}
+		return true
+	})
+}
+
 func TestDestroyLeavesNothing(t *testing.T) {
 	b := newBench(t)
 	b.completed(b.deploy(pair).Job)

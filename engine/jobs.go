@@ -19,6 +19,11 @@ const stalled = 3 * time.Minute
 // Enforcement goes on trying after that.
 const settleTries = 3
 
+// hearWithin is how long a job waits for the news of a boot that it has begun:
+// whoever waited for the job finds the node's process and addresses then. It is
+// no longer than that, for news can be lost.
+const hearWithin = 5 * time.Second
+
 // job is work somebody asked for: a set of nodes and links that are to arrive
 // somewhere. The work itself is done by reconciliation; the job watches it.
 type job struct {
@@ -166,6 +171,7 @@ func (c *controller) checkNodes(j *job) {
 		case !waited:
 		case n.desired != wish || n.remove:
 			delete(j.waitNodes, n) // somebody wished otherwise since
+		case n.actual == lab.NodeRunning && n.fresh && n.hearBy.After(c.e.now()):
 		case n.actual.Matches(wish) && n.amiss == "" && !n.restart && !n.rebuild && (!n.stale || wish == lab.WishStopped):
 			delete(j.waitNodes, n)
 		case c.outlasts(j):

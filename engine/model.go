@@ -72,9 +72,10 @@ type node struct {
 	identifier string
 	pid        int
 	boot       uint64
-	ended      uint64 // the latest boot that has ended
-	fresh      bool   // we started it, and its new boot has not been heard of yet
-	image      bool   // made from an image
+	ended      uint64    // the latest boot that has ended
+	fresh      bool      // we started it, and its new boot has not been heard of yet
+	hearBy     time.Time // when a job that has started it no longer waits for that
+	image      bool      // made from an image
 	health     backends.Health
 	mgmt4      string
 	screen     string

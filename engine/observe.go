@@ -292,6 +292,9 @@ func (c *controller) observeRunning(n *node, st backends.NodeStatus) {
 	}
 	if n.pid != st.PID || n.boot != st.Boot {
 		again := n.boot != 0 && n.boot != st.Boot && n.inited && !n.fresh && n.busy == nil
+		if n.fresh {
+			n.look() // a job waits for it
+		}
 		n.pid, n.boot, n.fresh = st.PID, st.Boot, false
 		if n.actual != lab.NodeStarting && n.actual != lab.NodeRunning { // what it shows is how far an earlier boot came
 			n.progress, n.line = 0, ""

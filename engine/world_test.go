@@ -33,6 +33,8 @@ type world struct {
 	logs     map[backends.NodeRef]*simLog
 	silent   map[string]bool // nodes whose log stays empty
 	clears   bool            // a start takes away what the node's links suffer
+	hushed   bool            // news of nodes are told later
+	untold   []backends.NodeStatus
 
 	starting, started int // starts at the provider that queues: now, and at most
 }
@@ -92,8 +94,22 @@ func (w *world) wait(ctx context.Context, call string) error {
 }
 
 func (w *world) tell(st backends.NodeStatus) {
+	if w.hushed {
+		w.untold = append(w.untold, st)
+		return
+	}
 	for _, ch := range w.events {
 		ch <- st
+	}
+}
+
+// tellAll tells what was not told yet.
+func (w *world) tellAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hushed = false
+	for _, st := range w.untold {
+		w.tell(st)
 	}
 }
 
