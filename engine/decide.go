@@ -341,8 +341,8 @@ func (c *controller) lacking(l *link) *node {
 		if n.place || !n.exists || c.m.leaving(n) || l.ready[n] || c.coming(p) {
 			continue
 		}
-		if p.rebuild || c.leftAlone(p) {
-			continue // back in a moment, or left alone as it is
+		if p.rebuild || c.leftAlone(p) && n.inited {
+			continue // back in a moment, or left alone as it is: only who boots needs it
 		}
 		return n
 	}
@@ -352,7 +352,7 @@ func (c *controller) lacking(l *link) *node {
 // coming reports whether the node does not exist yet but is about to. One that
 // waits for others may be waiting for whoever asks.
 func (c *controller) coming(n *node) bool {
-	return !n.exists && !c.m.leaving(n) && n.desired == lab.WishRunning &&
+	return !n.exists && !c.m.leaving(n) && n.desired == lab.WishRunning && !c.leftAlone(n) &&
 		n.actual != lab.NodeError && c.held(n, lab.StageCreate) == ""
 }
 

@@ -177,6 +177,35 @@ func TestALinkIsWiredAtOnceUnlessItDoesNotHold(t *testing.T) {
 	}
 }
 
+// A node boots with all its interfaces, also where the peer of one is gone and
+// left so: else it would wait for that for as long as nobody decides.
+func TestANodeStartsThoughItsPeerIsLeftAlone(t *testing.T) {
+	drifting(t, lab.PolicyAsk, func(d *driver) {
+		d.w.Vanish(n0)
+		d.await("its drift", func(l *api.Lab) bool { return l.Nodes[0].Drift.Held })
+		for _, verb := range []lab.JobVerb{lab.JobRestart, lab.JobStop, lab.JobStart} {
+			var j *api.Job
+			d.ask1(func(ctx context.Context) (err error) {
+				j, err = d.e.SetNodes(ctx, api.NodesRequest{Lab: "alpha", Nodes: []string{"n1"}, Verb: verb})
+				return err
+			})
+			d.await(string(verb), func(*api.Lab) bool {
+				s, _ := d.e.Snapshot(context.Background())
+				at := slices.IndexFunc(s.Jobs, func(x *api.Job) bool { return x.ID == j.ID && x.State.Ended() })
+				if at >= 0 && s.Jobs[at].State != lab.JobCompleted {
+					d.Fatalf("%s: %s\n%s", verb, s.Jobs[at].Error, describe(s))
+				}
+				return at >= 0
+			})
+		}
+		d.ask1(func(ctx context.Context) error {
+			_, err := d.e.SetDrift(ctx, api.DriftRequest{Lab: "alpha"})
+			return err
+		})
+		d.await("whole again", func(l *api.Lab) bool { return whole(l) && d.asMade() })
+	})
+}
+
 // With any other policy it is shown and left alone, over a crash, too, until
 // somebody acts.
 func TestDriftIsLeftAlone(t *testing.T) {
