@@ -108,7 +108,7 @@ func (c *controller) placeAll() {
 	for i, n := range c.m.nodeOrder {
 		n.at, n.counted = i, c.countedAs(n)
 		c.m.counts[n.counted]++
-		if len(n.spec.Stages) > 0 {
+		if c.waits(n) {
 			c.m.staged = append(c.m.staged, n)
 		}
 	}

@@ -44,6 +44,11 @@ func (c *controller) held(n *node, stage lab.Stage) string {
 			return "startup delay of " + n.spec.StartupDelay.String()
 		}
 	}
+	for _, x := range c.within(n) {
+		if stage == lab.StageCreate && !x.exists || stage == lab.StageCreateLinks && !x.inited {
+			return fmt.Sprintf("waits for %s, whose namespace it shares", x.spec.Name)
+		}
+	}
 	for _, plan := range n.spec.Stages {
 		if plan.Stage != stage {
 			continue
@@ -57,16 +62,41 @@ func (c *controller) held(n *node, stage lab.Stage) string {
 	return ""
 }
 
-// inVain says for which node that is in error, and stays so, the node waits
-// before it may be made; nil for none. Those that it waits for may wait, too.
+// within are the lab's nodes in whose namespaces the node is to run, which must
+// run before it.
+func (c *controller) within(n *node) (out []*node) {
+	for _, mode := range []string{n.spec.Container.NetworkMode, n.spec.Container.PIDMode} {
+		if name, ok := strings.CutPrefix(mode, "container:"); ok && c.m.nodes[name] != nil && name != n.spec.Name {
+			out = append(out, c.m.nodes[name])
+		}
+	}
+	return out
+}
+
+// waits reports whether the node may have to wait for others.
+func (c *controller) waits(n *node) bool { return len(n.spec.Stages) > 0 || len(c.within(n)) > 0 }
+
+// inVain says for which node that is in error or stopped, and stays so, the node
+// waits before it may be made or started; nil for none. Those that it waits for may wait, too.
 func (c *controller) inVain(n *node, asked map[*node]bool) *node {
-	if n.exists || len(n.spec.Stages) == 0 || asked[n] {
+	if n.inited || asked[n] || !c.waits(n) {
 		return nil
 	}
 	if asked == nil {
 		asked = map[*node]bool{}
 	}
 	asked[n] = true
+	for _, x := range c.within(n) {
+		if x.failed() || !x.inited && x.desired == lab.WishStopped {
+			return x
+		}
+		if y := c.inVain(x, asked); y != nil {
+			return y
+		}
+	}
+	if n.exists {
+		return nil
+	}
 	for _, plan := range n.spec.Stages {
 		for _, w := range plan.WaitFor {
 			other := c.m.nodes[w.Node]

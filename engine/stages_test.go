@@ -147,3 +147,28 @@ func TestANeighbourIsWaitedFor(t *testing.T) {
 		t.Errorf("it ends with %q", j.Error)
 	}
 }
+
+// A node that is to live in another's namespace waits for that to run, and is not
+// tried in vain before.
+func TestNodeWaitsForWhoseNamespaceItShares(t *testing.T) {
+	b := newBench(t)
+	hold := make(chan struct{})
+	b.w.set(func() { b.w.hold["start x"] = hold })
+	d := b.deploy("name: pair\ntopology:\n  nodes:\n    a: {kind: linux, network-mode: \"container:x\"}\n    x: {kind: linux}\n")
+	b.until("a to say what it waits for", func(s *api.Snapshot) bool {
+		return len(s.Labs) > 0 && len(s.Labs[0].Nodes) == 2 && b.nodeNow("x").Actual == lab.NodeStarting &&
+			strings.Contains(b.nodeNow("a").ProgressText, "waits for x")
+	})
+	if b.w.count("start a") > 0 {
+		t.Error("a was started before the node whose namespace it shares")
+	}
+	close(hold)
+	b.completed(d.Job)
+
+	b.completed(b.nodes(lab.JobStop, "a", "x"))
+	if j := b.ended(b.nodes(lab.JobStart, "a")); j.State != lab.JobFailed || j.Error != "a: waits for x" {
+		t.Errorf("the start of a without x: %s %q", j.State, j.Error)
+	}
+	b.completed(b.nodes(lab.JobStart, "x"))
+	b.node("a", lab.NodeRunning)
+}
