@@ -61,6 +61,7 @@ func (c *controller) nodeEnded(ef *effect, err error) {
 		}
 		c.bootOver(n)
 		n.inited, n.gated = false, false
+		n.unreachable()
 		n.err = ""
 		n.ended = max(n.ended, ef.boot) // late news of it are no news; one that began since is
 		c.moveNode(n, lab.NodeStopped)
@@ -128,7 +129,7 @@ func (c *controller) vanished(n *node) {
 	n.ended = max(n.ended, n.boot) // late news of it are no news
 	n.exists, n.unsure, n.half, n.inited, n.gated, n.pid, n.boot = false, false, false, false, false, 0, 0
 	n.health, n.stage, n.amiss = "", staged{}, ""
-	n.mgmt4, n.mgmt6, n.screen = "", "", ""
+	n.unreachable()
 	n.err = ""
 	c.moveNode(n, lab.NodeUndeployed)
 	for _, l := range n.links {

@@ -391,6 +391,7 @@ func (c *controller) observeEnded(n *node, st backends.NodeStatus) {
 	was := n.actual
 	c.bootOver(n)
 	n.inited, n.pid = false, 0
+	n.unreachable()
 	n.touch()
 	if !was.Alive() {
 		return
@@ -413,6 +414,9 @@ func (c *controller) observeEnded(n *node, st backends.NodeStatus) {
 	c.moveNode(n, lab.NodeStopped)
 	c.drifted(n, "ended by itself: "+why)
 }
+
+// unreachable notes that the node has no address any more: it does not run.
+func (n *node) unreachable() { n.mgmt4, n.mgmt6, n.screen = "", "", "" }
 
 // askLastWords adds to a node's error what it said last: most often the
 // reason.

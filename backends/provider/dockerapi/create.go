@@ -153,7 +153,7 @@ func (p *Provider) ensure(ctx context.Context, cli *client.Client, req client.Co
 				req.Name, p.cfg.Name, req.Name, backends.ErrConflict)
 		}
 		switch {
-		case at.State != nil && at.State.Running && !before.staged(at.ID):
+		case at.State != nil && at.State.Running && !restarting(at.State) && !before.staged(at.ID):
 			return at.ID, foundRunning, nil
 		case before.whole(&at) && l[labelHash] == req.Config.Labels[labelHash]:
 			return at.ID, foundMade, nil

@@ -67,6 +67,7 @@ func (p *Provider) start(ctx context.Context, n *node) error {
 	}
 	tick := time.NewTicker(glance)
 	defer tick.Stop()
+	again := false
 	for {
 		select {
 		case err := <-opened:
@@ -84,6 +85,15 @@ func (p *Provider) start(ctx context.Context, n *node) error {
 		case st == nil:
 		case !st.Running && !st.Restarting:
 			return fmt.Errorf("its init ended before it began: %s", ended(st))
+		case restarting(st) && !again:
+			// The engine takes it for running, and starts it when it sees fit: in up to a minute.
+			again = true
+			if _, err := cli.ContainerStop(ctx, id, client.ContainerStopOptions{}); err != nil {
+				return err
+			}
+			if _, err := cli.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
+				return n.claimed(ctx, cli, err)
+			}
 		case n.place.Same(st.Pid) || sharesNetwork(string(have.Container.HostConfig.NetworkMode)):
 			return nil // it ran already
 		}

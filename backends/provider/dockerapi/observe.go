@@ -188,7 +188,7 @@ func (n *node) status(c *container.InspectResponse) backends.NodeStatus {
 		n.boot = n.boots.Next(n.boot, at)
 	}
 	st.Boot = n.boot
-	if s.Running {
+	if s.Running && !restarting(s) {
 		st.Running, st.PID, st.Started = true, s.Pid, at
 		st.Paused = s.Paused || frozen.Is(s.Pid)
 		if s.Health != nil {
@@ -221,8 +221,20 @@ func (n *node) status(c *container.InspectResponse) backends.NodeStatus {
 	return st
 }
 
+// restarting reports whether the init has ended and the engine is going to start
+// it again by itself: that calls such a container running.
+func restarting(s *container.State) bool { return s.Restarting && s.Pid == 0 }
+
 // ended says in words how a container's init ended.
 func ended(s *container.State) string {
+	why := endedHow(s)
+	if restarting(s) {
+		why += ", and is started again by its restart-policy"
+	}
+	return why
+}
+
+func endedHow(s *container.State) string {
 	switch {
 	case s.OOMKilled:
 		return "it used more memory than it may and was killed"
@@ -267,7 +279,10 @@ func (p *Provider) Events(ctx context.Context) (<-chan backends.NodeStatus, erro
 			ok := true
 			select {
 			case m := <-in.Messages:
-				st, ok = p.news(ctx, cli, m)
+				var err error
+				if st, ok, err = p.news(ctx, cli, m); err != nil {
+					return // what has happened is not known: whoever follows looks at everything
+				}
 			case st = <-own:
 			case <-in.Err: //nolint:errcheck // why it ended does not matter: it is followed again
 				return
@@ -295,47 +310,49 @@ func (p *Provider) action(m events.Message) events.Action {
 
 // news looks at what an event speaks of: what is true now counts, not what
 // was when it was sent.
-func (p *Provider) news(ctx context.Context, cli *client.Client, m events.Message) (backends.NodeStatus, bool) {
+func (p *Provider) news(ctx context.Context, cli *client.Client, m events.Message) (st backends.NodeStatus, ok bool, err error) {
 	if m.Type == events.NetworkEventType {
-		return p.newsOfNetwork(ctx, cli, m.Actor.Attributes["container"])
+		st, ok = p.newsOfNetwork(ctx, cli, m.Actor.Attributes["container"])
+		return st, ok, nil
 	}
 	ref := backends.NodeRef{Lab: m.Actor.Attributes[labelLab], Node: m.Actor.Attributes[labelNode]}
 	if m.Actor.Attributes[labelHome] != p.home() {
-		return p.newsForeign(ctx, cli, m.Actor.Attributes["name"])
+		st, ok = p.newsForeign(ctx, cli, m.Actor.Attributes["name"])
+		return st, ok, nil
 	}
 	if ref.Lab == "" || ref.Node == "" {
-		return backends.NodeStatus{}, false
+		return st, false, nil
 	}
 	n := p.peek(ref)
 	if n == nil && p.action(m) == events.ActionDestroy {
-		return backends.NodeStatus{Ref: ref, Gone: true, Boot: p.boots.Next(0, time.Unix(0, m.TimeNano))}, true
+		return backends.NodeStatus{Ref: ref, Gone: true, Boot: p.boots.Next(0, time.Unix(0, m.TimeNano))}, true, nil
 	}
 	if n == nil {
 		n = p.node(ref)
 	}
 	if id := n.known().ID; id != "" && id != m.Actor.ID {
-		return backends.NodeStatus{}, false // of a container that has been replaced
+		return st, false, nil // of a container that has been replaced
 	}
 	res, err := cli.ContainerInspect(ctx, m.Actor.ID, client.ContainerInspectOptions{})
 	switch {
 	case cerrdefs.IsNotFound(err):
-		return n.vanished(), true
+		return n.vanished(), true, nil
 	case err != nil:
-		return backends.NodeStatus{}, false // the stream will end too
+		return st, false, err
 	}
 	if st := res.Container.State; st != nil && st.Status == container.StateRemoving {
-		return backends.NodeStatus{}, false // the event of its end comes next
+		return backends.NodeStatus{}, false, nil // the event of its end comes next
 	}
 	if err := p.serve(n); err != nil {
-		return backends.NodeStatus{}, false
+		return st, false, err
 	}
-	st := n.status(&res.Container)
+	st = n.status(&res.Container)
 	if st.Staged {
-		return st, false // whoever stages it knows
+		return st, false, nil // whoever stages it knows
 	}
 	_ = n.off(st, &res.Container) // else the next look does
 	p.checkHealth(n, &res.Container, st)
-	return st, true
+	return st, true, nil
 }
 
 // newsOfNetwork looks at a container that was taken out of a network, unless
