@@ -226,7 +226,24 @@ func args(min, max int) cobra.PositionalArgs {
 }
 
 // connect finds the engine or starts it.
-func (a *app) connect(ctx context.Context) (*daemon.Client, error) { return daemon.Connect(ctx, a.s) }
+// connect finds the engine or starts it. What one that is started has to say of
+// no lab, such as that its store was damaged, is told whoever has asked for it.
+func (a *app) connect(ctx context.Context) (*daemon.Client, error) {
+	c, err := daemon.Connect(ctx, a.s)
+	if err != nil || c.Began.IsZero() {
+		return c, err
+	}
+	snap, err := c.Snapshot(ctx)
+	if err != nil {
+		return c, nil // what was asked for will say
+	}
+	for _, ev := range snap.Events {
+		if ev.Lab == "" && ev.Level != api.LevelInfo && ev.Time.After(c.Began) {
+			fmt.Fprintln(plain.NewWriter(os.Stderr), "archetype: "+ev.Text)
+		}
+	}
+	return c, nil
+}
 
 // with runs f with the engine. Where nothing is left to look after, it waits
 // until the engine's processes have ended.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"archetype/daemon"
 	"archetype/engine/api"
 )
 
@@ -23,7 +22,7 @@ func (a *app) gc() *cobra.Command {
 		Args:  args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			c, err := daemon.Connect(ctx, a.s)
+			c, err := a.connect(ctx)
 			if err != nil {
 				return err
 			}

@@ -28,6 +28,8 @@ const (
 type Client struct {
 	*wire.Client
 	holder holder.Config
+	// Began is when the engine was started for this client; zero: it ran already.
+	Began time.Time
 }
 
 // Connect finds the running engine or starts one.
@@ -39,13 +41,14 @@ func Connect(ctx context.Context, s *settings.Settings) (*Client, error) {
 	for range 5 { // each of the two processes may be about to end just now
 		c, err := wire.Dial(ctx, s.Socket())
 		if err == nil {
-			return &Client{c, cfg}, nil
+			return &Client{Client: c, holder: cfg}, nil
 		}
 		if !absent(err) || s.Guest() {
 			return nil, unreached(s, err)
 		}
+		began := time.Now()
 		if c, last = start(ctx, s, cfg); last == nil {
-			return &Client{c, cfg}, nil
+			return &Client{Client: c, holder: cfg, Began: began}, nil
 		}
 		if !errors.Is(last, backends.ErrNotFound) && !absent(last) {
 			return nil, last
@@ -171,5 +174,5 @@ func Running(ctx context.Context, s *settings.Settings) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{c, holder.Config{Dir: s.Run(), Rootless: s.Rootless}}, nil
+	return &Client{Client: c, holder: holder.Config{Dir: s.Run(), Rootless: s.Rootless}}, nil
 }

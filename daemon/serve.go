@@ -59,6 +59,9 @@ func Serve(s *settings.Settings, version string) error {
 		return err
 	}
 	defer func() { _ = st.Close() }()
+	for _, text := range notices {
+		log.Warn("the store", "notice", text)
+	}
 	fail.Point("serve.store")
 	kinds, diags, err := vendors.Load(s.Vendors())
 	if err != nil {

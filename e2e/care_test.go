@@ -59,6 +59,8 @@ func TestStoreIsLookedAfterWhileALabRuns(t *testing.T) {
 			if out := w.ok("store", "repair"); !strings.Contains(out, "damaged") || !strings.Contains(out, "restored from") && !strings.Contains(out, "nothing is lost") {
 				t.Errorf("damage %d, repair: %s", i, out)
 			}
+		} else if r := w.code(0, "inspect", "--json"); !strings.Contains(r.err, "the store was damaged") || strings.Contains(r.out, "damaged") {
+			t.Errorf("damage %d, told by the verb that started the engine: %s", i, r)
 		}
 		w.awaitWhole("ring")
 		if i%2 == 1 {

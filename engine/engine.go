@@ -141,7 +141,10 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 	e.spawn(func() { e.persist.run(ctx) })
 	e.recover(saved)
 	for _, text := range opt.Notices {
-		e.publishEvents([]*api.Event{{Seq: e.nextEvent(), Time: e.now(), Level: api.LevelWarn, Text: text}})
+		ev := &api.Event{Seq: e.nextEvent(), Time: e.now(), Level: api.LevelWarn, Text: text}
+		r := eventRecord(ev)
+		e.publishEvents([]*api.Event{ev})
+		_ = e.persist.put([]record{{func(tx *store.Tx) error { _, err := tx.AppendEvent(r); return err }, true}}, false)
 	}
 	return e, nil
 }

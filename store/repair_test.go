@@ -20,7 +20,55 @@ import (
 	"archetype/lab"
 )
 
-// Wherever a file is cut or has bits turned: it is the truth, or it is said
+// damaged is a file in which something has gone wrong, at random, and what.
+func damaged(rng *rand.Rand, good, older []byte, size int) (bad []byte, what string) {
+	bad = bytes.Clone(good)
+	pages := len(bad) / size
+	page := func(b []byte, i int) []byte { return b[i*size : (i+1)*size] }
+	noise := func(b []byte) {
+		for i := range b {
+			b[i] = byte(rng.Uint32())
+		}
+	}
+	i, j := rng.IntN(pages), rng.IntN(pages)
+	switch rng.IntN(9) {
+	case 0, 1:
+		n := rng.IntN(len(bad))
+		return bad[:n], fmt.Sprintf("cut to %d bytes", n)
+	case 2:
+		copy(page(bad, i), page(good, j))
+		copy(page(bad, j), page(good, i))
+		return bad, fmt.Sprintf("pages %d and %d swapped", i, j)
+	case 3:
+		clear(page(bad, i))
+		return bad, fmt.Sprintf("page %d emptied", i)
+	case 4:
+		i = rng.IntN(min(pages, len(older)/size))
+		copy(page(bad, i), page(older, i))
+		return bad, fmt.Sprintf("page %d as it was", i)
+	case 5:
+		for range 1 + rng.IntN(4) {
+			bad[rng.IntN(2)*size+pageHeader+rng.IntN(headSummed+8)] = byte(rng.Uint32())
+		}
+		return bad, "heads written over"
+	case 6:
+		from := rng.IntN(len(bad))
+		noise(bad[from:min(len(bad), from+rng.IntN(2*size))])
+		return bad, fmt.Sprintf("noise from byte %d on", from)
+	case 7:
+		bad = bad[:rng.IntN(len(bad))]
+		noise(bad)
+		return bad, "nothing but noise"
+	}
+	for range 1 + rng.IntN(8) {
+		at := rng.IntN(len(bad))
+		bad[at] ^= 1 << rng.IntN(8)
+		what += fmt.Sprintf("bit of byte %d turned; ", at)
+	}
+	return bad, what
+}
+
+// Whatever becomes of a file, be it cut, have bits turned or pages lost: it is the truth, or it is said
 // to be damaged and repaired from the backup, with the damaged one kept.
 func TestAnyDamageIsSaidAndRepaired(t *testing.T) {
 	dir := t.TempDir()
@@ -37,6 +85,11 @@ func TestAnyDamageIsSaidAndRepaired(t *testing.T) {
 		}
 		return tx.PutJob(Job{ID: "j1", Lab: "l", Verb: lab.JobDeploy, State: lab.JobRunning})
 	})
+	size := s.db.Info().PageSize
+	older, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
 	// Twice, so that the head that a damaged one is replaced by knows it all.
 	must(t, s, func(tx *Tx) error { return tx.PutNode(node("last", lab.NodeUndeployed)) })
 	must(t, s, func(tx *Tx) error { return tx.PutNode(node("last", lab.NodeUndeployed)) })
@@ -51,18 +104,7 @@ func TestAnyDamageIsSaidAndRepaired(t *testing.T) {
 	seed := rand.Uint64()
 	rng, repaired, path := rand.New(rand.NewPCG(seed, 1)), 0, filepath.Join(dir, "db")
 	for i := range rounds(t) {
-		bad := bytes.Clone(good)
-		what := ""
-		if rng.IntN(3) == 0 {
-			n := rng.IntN(len(bad))
-			bad, what = bad[:n], fmt.Sprintf("cut to %d bytes", n)
-		} else {
-			for range 1 + rng.IntN(8) {
-				at := rng.IntN(len(bad))
-				bad[at] ^= 1 << rng.IntN(8)
-				what += fmt.Sprintf("bit of byte %d turned; ", at)
-			}
-		}
+		bad, what := damaged(rng, good, older, size)
 		what = fmt.Sprintf("seed %d, number %d: %s", seed, i, what)
 		if err := os.WriteFile(path, bad, 0o600); err != nil {
 			t.Fatal(err)
