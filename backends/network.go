@@ -124,6 +124,9 @@ type Port struct {
 	// Former, with Keep, are addresses that the interface had for this link's
 	// sake and is to lose; what its node gave it stays.
 	Former []netip.Prefix
+	// FormerMTU, with Keep, says that the interface had its MTU for this link's
+	// sake, too: it is to have the usual one again.
+	FormerMTU bool
 }
 
 // Link is a cable to be made between two ports.

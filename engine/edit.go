@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"archetype/backends"
 	"archetype/engine/api"
 	"archetype/lab"
 	"archetype/topology"
@@ -217,10 +218,10 @@ func (c *controller) freeEnds(top *lab.Topology, spec *lab.Link) error {
 	return nil
 }
 
-// claimed reports whether another link that is to stay has the end too, so
+// claimed is another link, if any, that is to stay and has the end too, so
 // that its interface must outlive this one, and which addresses of this link's
 // the interface then has no more.
-func (l *link) claimed(n *node, end lab.Endpoint) (yes bool, former []netip.Prefix) {
+func (l *link) claimed(n *node, end lab.Endpoint) (by *link, former []netip.Prefix) {
 	is := l.spec.End(end)
 	for _, x := range n.links {
 		if x == l || x.remove || !x.uses(end) {
@@ -230,7 +231,14 @@ func (l *link) claimed(n *node, end lab.Endpoint) (yes bool, former []netip.Pref
 		if wanted.MAC != "" && wanted.MAC != is.MAC {
 			continue // it needs an interface of its own
 		}
-		return true, slices.DeleteFunc(is.Addresses(), func(p netip.Prefix) bool { return slices.Contains(wanted.Addresses(), p) })
+		return x, slices.DeleteFunc(is.Addresses(), func(p netip.Prefix) bool { return slices.Contains(wanted.Addresses(), p) })
 	}
-	return false, nil
+	return nil, nil
+}
+
+// handOver says of a port of the link's what another link is to find there.
+func (l *link) handOver(p *backends.Port, n *node) {
+	by, former := l.claimed(n, p.End.Endpoint)
+	p.Keep, p.Former = by != nil, former
+	p.FormerMTU = by != nil && l.spec.MTU != 0 && by.spec.MTU == 0
 }

@@ -199,7 +199,7 @@ func (c *controller) linkEnded(ef *effect, err error) {
 	case doDelete:
 		a, _ := l.claimed(l.a, l.spec.A.Endpoint)
 		b, _ := l.claimed(l.b, l.spec.B.Endpoint)
-		if ef.kept[0] && !a || ef.kept[1] && !b {
+		if ef.kept[0] && a == nil || ef.kept[1] && b == nil {
 			return // the link that was to have an interface has gone meanwhile: once more, without keeping it
 		}
 		for _, n := range []*node{l.a, l.b} {

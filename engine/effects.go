@@ -290,8 +290,8 @@ func (c *controller) prepareLink(ef *effect) func(context.Context) error {
 			return network.Provision(ctx, port)
 		}
 	default: // doDelete, also where an end's node is gone: of the link itself there may be something left
-		a.Keep, a.Former = l.claimed(l.a, l.spec.A.Endpoint)
-		b.Keep, b.Former = l.claimed(l.b, l.spec.B.Endpoint)
+		l.handOver(&a, l.a)
+		l.handOver(&b, l.b)
 		ef.kept = [2]bool{a.Keep, b.Keep}
 		// A node that nobody here starts may take its end along while it is looked
 		// for where it was. Once more, it is asked for where it has arrived; the

@@ -88,10 +88,10 @@ func TestLinkIsRemovedWhileItsNodeBoots(t *testing.T) {
 	}
 }
 
-// An interface that gets another peer stays, but for the addresses that the file
-// gave it and gives it no more, also where a crash comes in between; unless the
-// file has another hardware address for it: then it is made anew.
-func TestInterfaceMovesWithoutFormerAddresses(t *testing.T) {
+// An interface that gets another peer stays, but for the addresses and the MTU that
+// the file gave it and gives it no more, also where a crash comes in between; unless
+// the file has another hardware address for it: then it is made anew.
+func TestInterfaceMovesWithoutWhatItWasGiven(t *testing.T) {
 	addressed := func(text, address string) string {
 		return strings.Replace(text, `"r1:eth1",`, `{node: r1, interface: eth1, ipv4: `+address+`},`, 1)
 	}
@@ -101,16 +101,17 @@ func TestInterfaceMovesWithoutFormerAddresses(t *testing.T) {
 		stays bool
 		takes string
 	}{
-		"none":                {replugged, false, true, "[10.0.0.1/24]"},
-		"none over a crash":   {replugged, true, true, "[10.0.0.1/24]"},
-		"the same":            {addressed(replugged, "10.0.0.1/24"), false, true, "[]"},
-		"others":              {addressed(replugged, "10.0.9.1/24"), false, true, "[10.0.0.1/24]"},
-		"others over a crash": {addressed(replugged, "10.0.9.1/24"), true, true, "[10.0.0.1/24]"},
+		"none":                {replugged, false, true, "[10.0.0.1/24], MTU true"},
+		"none over a crash":   {replugged, true, true, "[10.0.0.1/24], MTU true"},
+		"the same":            {addressed(replugged, "10.0.0.1/24"), false, true, "[], MTU true"},
+		"others":              {addressed(replugged, "10.0.9.1/24"), false, true, "[10.0.0.1/24], MTU true"},
+		"others over a crash": {addressed(replugged, "10.0.9.1/24"), true, true, "[10.0.0.1/24], MTU true"},
+		"another MTU":         {strings.Replace(replugged, `"r3:eth1"]`, "\"r3:eth1\"]\n      mtu: 1400", 1), true, true, "[10.0.0.1/24], MTU false"},
 		"another card":        {addressed(replugged, `10.0.0.1/24, mac: "02:00:00:00:00:09"`), false, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			from := addressed(star, "10.0.0.1/24")
+			from := strings.Replace(addressed(star, "10.0.0.1/24"), `"r2:eth1"]`, "\"r2:eth1\"]\n      mtu: 1300", 1)
 			b.completed(b.deploy(from).Job)
 			if c.crash {
 				letGo := b.held("delete "+pairLink, func() { b.deploy(c.to) })
@@ -331,5 +332,25 @@ func TestAStoreOfBeforeItsNodesWereMade(t *testing.T) {
 	b.link(lab.LinkUp)
 	if now := [2]int{b.node("r1", lab.NodeRunning).PID, b.node("r2", lab.NodeRunning).PID}; now != pids || b.w.count("start") != 2 {
 		t.Errorf("its nodes were %v and are %v, after %v", pids, now, b.w.calls)
+	}
+}
+
+// A node that was removed behind our back may have left something beside itself.
+// Its provider is asked to remove that with the node, also by an engine that did
+// not see it go.
+func TestWhatAGoneNodeLeftIsRemovedWithIt(t *testing.T) {
+	b := newBench(t)
+	d, err := b.e.Deploy(b.Context(), api.DeployRequest{File: b.file(pair), Policy: lab.PolicyReport})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.completed(d.Job)
+	b.w.vanish(r1)
+	b.node("r1", lab.NodeUndeployed)
+	b.done(b.nodes(lab.JobStop, "r1"), nil) // what is wished is what there is: nothing of it is stored but that
+	b.crash()
+	b.done(b.e.Edit(b.Context(), api.EditRequest{Lab: "pair", RemoveNodes: []string{"r1"}}))
+	if b.w.count("remove r1") == 0 {
+		t.Error("the node's provider was not asked to remove what there may be of it")
 	}
 }

@@ -251,8 +251,11 @@ func (l *link) toTheSamePlace() []*link {
 	return out
 }
 
-// loses reports whether an end had an address that it is to have no more.
+// loses reports whether an end had an address, or an MTU, that it is to have no more.
 func (l *link) loses(was lab.Link) bool {
+	if was.MTU != 0 && l.spec.MTU == 0 {
+		return true
+	}
 	if l.spec.A.Endpoint != was.A.Endpoint {
 		was.A, was.B = was.B, was.A
 	}

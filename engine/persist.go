@@ -241,7 +241,7 @@ func (c *controller) saveLink(l *link) {
 		spec = *l.former // it is there as it was until it is gone
 	}
 	r := store.Link{Lab: c.m.info.Name, A: spec.A.Endpoint, B: spec.B.Endpoint,
-		AddressesA: spec.A.Addresses(), AddressesB: spec.B.Addresses(),
+		AddressesA: spec.A.Addresses(), AddressesB: spec.B.Addresses(), MTU: spec.MTU,
 		Desired: l.desired, Actual: l.actual, Error: l.err, Network: l.net, Outside: l.spec.Outside,
 		Drift: l.drift.what, DriftLeft: l.drift.left}
 	c.save(func(tx *store.Tx) error { return tx.PutLink(r) })

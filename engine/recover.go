@@ -217,8 +217,10 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 		}
 		n.progress, n.text, n.retries = rn.Progress, rn.ProgressText, rn.Retries
 		n.identifier, n.drift = rn.Identifier, drift{rn.Drift, rn.DriftLeft}
-		n.unsure = rn.Actual != lab.NodeUndeployed // until its provider has been heard
-		if n.unsure && rn.Provider != "" && rn.Provider != n.provider {
+		// Until its provider has been heard; of one that was made and is gone there
+		// may be something beside itself.
+		n.unsure = rn.Actual != lab.NodeUndeployed || rn.Hash != ""
+		if rn.Actual != lab.NodeUndeployed && rn.Provider != "" && rn.Provider != n.provider {
 			n.rebuild, n.provider = true, rn.Provider // its old one has not removed it yet
 		}
 		n.made = rn.Hash
@@ -240,7 +242,7 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 		}
 		l.desired, l.actual, l.err, l.net, l.stored = rl.Desired, rl.Actual, rl.Error, rl.Network, true
 		l.drift = drift{rl.Drift, rl.DriftLeft}
-		if was := (lab.Link{A: givenEnd(rl.A, rl.AddressesA), B: givenEnd(rl.B, rl.AddressesB), Outside: rl.Outside}); l.loses(was) {
+		if was := (lab.Link{A: givenEnd(rl.A, rl.AddressesA), B: givenEnd(rl.B, rl.AddressesB), Outside: rl.Outside, MTU: rl.MTU}); l.loses(was) {
 			l.former = &was
 		}
 		if l.net == "" && l.actual != lab.LinkUnknown { // it was about to be made, or more
@@ -268,7 +270,7 @@ func (c *controller) condemned(r store.Node) *node {
 
 // condemnedLink does the same for a link.
 func (c *controller) condemnedLink(r store.Link) *link {
-	spec := lab.Link{A: givenEnd(r.A, r.AddressesA), B: givenEnd(r.B, r.AddressesB), Outside: r.Outside}
+	spec := lab.Link{A: givenEnd(r.A, r.AddressesA), B: givenEnd(r.B, r.AddressesB), Outside: r.Outside, MTU: r.MTU}
 	c.wantLink(spec)
 	l := c.m.links[spec.ID()]
 	l.remove = true

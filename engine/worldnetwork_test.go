@@ -99,7 +99,7 @@ func (n simNetwork) DeleteLink(ctx context.Context, l backends.Link) error {
 			delete(n.w.ports, portKey(p))
 			if p.Keep {
 				n.w.ports[portKey(p)] = true
-				n.w.calls = append(n.w.calls, fmt.Sprintf("take from %s %v", p.End, p.Former))
+				n.w.calls = append(n.w.calls, fmt.Sprintf("take from %s %v, MTU %t", p.End, p.Former, p.FormerMTU))
 			}
 		}
 	})

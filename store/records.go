@@ -59,6 +59,8 @@ type Link struct {
 	// taken from one that outlives the link.
 	AddressesA []netip.Prefix `json:"addresses_a,omitempty"`
 	AddressesB []netip.Prefix `json:"addresses_b,omitempty"`
+	// MTU is what the file gave them, as well.
+	MTU int `json:"mtu,omitempty"`
 	// Outside is what B is when it is no node.
 	Outside *lab.Outside `json:"outside,omitempty"`
 	// Network made what there is of it; empty: none did.

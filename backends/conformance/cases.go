@@ -225,8 +225,10 @@ func elsewhere(b *bench) {
 		return // its addresses are its own affair
 	}
 	// What the file gave for the old cable's sake goes with it, the rest stays.
+	from.A.MTU, from.B.MTU = 1400, 1400
+	b.connect(from)
 	unplug := from
-	unplug.A.Keep, unplug.A.Former = true, from.A.End.Addresses()
+	unplug.A.Keep, unplug.A.Former, unplug.A.FormerMTU = true, from.A.End.Addresses(), true
 	for range 2 {
 		b.must(b.network.DeleteLink(b.Context(), unplug))
 	}
@@ -235,6 +237,9 @@ func elsewhere(b *bench) {
 	b.addresses(to.A, own)
 	if have := b.interfaceOf(to.A).Addresses; slices.ContainsFunc(unplug.A.Former, func(p netip.Prefix) bool { return slices.Contains(have, p) }) {
 		b.Errorf("%s has %v, of which the former cable had %v", to.A.End, have, unplug.A.Former)
+	}
+	if i := b.interfaceOf(to.A); i.MTU != 1500 {
+		b.Errorf("%s has MTU %d, which was the former cable's", to.A.End, i.MTU)
 	}
 }
 

@@ -9,6 +9,9 @@ import (
 // cableMTU is what every cable carries, in bytes, as containerlab's links do.
 const cableMTU = 9500
 
+// usualMTU is what interfaces have that nobody gave another, in bytes.
+const usualMTU = 1500
+
 // CableMTU is the MTU between the ends of a link, in bytes: far ends, bridges
 // and taps. It has nothing to do with what the nodes' interfaces begin with,
 // unless that is more: many systems raise the MTU of their own interface, and

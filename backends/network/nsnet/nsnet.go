@@ -170,9 +170,10 @@ func (n *NS) Address(name string, end lab.End) error {
 	return nil
 }
 
-// TakeFormer takes from a port's interface the addresses that it is to lose.
+// TakeFormer takes from a port's interface the addresses, and the MTU, that it
+// is to lose.
 func TakeFormer(p backends.Port) error {
-	if len(p.Former) == 0 || p.Attachment.Netns == "" {
+	if len(p.Former) == 0 && !p.FormerMTU || p.Attachment.Netns == "" {
 		return nil // inside a machine it is the machine's affair
 	}
 	n, err := Open(p.Attachment.Netns)
@@ -183,6 +184,11 @@ func TakeFormer(p backends.Port) error {
 	l, err := n.Find(p.Attachment.Interface)
 	if err != nil || l == nil {
 		return err
+	}
+	if p.FormerMTU {
+		if err := n.Resize(l, usualMTU); err != nil {
+			return err
+		}
 	}
 	for _, f := range p.Former {
 		err := fail.Around("kernel.address.take", func() error { return n.AddrDel(l, address(f)) })
