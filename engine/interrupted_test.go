@@ -335,6 +335,24 @@ func TestAStoreOfBeforeItsNodesWereMade(t *testing.T) {
 	}
 }
 
+// What another provider has of a node than the one that runs it is nobody's: it is
+// reported, and found and removed with what no lab owns.
+func TestANodeThatTwoProvidersHave(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	b.elsewhere.set(func() { b.elsewhere.nodes[r1] = &simNode{cfg: b.config(r1)} })
+	for _, remove := range []bool{false, true} {
+		found, err := b.e.Strays(t.Context(), api.StraysRequest{Remove: remove})
+		if err != nil || len(found.Found) != 1 || found.Found[0].Name != "r1" || found.Found[0].Backend == "netns" || found.Found[0].Removed != remove {
+			t.Errorf("found is %+v, %v", found, err)
+		}
+	}
+	if left, ours := b.elsewhere.what(), b.w.what(); len(left) != 0 || len(ours) != 3 {
+		t.Errorf("one has %q, the other %q", left, ours)
+	}
+	b.until("nothing else to be reported", func(s *api.Snapshot) bool { return len(s.Labs[0].Extra) == 0 && s.Labs[0].State == lab.StateRunning })
+}
+
 // A node that was removed behind our back may have left something beside itself.
 // Its provider is asked to remove that with the node, also by an engine that did
 // not see it go.

@@ -185,7 +185,7 @@ func (c *controller) observeAll(p backends.Provider, found map[string]backends.N
 func (c *controller) observeExtra(provider string, found map[string]backends.NodeStatus, asked time.Time) {
 	var extra []string
 	for _, name := range slices.Sorted(maps.Keys(found)) {
-		if c.m.nodes[name] == nil && c.m.parted[name].Before(asked) && !c.m.destroying {
+		if c.isExtra(name, provider, asked) {
 			extra = append(extra, name)
 		}
 	}
@@ -203,6 +203,20 @@ func (c *controller) observeExtra(provider string, found map[string]backends.Nod
 				"%s has it under this lab's label, though it is no part of the lab: left alone; archetype gc --remove removes it", provider)})
 		}
 	}
+}
+
+// isExtra reports whether what a provider has under a name is no node of the lab:
+// there is none, or another provider runs it, which happens where an older backup
+// of the store came after a move.
+func (c *controller) isExtra(name, provider string, asked time.Time) bool {
+	n := c.m.nodes[name]
+	switch {
+	case c.m.destroying:
+		return false
+	case n == nil:
+		return c.m.parted[name].Before(asked)
+	}
+	return n.provider != provider && n.busy == nil && n.done.Before(asked)
 }
 
 // observeNode takes in what a provider says of a node.

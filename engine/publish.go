@@ -28,7 +28,7 @@ func (c *controller) publish() {
 		view.Silent = c.silences()
 		for _, p := range slices.Sorted(maps.Keys(c.m.extra)) {
 			for _, name := range c.m.extra[p] {
-				if c.m.nodes[name] == nil { // else it has become one
+				if n := c.m.nodes[name]; n == nil || n.provider != p { // else it has become one
 					view.Extra = append(view.Extra, name)
 				}
 			}

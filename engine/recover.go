@@ -220,7 +220,7 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 		// Until its provider has been heard; of one that was made and is gone there
 		// may be something beside itself.
 		n.unsure = rn.Actual != lab.NodeUndeployed || rn.Hash != ""
-		if rn.Actual != lab.NodeUndeployed && rn.Provider != "" && rn.Provider != n.provider {
+		if n.unsure && rn.Provider != "" && rn.Provider != n.provider {
 			n.rebuild, n.provider = true, rn.Provider // its old one has not removed it yet
 		}
 		n.made = rn.Hash
