@@ -36,7 +36,7 @@ var _ backends.Provider = (*Provider)(nil)
 func New(cfg Config) *Provider {
 	p := &Provider{cfg: cfg}
 	p.Provider = dockerapi.New(dockerapi.Config{Name: "docker", Run: cfg.Run, Labs: cfg.Labs,
-		Connect: p.connect, Explain: explain, Access: dockerapi.Firewall("DOCKER-USER"), Open: p.open})
+		Connect: p.connect, Explain: explain, Lost: lost, Access: dockerapi.Firewall("DOCKER-USER"), Open: p.open})
 	return p
 }
 
@@ -116,6 +116,13 @@ func olderThan(version, than string) bool {
 		return false
 	}
 	return slices.Compare(a[:], b[:]) < 0
+}
+
+// lost recognizes what Docker 20.10 says of a container for ever after it was
+// killed in the middle of its start: its containerd has it already.
+func lost(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "task ") && strings.HasSuffix(text, ": already exists")
 }
 
 // explain adds advice to errors whose cause is known.

@@ -135,7 +135,7 @@ func free(pools []network.IPAMConfig, family func(netip.Addr) bool, taken map[ne
 // has failed, if that is why.
 func (n *node) claimed(ctx context.Context, cli *client.Client, err error) error {
 	k := n.known()
-	if k.Endpoint == nil || k.Endpoint.IPAMConfig == nil {
+	if err == nil || k.Endpoint == nil || k.Endpoint.IPAMConfig == nil {
 		return err
 	}
 	have, ierr := cli.NetworkInspect(ctx, k.Management, client.NetworkInspectOptions{})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"archetype/backends"
@@ -48,7 +49,8 @@ func (p *Provider) start(ctx context.Context, n *node) error {
 	if err := p.serve(n); err != nil {
 		return err
 	}
-	if staged, err := n.unstage(); staged || err != nil {
+	staged, err := n.unstage()
+	if staged || err != nil {
 		defer p.tellOf(ctx, cli, n, id) // for the engine it began when it was staged
 		if err != nil {
 			return err
@@ -60,8 +62,8 @@ func (p *Provider) start(ctx context.Context, n *node) error {
 	opened := n.expect()
 	defer n.expected()
 	if !n.letIn() {
-		if _, err := cli.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
-			return n.claimed(ctx, cli, err)
+		if err := p.begin(ctx, cli, n, id, staged); err != nil {
+			return err
 		}
 		n.letGo()
 	}
@@ -98,6 +100,28 @@ func (p *Provider) start(ctx context.Context, n *node) error {
 			return nil // it ran already
 		}
 	}
+}
+
+// begin has the engine start a container. One that it has lost is removed, so
+// that the next Create makes another, unless it has run: what is in it is kept.
+func (p *Provider) begin(ctx context.Context, cli *client.Client, n *node, id string, staged bool) error {
+	_, err := cli.ContainerStart(ctx, id, client.ContainerStartOptions{})
+	if err == nil || p.cfg.Lost == nil || !p.cfg.Lost(err) {
+		return n.claimed(ctx, cli, err)
+	}
+	name := n.known().Container
+	have, ierr := cli.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if ierr != nil {
+		return errors.Join(err, ierr)
+	}
+	if staged || have.Container.State != nil && have.Container.State.Status == container.StateCreated {
+		if _, rerr := cli.ContainerRemove(ctx, id, removal); rerr != nil && !cerrdefs.IsNotFound(rerr) {
+			return errors.Join(err, rerr)
+		}
+		return fmt.Errorf("%s had lost track of its container, which had not run yet and is made anew (%w)", p.cfg.Name, err)
+	}
+	return fmt.Errorf("%s has lost track of its container and cannot start it any more: copy out of it what you need (%[1]s cp %[2]s:PATH .) and remove it (%[1]s rm -f %[2]s), and it is made anew (%[3]w)",
+		p.cfg.Name, name, err)
 }
 
 // Stop ends the container's init. The namespace stays, and with it the node's

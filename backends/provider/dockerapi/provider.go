@@ -50,6 +50,9 @@ type Config struct {
 	// Ending, where not nil, recognizes that the engine is still at the end of a
 	// container, so that it cannot be removed yet.
 	Ending func(error) bool
+	// Lost, where not nil, recognizes that the engine can never start a container
+	// any more.
+	Lost func(error) bool
 	// Bridge, where not nil, says by which interface of the machine a network,
 	// given by its ID, is reached, where that is not told in Docker's way.
 	Bridge func(ctx context.Context, cli *client.Client, network string) (string, error)

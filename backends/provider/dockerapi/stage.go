@@ -46,8 +46,8 @@ func (p *Provider) stage(ctx context.Context, n *node) (bool, error) {
 	}
 	there := n.stageAt(make(chan error, 1))
 	defer n.stageAt(nil)
-	if _, err := cli.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
-		return false, n.claimed(ctx, cli, err)
+	if err := p.begin(ctx, cli, n, id, true); err != nil {
+		return false, err
 	}
 	tick := time.NewTicker(glance)
 	defer tick.Stop()
