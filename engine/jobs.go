@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -145,7 +146,7 @@ func (c *controller) checkJobs() {
 // why is what keeps the foremost of what a job still waits for, where that is known.
 func (j *job) why() []string {
 	var nodes, links []string
-	for n := range j.waitNodes {
+	for n := range allOf(j.waitNodes, j.staying) {
 		if why := either(n.err, either(n.failure, n.text)); why != "" {
 			nodes = append(nodes, n.spec.Name+": "+why)
 		}
@@ -158,6 +159,22 @@ func (j *job) why() []string {
 	slices.Sort(nodes)
 	slices.Sort(links)
 	return first(append(nodes, links...), 3)
+}
+
+// allOf are the nodes that are to arrive somewhere, and those that are to go.
+func allOf(arriving map[*node]lab.NodeWish, going map[*node]bool) iter.Seq[*node] {
+	return func(yield func(*node) bool) {
+		for n := range arriving {
+			if !yield(n) {
+				return
+			}
+		}
+		for n := range going {
+			if !yield(n) {
+				return
+			}
+		}
+	}
 }
 
 func (c *controller) checkNodes(j *job) {

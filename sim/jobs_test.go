@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,6 +67,31 @@ func TestJobThatStallsSaysWhatItsNodeSaid(t *testing.T) {
 			return
 		}
 		t.Error("it never ends")
+	})
+}
+
+// So it is of a destruction whose nodes cannot be removed.
+func TestDestructionThatStallsSaysWhy(t *testing.T) {
+	drifting(t, lab.PolicyEnforce, func(d *driver) {
+		d.refuses = func(c sim.Call) error {
+			if c.Verb == "remove" && c.On == "n0" {
+				return errors.New("not today")
+			}
+			return nil
+		}
+		d.ask1(func(ctx context.Context) error {
+			_, err := d.e.Destroy(ctx, "alpha")
+			return err
+		})
+		var j *api.Job
+		d.await("the job to end", func(*api.Lab) bool {
+			s, _ := d.e.Snapshot(context.Background())
+			j = s.Jobs[len(s.Jobs)-1]
+			return j.State.Ended()
+		})
+		if !strings.Contains(j.Error, "still waits for n0; n0: remove: not today") {
+			t.Errorf("it is %s: %s", j.State, j.Error)
+		}
 	})
 }
 
