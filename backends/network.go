@@ -65,6 +65,21 @@ type Lister interface {
 	Labs(ctx context.Context) ([]string, error)
 }
 
+// Inventory is implemented by networks that can tell what they have of a lab's
+// links, also of those that nobody knows any more.
+type Inventory interface {
+	Pieces(ctx context.Context, labName string) ([]Piece, error)
+	// Discard removes one, and the interface in the node with its end's.
+	Discard(ctx context.Context, labName string, p Piece) error
+}
+
+// Piece is what a network has of one end of a link, or of a link beside its ends.
+// The other is empty.
+type Piece struct {
+	End  lab.Endpoint
+	Link string // the link's ID
+}
+
 // Impairer is implemented by networks that can make a link worse than a cable.
 type Impairer interface {
 	// Impair gives each direction of a connected link the impairment that

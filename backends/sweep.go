@@ -19,6 +19,7 @@ type Spare struct {
 	Type string // network, network remains, interface, tap, tunnel, port, bridge, holder
 	Name string
 	Lab  string // that it was made for; empty when it is no lab's
+	Node string // of the lab that it was made for; empty when it is no node's
 	// Doubt says why it cannot be told whether it is ours or that of another
 	// Archetype on the machine; such a thing is left alone.
 	Doubt string

@@ -212,6 +212,40 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
+// TestLinksThatAnOlderBackupDoesNotKnow: what a lab got after the backup that its
+// store was restored from is no part of it, and bears its marks. gc finds it, down
+// to the ends in nodes that stay, and removes nothing else.
+func TestLinksThatAnOlderBackupDoesNotKnow(t *testing.T) {
+	for network, joint := range map[string][]string{"veth": nil, "linuxbridge": {"linuxbridge link old/n0:eth9|n2:eth1"}} {
+		t.Run(network, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, asUser)
+			before := w.file("old.clab.yml", ring("old", 2))
+			w.ok("deploy", before, "--network", network)
+			w.ok("store", "backup", filepath.Join(w.dir, "backup"))
+			w.ok("node", "add", "old", "n2", "--kind", "linux")
+			w.ok("link", "connect", "old", "n0:eth9", "n2:eth1")
+			w.ok("engine", "stop")
+			w.ok("store", "restore", filepath.Join(w.dir, "backup"))
+			w.awaitWhole("old")
+			want := append([]string{network + " end old/n0:eth9", network + " end old/n2:eth1", "netns node old/n2"}, joint...)
+			slices.Sort(want)
+			for _, args := range [][]string{{"gc"}, {"gc", "--remove"}} {
+				if got := w.strays(args...); !slices.Equal(got, want) {
+					t.Errorf("%v finds %q; wanted %q", args, got, want)
+				}
+			}
+			if got := w.strays("gc"); len(got) > 0 {
+				t.Errorf("left: %q", got)
+			}
+			if got := w.sh("old", "n0", "ls /sys/class/net 2>/dev/null; ip -o link"); strings.Contains(got, "eth9") || !w.ping("old", "n0", "n1") {
+				t.Errorf("n0 has %s, and its own link carries no more, or has not gone", got)
+			}
+			w.consistent("old")
+		})
+	}
+}
+
 // strays are those that a run of gc lists, each as backend, type and name,
 // sorted. Whatever cannot be removed or judged fails the test.
 func (w *world) strays(args ...string) []string {

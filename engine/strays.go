@@ -192,9 +192,59 @@ func (w *sweep) links(ctx context.Context) {
 			if !w.owned[labName] {
 				w.found(api.Stray{Backend: name, Type: "links", Lab: labName, Error: w.judged()},
 					func() error { return n.Cleanup(ctx, labName) })
+			} else if inv, ok := n.(backends.Inventory); ok {
+				w.pieces(ctx, name, labName, inv)
 			}
 		}
 	}
+}
+
+// pieces finds what a network has of links that a deployed lab does not know, as
+// where an older backup of the store came after they were made.
+func (w *sweep) pieces(ctx context.Context, network, labName string, inv backends.Inventory) {
+	have, err := inv.Pieces(ctx, labName)
+	if err != nil {
+		w.unheard(network, "links", reason(err))
+		return
+	}
+	c, err := w.e.controller(labName)
+	if err != nil {
+		return // it has just been destroyed
+	}
+	// Whether one is the lab's is asked again when it is to go: it may have become
+	// one since, and none becomes one meanwhile.
+	unless := func(p backends.Piece, do func() error) error {
+		err := c.call(ctx, func(c *controller) error {
+			if c.knows(p) {
+				return nil
+			}
+			return do()
+		})
+		if api.CodeOf(err) == api.CodeNotFound { // likewise
+			return nil
+		}
+		return err
+	}
+	for _, p := range have {
+		stray, what := false, api.Stray{Backend: network, Type: "end", Lab: labName, Name: p.End.String()}
+		if p.Link != "" {
+			what.Type, what.Name = "link", p.Link
+		}
+		if err := unless(p, func() error { stray = true; return nil }); err != nil {
+			what.Error = reason(err)
+		}
+		if stray || what.Error != "" {
+			w.found(what, func() error { return unless(p, func() error { return inv.Discard(ctx, labName, p) }) })
+		}
+	}
+}
+
+// knows reports whether a network's piece is of one of the lab's links.
+func (c *controller) knows(p backends.Piece) bool {
+	if p.Link != "" {
+		return c.m.links[p.Link] != nil
+	}
+	return slices.ContainsFunc(c.m.linkOrder, func(l *link) bool { return l.uses(p.End) })
 }
 
 // sweepers are all that have something beside nodes and links, by name. Those
@@ -227,7 +277,7 @@ func (w *sweep) spares(ctx context.Context) {
 			w.unheard(name, "all else", reason(err))
 		}
 		for _, s := range list {
-			if s.Lab != "" && w.owned[s.Lab] {
+			if s.Lab != "" && w.owned[s.Lab] && (s.Node == "" || w.hasNode(ctx, name, s)) {
 				continue
 			}
 			why := s.Doubt
@@ -238,6 +288,21 @@ func (w *sweep) spares(ctx context.Context) {
 				func() error { return all[name].Sweep(ctx, s) })
 		}
 	}
+}
+
+// hasNode reports whether a provider's spare may be of a node that its lab has there.
+func (w *sweep) hasNode(ctx context.Context, provider string, s backends.Spare) bool {
+	c, err := w.e.controller(s.Lab)
+	if err != nil {
+		return true // it has just been destroyed
+	}
+	has := true
+	_ = c.call(ctx, func(c *controller) error {
+		n := c.m.nodes[s.Node]
+		has = n != nil && (n.provider == provider || n.busy != nil)
+		return nil
+	})
+	return has
 }
 
 // folders finds those of labs and nodes that nobody knows. Those of nodes that

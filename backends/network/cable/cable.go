@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 
@@ -18,6 +19,7 @@ import (
 	"archetype/backends/mark"
 	"archetype/backends/network/nsnet"
 	"archetype/internal/whole"
+	"archetype/lab"
 )
 
 // Joint is what connects the two far ends of a link.
@@ -49,12 +51,13 @@ type Network struct {
 }
 
 var (
-	_ backends.Network  = (*Network)(nil)
-	_ backends.Impairer = (*Network)(nil)
-	_ backends.Capturer = (*Network)(nil)
-	_ backends.Counter  = (*Network)(nil)
-	_ backends.Handover = (*Network)(nil)
-	_ backends.Lister   = (*Network)(nil)
+	_ backends.Network   = (*Network)(nil)
+	_ backends.Impairer  = (*Network)(nil)
+	_ backends.Capturer  = (*Network)(nil)
+	_ backends.Counter   = (*Network)(nil)
+	_ backends.Handover  = (*Network)(nil)
+	_ backends.Lister    = (*Network)(nil)
+	_ backends.Inventory = (*Network)(nil)
 )
 
 // New makes a network in the panel, a namespace that no node uses, with the
@@ -116,6 +119,49 @@ const (
 	UseJoint = "joint"
 )
 
+// mine says of what an interface of the panel is, if it is this network's.
+func (n *Network) mine(l netlink.Link) (m mark.Mark, ok bool) {
+	m, ok = mark.Parse(l.Attrs().Alias)
+	far := (m.Use == useFar || m.Use == useHeld) && l.Attrs().Name == nsnet.Name(n.joint.Letter(), m.Lab, m.ID)
+	return m, ok && (far || m.Use == UseJoint+"-"+n.Name())
+}
+
+// Pieces implements backends.Inventory.
+func (n *Network) Pieces(_ context.Context, labName string) ([]backends.Piece, error) {
+	links, err := whole.List(n.panel.LinkList)
+	if err != nil {
+		return nil, err
+	}
+	var out []backends.Piece
+	for _, l := range links {
+		switch m, ok := n.mine(l); {
+		case !ok || m.Lab != labName:
+		case m.Use == useFar || m.Use == useHeld:
+			if e, err := lab.ParseEndpoint(m.ID); err == nil {
+				out = append(out, backends.Piece{End: e})
+			}
+		default:
+			out = append(out, backends.Piece{Link: m.ID})
+		}
+	}
+	return out, nil
+}
+
+// Discard implements backends.Inventory.
+func (n *Network) Discard(ctx context.Context, labName string, p backends.Piece) error {
+	if p.Link == "" {
+		return n.DeletePort(ctx, backends.Port{Lab: labName, End: lab.End{Endpoint: p.End}})
+	}
+	a, b, _ := strings.Cut(p.Link, "|")
+	ea, errA := lab.ParseEndpoint(a)
+	eb, errB := lab.ParseEndpoint(b)
+	if err := errors.Join(errA, errB); err != nil {
+		return err
+	}
+	l := backends.Link{Lab: labName, A: backends.Port{Lab: labName, End: lab.End{Endpoint: ea}}, B: backends.Port{Lab: labName, End: lab.End{Endpoint: eb}}}
+	return wrap(l, n.joint.Part(l))
+}
+
 // Labs lists the labs that have far ends of this network in the panel.
 func (n *Network) Labs(context.Context) ([]string, error) {
 	links, err := whole.List(n.panel.LinkList)
@@ -125,9 +171,7 @@ func (n *Network) Labs(context.Context) ([]string, error) {
 	found := map[string]bool{}
 	var labs []string
 	for _, l := range links {
-		m, ok := mark.Parse(l.Attrs().Alias)
-		mine := (m.Use == useFar || m.Use == useHeld) && l.Attrs().Name == nsnet.Name(n.joint.Letter(), m.Lab, m.ID) || m.Use == UseJoint+"-"+n.Name()
-		if ok && mine && !found[m.Lab] {
+		if m, ok := n.mine(l); ok && !found[m.Lab] {
 			found[m.Lab] = true
 			labs = append(labs, m.Lab)
 		}

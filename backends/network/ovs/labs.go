@@ -2,10 +2,13 @@ package ovs
 
 import (
 	"context"
+	"maps"
 	"slices"
 
+	"archetype/backends"
 	"archetype/backends/mark"
 	"archetype/internal/whole"
+	"archetype/lab"
 )
 
 // Labs lists the labs that have ports on the switch, a bridge of their own, or
@@ -42,4 +45,44 @@ func (n *Network) Labs(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(labs)
 	return labs, nil
+}
+
+var _ backends.Inventory = (*Network)(nil)
+
+// Pieces implements backends.Inventory.
+func (n *Network) Pieces(ctx context.Context, labName string) ([]backends.Piece, error) {
+	s, panel, err := n.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ends := map[string]bool{}
+	s.see(func(v *view) {
+		for e := range v.ours {
+			if e.lab == labName {
+				ends[e.end] = true
+			}
+		}
+	})
+	links, err := whole.List(panel.LinkList)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range links {
+		m, ok := mark.Parse(l.Attrs().Alias)
+		if ok && isFar(m) && m.Lab == labName && l.Attrs().Group == n.group(m.Lab) {
+			ends[m.ID] = true
+		}
+	}
+	var out []backends.Piece
+	for _, end := range slices.Sorted(maps.Keys(ends)) {
+		if e, err := lab.ParseEndpoint(end); err == nil {
+			out = append(out, backends.Piece{End: e})
+		}
+	}
+	return out, nil
+}
+
+// Discard implements backends.Inventory.
+func (n *Network) Discard(ctx context.Context, labName string, p backends.Piece) error {
+	return n.DeletePort(ctx, backends.Port{Lab: labName, End: lab.End{Endpoint: p.End}})
 }

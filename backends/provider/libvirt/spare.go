@@ -42,7 +42,7 @@ func (p *Provider) Unused(ctx context.Context, labName string) (out []backends.S
 	}
 	for _, name := range slices.Sorted(maps.Keys(taps)) {
 		if !have[taps[name]] {
-			out = append(out, backends.Spare{Type: "tap", Name: name, Lab: taps[name].Lab})
+			out = append(out, backends.Spare{Type: "tap", Name: name, Lab: taps[name].Lab, Node: taps[name].Node})
 		}
 	}
 	return out, nil
