@@ -36,7 +36,7 @@ type Client struct {
 func Connect(ctx context.Context, s *settings.Settings) (*Client, error) {
 	// An ordinary user's containers can be wired only from where they are.
 	cfg := holder.Config{Dir: s.Run(), Rootless: s.Rootless, Log: s.Log(),
-		Join: func() string { return podman.UserNamespace(ctx, podmanConfig(s)) }}
+		Join: func() (string, error) { return podman.UserNamespace(ctx, podmanConfig(s)) }}
 	var last error
 	for range 5 { // each of the two processes may be about to end just now
 		c, err := wire.Dial(ctx, s.Socket())

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -117,7 +118,7 @@ func labOfContainers(t *testing.T) {
 	w.umask(map[bool]string{true: "000", false: "022"}[os.Getenv("E2E_NETWORK") == e.networks[0]])
 	w.env = append(w.env, "DOCKER_HOST="+engine.Host, "CONTAINER_HOST="+engine.Host)
 	if e.mode == asUser { // it is that user's
-		w.env = append(w.env, "HOME="+engine.Dir, "XDG_RUNTIME_DIR="+engine.Dir)
+		w.env = append(w.env, "HOME="+engine.Dir, "XDG_RUNTIME_DIR="+engine.Dir, "PATH="+slowly(w, engine.Dir, "podman")+":"+os.Getenv("PATH"))
 	}
 	w.file("greeting.env", "GREETING=good morning\n")
 	file := w.file("boxes.clab.yml", containers(e.mode == asRoot))
@@ -268,6 +269,24 @@ func labOfContainers(t *testing.T) {
 	if e.alike {
 		w.await("the engine's own processes to end", func() bool { return !slices.ContainsFunc(names("/proc"), shim) })
 	}
+}
+
+// slowly is a folder in another one, with a program that takes its time, as on
+// a machine that has much else to do, and then is what is called so.
+func slowly(w *world, in, name string) (folder string) {
+	w.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		w.Fatal(err)
+	}
+	folder = filepath.Join(in, "slowly")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		w.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, name), []byte("#!/bin/sh\nsleep 4\nexec "+path+` "$@"`), 0o755); err != nil {
+		w.Fatal(err)
+	}
+	return folder
 }
 
 // rebooted ends all that a user has, Podman and the namespace in which it has

@@ -121,11 +121,11 @@ func asUser(dir, host, tests string) error {
 	defer cancel()
 	cfg := holder.Config{Dir: filepath.Join(dir, "run"), Rootless: true}
 	if host != "" {
-		ns := podman.UserNamespace(ctx, podman.Config{Host: host})
+		ns, err := podman.UserNamespace(ctx, podman.Config{Host: host})
 		if ns == "" {
-			return fmt.Errorf("the Podman at %s has no user namespace of its own", host)
+			return fmt.Errorf("the Podman at %s has no user namespace of its own: %w", host, err)
 		}
-		cfg.Join = func() string { return ns }
+		cfg.Join = func() (string, error) { return ns, nil }
 	}
 	h, err := holder.Ensure(ctx, cfg)
 	if err != nil {

@@ -134,7 +134,7 @@ func (p *Provider) here(ctx context.Context) error {
 	}
 	e := p.endpoint()
 	path, no := e.Path()
-	if no != nil || joined(ctx, path) || ctx.Err() != nil || !awake(ctx, path) {
+	if no != nil || joined(ctx, path) || ctx.Err() != nil || !awake(ctx, path, patience) {
 		return nil // or there is nobody: whoever asks is told so
 	}
 	a := p.elsewhere(e)

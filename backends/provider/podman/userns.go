@@ -11,8 +11,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"archetype/backends"
 )
 
 // A user's own Podman has its containers in a user namespace, which a process
@@ -21,51 +24,68 @@ import (
 // UserNamespace is the path of the user namespace of the Podman that an
 // ordinary user has, or empty where there is none that could be joined. Where
 // nodes are known that are to be in it, it is made if it isn't there: after a
-// boot the user may start the program before Podman.
-func UserNamespace(ctx context.Context, cfg Config) string {
+// boot the user may start the program before Podman. It is an error where that
+// cannot be known yet: from any other namespace those nodes would stay out of
+// reach for as long as their labs are there.
+func UserNamespace(ctx context.Context, cfg Config) (string, error) {
 	cfg.Rootless = true
 	p := &Provider{cfg: cfg}
 	socket, no := p.endpoint().Path()
 	if no != nil {
-		return ""
+		return "", nil
+	}
+	wait := patience
+	_, err := os.Stat(cfg.Run)
+	known := cfg.Run != "" && err == nil
+	if known {
+		wait = rousing
 	}
 	if service.Look(socket) == nil {
-		if path := theirs(ctx, socket); path != "" {
-			return path
+		if path := theirs(ctx, socket, wait); path != "" {
+			return path, nil
 		}
 	}
-	if _, err := os.Stat(cfg.Run); cfg.Run == "" || err != nil {
-		return ""
+	if !known {
+		return "", nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "podman", "unshare", "readlink", "/proc/self/ns/user")
 	cmd.Dir = "/" // what holds the namespace stays, and knows nothing of this program
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "ARCHETYPE_") || strings.HasPrefix(v, "PWD=") || strings.HasPrefix(v, "CONTAINER_") // with CONTAINER_HOST it would ask the service
 	})
+	cmd.WaitDelay = patience // its child has the pipe, too
 	name, err := cmd.Output()
-	if err != nil {
-		return ""
+	if ctx.Err() != nil {
+		return "", fmt.Errorf("it is not known where this user's containers are, to be wired there: podman unshare did not answer (%w): try again once it does (%w)",
+			ctx.Err(), backends.ErrUnavailable)
+	}
+	if err != nil { // there is none any more, or it can have no containers here
+		return "", nil
 	}
 	all, _ := filepath.Glob("/proc/[0-9]*/ns/user")
 	for _, path := range all {
 		if is, err := os.Readlink(path); err == nil && is == strings.TrimSpace(string(name)) && !mine(path) {
-			return path // of the process by which Podman holds it
+			return path, nil // of the process by which Podman holds it
 		}
 	}
-	return ""
+	return "", nil
 }
+
+// rousing is how long Podman may take for its first word after a boot, when
+// there is much else to do and labs wait for it.
+const rousing = time.Minute
 
 // theirs is the path of the user namespace of the service at a socket, where
 // that is another than ours and its containers' one is to be found; else empty.
-func theirs(ctx context.Context, socket string) string {
+func theirs(ctx context.Context, socket string, wait time.Duration) string {
 	pid := listener(ctx, socket)
 	if path := namespaceOf(pid); path != "" && !mine(path) {
 		return path
 	}
 	// Somebody else may listen for the service, and start it when it is asked.
-	if awake(ctx, socket) {
+	if awake(ctx, socket, wait) {
 		if path := namespaceOf(pause()); path != "" && !mine(path) {
 			return path
 		}
@@ -79,7 +99,7 @@ func joined(ctx context.Context, socket string) bool {
 	if mine(namespaceOf(listener(ctx, socket))) {
 		return true
 	}
-	return awake(ctx, socket) && mine(namespaceOf(pause()))
+	return awake(ctx, socket, patience) && mine(namespaceOf(pause()))
 }
 
 // listener is the process that listens at a socket, or 0.
@@ -104,8 +124,8 @@ func listener(ctx context.Context, socket string) int {
 
 // awake asks the service whether it is there, which starts it where it is
 // started on demand.
-func awake(ctx context.Context, socket string) bool {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func awake(ctx context.Context, socket string, wait time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	h := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer

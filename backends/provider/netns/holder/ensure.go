@@ -46,8 +46,12 @@ func Ensure(ctx context.Context, cfg Config) (*Client, error) {
 	}
 	args := []string{cfg.Dir, mode}
 	if cfg.Rootless && cfg.Join != nil {
+		ns, err := cfg.Join()
+		if err != nil {
+			return nil, err
+		}
 		// What cannot be joined must not keep an ordinary user from having labs.
-		if ns := cfg.Join(); ns != "" && launch(cfg, true, ns, args...) == nil {
+		if ns != "" && launch(cfg, true, ns, args...) == nil {
 			return Connect(ctx, cfg)
 		}
 	}

@@ -32,8 +32,8 @@ type Config struct {
 	Log      string // file for what goes wrong in it; empty: nowhere
 	// Join, where not nil, names a user namespace in which a rootless holder is
 	// to live, or none: then it gets one of its own. It is asked when a holder
-	// is started.
-	Join func() string
+	// is started, which fails where it has an error.
+	Join func() (string, error)
 }
 
 func (c Config) socket() string { return filepath.Join(c.Dir, "holder.sock") }
