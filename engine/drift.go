@@ -252,7 +252,7 @@ func (c *controller) mendEnded(n *node, err error) {
 	case err != nil:
 		n.permanent = errors.Is(err, backends.ErrUnsupported)
 		c.nextTry(n)
-		n.err = reason(err)
+		n.err = n.reason(err)
 		c.errorf(n, "cannot be set right: %s; next try %s", n.err, c.whenAgain(n.retryAt, n.retries))
 		return
 	}

@@ -17,14 +17,20 @@ import (
 
 // Edit implements api.Engine.
 func (e *Engine) Edit(ctx context.Context, req api.EditRequest) (*api.Job, error) {
-	configs, err := e.readAdditions(ctx, &req)
+	added, err := e.readAdditions(ctx, &req)
 	if err != nil {
 		return nil, err
 	}
 	if err := e.checkEdit(ctx, req); err != nil {
 		return nil, err
 	}
-	return e.ask(ctx, req.Lab, func(c *controller) (*job, error) { return c.edit(req, configs) })
+	return e.ask(ctx, req.Lab, func(c *controller) (*job, error) {
+		j, err := c.edit(req, added.configs)
+		if err == nil {
+			added.tell(c)
+		}
+		return j, err
+	})
 }
 
 // checkEdit checks, before anything is touched, that new nodes could be made.

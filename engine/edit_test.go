@@ -252,3 +252,12 @@ func TestSwapMovesAllLinksOrNone(t *testing.T) {
 		t.Errorf("%d nodes were stopped", n)
 	}
 }
+
+// What makes no difference on a node that is added is said, as it is of a file.
+func TestAnAddedNodesWarningsAreSaid(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	b.done(b.e.Edit(t.Context(), api.EditRequest{Lab: "pair", AddTexts: []api.NodeText{
+		{Name: "h", Folder: t.TempDir(), Fields: []string{"license=nowhere"}}}}))
+	b.saidSomewhere("take no license")
+}

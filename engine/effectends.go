@@ -112,7 +112,7 @@ func (c *controller) fail(n *node, err error) {
 		errors.Is(err, os.ErrNotExist)
 	n.noImage = errors.Is(err, backends.ErrNoImage)
 	c.nextTry(n)
-	n.err = reason(err)
+	n.err = n.reason(err)
 	n.failure = n.err
 	c.moveNode(n, lab.NodeError)
 	c.wakeWaiting()

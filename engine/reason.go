@@ -15,6 +15,12 @@ func reason(err error) string {
 	return advised(s)
 }
 
+// reason is an error of a node, without its name: what is said of the node begins
+// with that.
+func (n *node) reason(err error) string {
+	return strings.ReplaceAll(reason(err), "node "+n.spec.Name+": ", "")
+}
+
 // remedies are for what a whole machine is short of, by the kernel's words: an
 // error that came from another process is no more than them.
 var remedies = []struct {

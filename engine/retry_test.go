@@ -15,7 +15,7 @@ import (
 // not.
 func TestRetriesBackOffAndOutliveTheJob(t *testing.T) {
 	b := newBench(t)
-	b.w.set(func() { b.w.fail["start r1"] = errors.New("the machine is busy") })
+	b.w.set(func() { b.w.fail["start r1"] = errors.New("node r1: node r1: the machine is busy") }) // once is enough
 	d := b.deploy(pair)
 	b.saidSomewhere("the machine is busy; next try in 1s")
 	b.saidSomewhere("the machine is busy; next try in 2s")
