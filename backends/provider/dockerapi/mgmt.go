@@ -106,6 +106,9 @@ func (p *Provider) access(ctx context.Context, cli *client.Client, n network.Sum
 	if err == nil && p.cfg.Access != nil {
 		err = p.cfg.Access(ctx, bridge, &allowed)
 	}
+	if err == nil { // of one before it, whose removal was interrupted
+		err = p.tidy(ctx, cli, func(before Network) bool { return before.Name == n.Name })
+	}
 	if err != nil {
 		return fmt.Errorf("external access to management network %s: %w", n.Name, err)
 	}

@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"errors"
 	"net"
 	"os/exec"
 	"slices"
@@ -76,6 +77,23 @@ func leavings(b *bench) {
 		b.Errorf("what was removed is still found: %+v, %v", left, err)
 	}
 	if err := b.Remove(b.Context(), ref); err != nil {
+		b.Error(err)
+	}
+
+	// The next network of the name takes it with it, too.
+	m = &lab.Management{Network: "again-" + b.lab, IPv4Subnet: "172.31.206.0/24"}
+	ref = b.run(b.managed("again", m, "172.31.206.10", ""))
+	if _, err := b.cli.ContainerRemove(b.Context(), named(ref), client.ContainerRemoveOptions{Force: true}); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := b.cli.NetworkRemove(b.Context(), m.Network, client.NetworkRemoveOptions{}); err != nil {
+		b.Fatal(err)
+	}
+	next := b.run(b.managed("once-more", m, "172.31.206.11", ""))
+	if spares, err := sweeper.Unused(b.Context(), b.lab); err != nil || len(spares) > 0 {
+		b.Errorf("beside the network that is used there is %+v, %v", spares, err)
+	}
+	if err := errors.Join(b.Remove(b.Context(), ref), b.Remove(b.Context(), next)); err != nil {
 		b.Error(err)
 	}
 }
