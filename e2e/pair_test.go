@@ -44,6 +44,8 @@ type pair struct {
 	hands    []hand                                               // what can be done to them past the program
 	servers  servers
 	settings string // the user's
+	// forgotten says that a store was lost with links in it whose nodes run still.
+	forgotten bool
 }
 
 // servers are those that a pair needs and a test may take away.

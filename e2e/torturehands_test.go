@@ -197,7 +197,7 @@ func (o *torture) loseStore() string {
 	if os.Remove(filepath.Join(o.w.state(), "archetype.db")) != nil {
 		return ""
 	}
-	o.lost = true
+	o.lost, o.p.forgotten = true, true
 	if victims := o.w.find("", process.serves); len(victims) > 0 {
 		o.w.strike(victims[0].pid)
 	}

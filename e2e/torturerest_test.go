@@ -44,7 +44,7 @@ func (o *torture) rest(t *testing.T) {
 	}
 	if o.random.IntN(2) == 0 {
 		o.destroyAll(t)
-		o.lost = false
+		o.lost, o.p.forgotten = false, false
 		var now []string
 		if !became(func() bool { now = o.p.portrait(); return slices.Equal(now, o.before) }) {
 			t.Errorf("the machine after destroy has more and has less than before:\n%s", difference(now, o.before))

@@ -70,7 +70,7 @@ func (p *pair) agrees(l *inspectJSON) []string {
 			if !ok {
 				bad = append(bad, fmt.Sprintf("%s -- %s: there is no interface %s", k.A, k.B, end))
 			} else {
-				bad = append(bad, k.agrees(end, i)...)
+				bad = append(bad, k.agrees(end, i, p.forgotten)...)
 			}
 			delete(ends, end)
 		}
@@ -91,8 +91,9 @@ func (p *pair) agrees(l *inspectJSON) []string {
 	return bad
 }
 
-// agrees compares one end of a link to its interface in the node.
-func (k linkJSON) agrees(end string, i iface) []string {
+// agrees compares one end of a link to its interface in the node. Where links were
+// forgotten with a store, their interfaces keep the MTU that they had for those.
+func (k linkJSON) agrees(end string, i iface, forgotten bool) []string {
 	var bad []string
 	if on := k.Carrier == "on"; i.carrier != on && k.Actual != "pending" {
 		bad = append(bad, fmt.Sprintf("%s -- %s: carrier %s, and %s sees %t", k.A, k.B, k.Carrier, end, i.carrier))
@@ -108,6 +109,9 @@ func (k linkJSON) agrees(end string, i iface) []string {
 	}
 	if k.MTU != 0 && k.Outside == "" {
 		mtu = k.MTU
+	}
+	if forgotten && k.MTU == 0 {
+		mtu = i.mtu
 	}
 	if i.kind != kind || i.mtu != mtu {
 		bad = append(bad, fmt.Sprintf("%s -- %s: %s is a %s with MTU %d, not a %s with %d", k.A, k.B, end, i.kind, i.mtu, kind, mtu))

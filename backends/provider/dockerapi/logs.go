@@ -64,8 +64,9 @@ func (p *Provider) Logs(ctx context.Context, ref backends.NodeRef, opt backends.
 const noted = time.Second
 
 // bootSince is from when on a log is of the latest boot. The engine notes its
-// beginning when the init runs already, and may have said something: so it is
-// the end of the boot before or, where that is longer ago, a little earlier.
+// beginning when the init runs already, and may have said something, on a machine
+// that is busy long before: so it is the end of the boot before or, where there was
+// none or its end is not known, a little earlier.
 func bootSince(s *container.State) string {
 	if s == nil {
 		return ""
@@ -75,7 +76,7 @@ func bootSince(s *container.State) string {
 		return ""
 	}
 	from := started.Add(-noted)
-	if before, err := time.Parse(time.RFC3339Nano, s.FinishedAt); err == nil && before.After(from) && before.Before(started) {
+	if before, err := time.Parse(time.RFC3339Nano, s.FinishedAt); err == nil && before.Year() > 1 && before.Before(started) {
 		from = before
 	}
 	return from.Format(time.RFC3339Nano)
