@@ -264,7 +264,10 @@ func (c *controller) decideLink(l *link) *effect {
 		return nil
 	}
 	if c.linkLeftAlone(l) {
-		return nil
+		if !l.awaited() {
+			return nil
+		}
+		l.forgiveDrift() // whoever has a node started has acted
 	}
 	if l.net != "" && l.net != c.m.info.Network && (l.made || len(l.ready) > 0) {
 		return c.decideSwap(l)

@@ -173,6 +173,16 @@ func (n *node) interfacesReady() bool {
 	return true
 }
 
+// awaited reports whether a node is to be started that waits for its interface.
+func (l *link) awaited() bool {
+	for _, n := range l.ends() {
+		if !n.place && n.exists && n.actual == lab.NodePending && !l.made && !l.ready[n] {
+			return true
+		}
+	}
+	return false
+}
+
 // awaitsWhatComes reports whether the init that is about to be started waits
 // for the interfaces that the node has, and no others. That of a node which
 // another engine made may wait for anything.

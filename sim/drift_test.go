@@ -206,6 +206,38 @@ func TestANodeStartsThoughItsPeerIsLeftAlone(t *testing.T) {
 	})
 }
 
+// A file that has a node made anew has it made with its links, also with one that
+// comes apart meanwhile and would be left so.
+func TestADeployThatRestartsANodeWiresItsLinks(t *testing.T) {
+	drifting(t, lab.PolicyAsk, func(d *driver) {
+		d.stuck = func(c sim.Call) bool { return c.Verb == "create" }
+		file := filepath.Join(d.dir, "alpha.clab.yml")
+		if err := os.WriteFile(file, []byte(strings.Replace(driftLab, "n1: {kind: linux}", "n1: {kind: linux, env: {COLOUR: red}}", 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.ask1(func(ctx context.Context) error {
+			_, err := d.e.Deploy(ctx, api.DeployRequest{File: file, Network: sim.SwitchName, Policy: lab.PolicyAsk})
+			return err
+		})
+		d.await("n1 to be made", func(l *api.Lab) bool { return l.Nodes[1].Actual == lab.NodePending })
+		d.w.Unplug("alpha", driftLink)
+		d.await("its drift", func(*api.Lab) bool {
+			s, _ := d.e.Snapshot(context.Background())
+			return slices.ContainsFunc(s.Events, func(ev *api.Event) bool { return strings.Contains(ev.Text, "came apart") })
+		})
+		d.stuck = nil
+		d.await("the job's end", func(*api.Lab) bool {
+			s, _ := d.e.Snapshot(context.Background())
+			j := s.Jobs[len(s.Jobs)-1]
+			if j.State.Ended() && j.State != lab.JobCompleted {
+				d.Fatalf("%s\n%s", j.Error, describe(s))
+			}
+			return j.State.Ended()
+		})
+		d.await("whole again", func(l *api.Lab) bool { return whole(l) && d.asMade() })
+	})
+}
+
 // With any other policy it is shown and left alone, over a crash, too, until
 // somebody acts.
 func TestDriftIsLeftAlone(t *testing.T) {
