@@ -42,11 +42,12 @@ func (n *over) connect(ctx context.Context, l backends.Link) error {
 	}
 	l = settled(l)
 	if direct(l.B.Outside.Type) {
-		err := n.o.connectDirect(ctx, l)
-		if err == nil {
-			n.o.remember(l, n)
+		if err := n.o.connectDirect(ctx, l); err != nil {
+			return err
 		}
-		return err
+		n.o.remember(l, n)
+		n.noteWay(ctx, l)
+		return nil
 	}
 	at, mtu, err := n.o.end(ctx, l, true)
 	if err != nil {
@@ -56,7 +57,19 @@ func (n *over) connect(ctx context.Context, l backends.Link) error {
 		return err
 	}
 	n.o.remember(l, n)
-	return n.o.join(ctx, l)
+	if err := n.o.join(ctx, l); err != nil {
+		return err
+	}
+	n.noteWay(ctx, l)
+	return nil
+}
+
+// noteWay has what happens to that by which a tunnel leaves be news of the link
+// from its making on, whether or not anybody asks for its state.
+func (n *over) noteWay(ctx context.Context, l backends.Link) {
+	if l.B.Outside.Type.Tunnel() {
+		_, _ = n.state(ctx, l)
+	}
 }
 
 // settled is the link with the far end's address chosen. A bridge takes over

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -60,6 +61,8 @@ func TestVXLAN(t *testing.T) {
 func TestTunnelsTell(t *testing.T) {
 	every(t, func(b *bench) {
 		tell := b.net.(backends.Tunneler)
+		events, err := b.out.Events(b.Context())
+		b.ok(err)
 		for _, kind := range []lab.OutsideType{lab.OutsideVXLAN, lab.OutsideVXLANStitch} {
 			far := nstest.New(b.T)
 			nstest.Cable(b.host, "nic", "192.0.2.1/24", far, "eth0", "192.0.2.2/24", 1500)
@@ -96,6 +99,17 @@ func TestTunnelsTell(t *testing.T) {
 			nic, err := b.host.LinkByName("nic")
 			b.ok(err)
 			b.ok(b.host.LinkSetMTU(nic, 1400))
+			for late := time.After(time.Minute); ; { // it is heard of, though nobody asks
+				select {
+				case st := <-events:
+					if st.ID != l.ID() || st.Connected {
+						continue
+					}
+				case <-late:
+					b.Fatalf("%s: nothing is heard of a path that is narrower", kind)
+				}
+				break
+			}
 			if st := b.state(l); st.Connected || !strings.Contains(st.Reason, "1400") {
 				b.Errorf("%s on a path that is narrower: %+v", kind, st)
 			}
