@@ -185,6 +185,10 @@ func (c *connection) close() {
 }
 
 func (c *connection) version(ctx context.Context) (string, error) {
+	// The way there has time of its own: one over SSH may take longer than any answer.
+	if _, err := c.session(); err != nil {
+		return "", err
+	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var v string

@@ -182,6 +182,7 @@ func TestOverSSH(t *testing.T) {
 		want string
 	}{
 		{view{script: "hostname elsewhere &&"}, ""}, // a name is no machine
+		{view{script: "sleep 6 &&"}, ""},            // which is slow, as one that is busy or far away
 		{view{script: "hostname elsewhere && mount --bind " + s.at("boot") + " /proc/sys/kernel/random/boot_id &&"}, "is on another machine (elsewhere)"},
 		{view{flags: []string{"--net"}}, "is in another network of this machine"},
 		{view{script: "mount -t tmpfs none " + s.at("hide") + " && mount --bind " + s.at("hide") + " HOME &&"}, "sees other files"},
