@@ -40,12 +40,20 @@ type User struct {
 	marks  int    // how often that was read
 }
 
-// patience is how long a screen may take to show something. It is long, as
-// the machine may be busy, and is used up only by a failure.
-const patience = 60 * time.Second
+// patience is how long a screen may stand still without showing what is waited
+// for. It is long, as the machine may be busy, and is used up only by a failure;
+// one that goes on changing may take several times as long.
+const (
+	patience = 60 * time.Second
+	most     = 5 * patience
+)
 
-// look is how often the screen is looked at meanwhile.
-const look = 15 * time.Millisecond
+// look is how often the screen is looked at meanwhile, and seldom how often when
+// that has gone on for long: looking keeps a busy machine from getting anywhere.
+const (
+	look   = 15 * time.Millisecond
+	seldom = 10 * look
+)
 
 var built string // the folder of the program
 
@@ -355,16 +363,20 @@ func (u *User) SeesNot(texts ...string) *User {
 
 func (u *User) until(what string, ok func(screen string) bool) *User {
 	u.t.Helper()
-	deadline := time.Now().Add(patience)
+	begin, changed, before, pause := time.Now(), time.Now(), "", look
 	for {
 		screen := u.Screen()
 		if ok(screen) {
 			return u
 		}
-		if time.Now().After(deadline) {
+		if screen != before {
+			changed, before = time.Now(), screen
+		}
+		if time.Since(changed) > patience || time.Since(begin) > most {
 			u.t.Fatalf("waited %s; the screen was:\n%s", what, screen)
 		}
-		time.Sleep(look)
+		time.Sleep(pause)
+		pause = min(pause+pause/8, seldom)
 	}
 }
 
