@@ -104,3 +104,30 @@ func TestEveryProviderIsCheckedFirst(t *testing.T) {
 		}
 	})
 }
+
+// TestForbiddenUserNamespacesAreExplained: where an ordinary user may have no user
+// namespace, a deploy and doctor name the setting that forbids it, and nothing is
+// started.
+func TestForbiddenUserNamespacesAreExplained(t *testing.T) {
+	t.Parallel()
+	unshare, err := exec.LookPath("unshare")
+	if err != nil {
+		t.Skip("needs unshare")
+	}
+	w := newWorld(t, asUser)
+	file := w.file("ring.clab.yml", ring("forbidden", 3))
+	w.env = append(w.env, "ARCHETYPE_ROOTLESS=1")
+	// In a namespace of its own the limit can be had without being the machine's.
+	w.prefix = []string{unshare, "-Ur", "sh", "-c", `echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"`, "sh"}
+	r := w.code(1, "deploy", file)
+	said := map[string]string{"deploy": r.err, "doctor": w.run("doctor").out}
+	for what, text := range said {
+		if !strings.Contains(text, "user.max_user_namespaces is 0") || !strings.Contains(text, "sysctl user.max_user_namespaces=") || strings.Contains(text, "fork/exec") {
+			t.Errorf("%s says %s", what, text)
+		}
+	}
+	if left := w.processes(); len(left) > 0 {
+		t.Errorf("started all the same: %v", left)
+	}
+	w.prefix = nil
+}

@@ -67,6 +67,7 @@ var table = []row{
 	{p, "podman", rootful, root, "root", "a link's interfaces go into the containers' namespaces, which belong to the machine's root", false, "run as root, or as an ordinary user with a Podman of the user's own"},
 	{p, "podman", rootless, userns, "user namespace", "Podman's own: links are made where the user's containers are", false, "start the user's own Podman (systemctl --user start podman.socket) before the first lab"},
 	{p, "podman", rootless, pack, "nsenter", "labs are put into Podman's user namespace (package util-linux)", false, "apt install util-linux"},
+	{p, "podman", rootless, pack, "newuidmap", "images and processes of more users than one (package uidmap, and ranges in /etc/subuid and /etc/subgid)", true, "apt install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER; podman system migrate"},
 	{p, "podman", rootful, capab, "CAP_SYS_ADMIN", "containers' namespaces are entered, and those of stopped ones are held by a mount", false, grant},
 	{p, "podman", rootful, capab, "CAP_NET_ADMIN", "interfaces are moved, addressed and set up", false, grant},
 	{p, "podman", rootful, capab, "CAP_SYS_PTRACE", "the namespaces of containers whose processes have another user are opened", true, grant},

@@ -219,6 +219,9 @@ func explain(err error) error {
 	if strings.Contains(text, "unable to apply caps") || strings.Contains(text, "apply caps: operation not permitted") {
 		return fmt.Errorf("the engine may not grant what the node asks for, as this machine itself lacks capabilities: set privileged: false and name those that the node needs with cap-add (%w)", err)
 	}
+	if strings.Contains(text, "insufficient UIDs or GIDs") {
+		return fmt.Errorf("the image has files of users that this user's containers have not: install newuidmap (package uidmap), give the user ranges in /etc/subuid and /etc/subgid, and run podman system migrate (%w)", err)
+	}
 	if strings.Contains(text, "slirp4netns") || strings.Contains(text, "pasta") || strings.Contains(text, "rootless netns") {
 		return fmt.Errorf("an ordinary user's Podman has no network for containers here: install slirp4netns, which needs /dev/net/tun, or do without a management network (network-mode: none) (%w)", err)
 	}

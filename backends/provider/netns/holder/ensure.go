@@ -139,7 +139,8 @@ type forbidden struct {
 func (f *forbidden) Error() string   { return f.reason + ": " + f.err.Error() + "; " + f.fix }
 func (f *forbidden) Unwrap() []error { return []error{f.err, backends.ErrUnavailable} }
 
-// Settings of the kernel that forbid namespaces to ordinary users.
+// Settings of the kernel that forbid namespaces to ordinary users. Each is called
+// by its place below /proc/sys.
 var gates = []struct{ file, bad, fix string }{
 	{"/proc/sys/user/max_user_namespaces", "0", "an administrator can allow them with: sysctl user.max_user_namespaces=15000"},
 	{"/proc/sys/kernel/unprivileged_userns_clone", "0", "an administrator can allow them with: sysctl kernel.unprivileged_userns_clone=1"},
@@ -155,10 +156,21 @@ func refused(rootless bool, err error) error {
 	for _, g := range gates {
 		if b, rerr := os.ReadFile(g.file); rerr == nil && strings.TrimSpace(string(b)) == g.bad {
 			f.fix = g.fix
+			// What the kernel answers says less: of too many of them that no space is left.
+			f.err = fmt.Errorf("%s is %s: %w", strings.ReplaceAll(strings.TrimPrefix(g.file, "/proc/sys/"), "/", "."), g.bad, cause(err))
 			break
 		}
 	}
 	return f
+}
+
+// cause is what the kernel said, without what was to be started.
+func cause(err error) error {
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		return number
+	}
+	return err
 }
 
 // Probe tries what a holder needs, in namespaces that vanish at once.
