@@ -102,6 +102,7 @@ func (c *controller) removeUnwanted(top *lab.Topology) {
 	for _, n := range c.m.nodeOrder {
 		if !named[n.spec.Name] {
 			n.remove = true
+			n.forgive() // it does not wait for the next try of what it was to be
 			n.touch()
 		}
 	}

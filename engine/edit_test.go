@@ -261,3 +261,14 @@ func TestAnAddedNodesWarningsAreSaid(t *testing.T) {
 		{Name: "h", Folder: t.TempDir(), Fields: []string{"license=nowhere"}}}}))
 	b.saidSomewhere("take no license")
 }
+
+// A node that is taken out does not wait for the next try of what has failed.
+func TestANodeInErrorGoesAtOnce(t *testing.T) {
+	b := &bench{T: t, w: newWorld(), dir: t.TempDir(), retry: lab.Retry{First: time.Hour, Cap: time.Hour, Tries: 10, Rest: time.Hour, Healthy: time.Hour}}
+	b.start()
+	t.Cleanup(b.stop)
+	b.w.set(func() { b.w.fail["start r1"] = errors.New("the machine is busy") })
+	b.deploy(pair)
+	b.node("r1", lab.NodeError)
+	b.done(b.e.Edit(t.Context(), api.EditRequest{Lab: "pair", RemoveNodes: []string{"r1"}}))
+}
