@@ -211,6 +211,7 @@ func (p *Provider) mend(ctx context.Context, n *node) error {
 	err = n.reconnect(ctx, cli, id)
 	switch {
 	case err == nil:
+		p.tellOf(ctx, cli, n, id) // what address it has there is not told otherwise
 		return nil
 	case cerrdefs.IsNotFound(err): // which is not the node
 		return fmt.Errorf("its management network %s is gone: destroy the lab and deploy it again, or make the network (%s network create)",

@@ -102,6 +102,7 @@ func management(b *bench) {
 	if errors.Is(err, backends.ErrRestart) {
 		err = errors.Join(b.Stop(b.Context(), x.Ref, 0), b.Start(b.Context(), x.Ref))
 	}
+	b.event("its address", x.Ref, func(st backends.NodeStatus) bool { return !st.Severed && st.ManagementIPv4 == first.ManagementIPv4 })
 	if again, _ := b.status(x.Ref); err != nil || again.Severed || again.ManagementIPv4 != first.ManagementIPv4 || again.ManagementIPv6 != first.ManagementIPv6 {
 		b.Errorf("brought back it is %+v, %v", again, err)
 	}
