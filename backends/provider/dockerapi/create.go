@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"strings"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -88,6 +89,9 @@ func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) e
 			return err
 		}
 	}
+	if err := renamed(ctx, cli, before.ID, req.Name); err != nil {
+		return err
+	}
 	id, found, err := p.ensure(ctx, cli, req, c.Ref, &before)
 	if err != nil {
 		return err
@@ -104,6 +108,32 @@ func (p *Provider) create(ctx context.Context, n *node, c backends.NodeConfig) e
 		}
 	}
 	return n.note(k)
+}
+
+// renamed gives a node's container its name again, which somebody has taken from
+// it: under another it would stay beside the one that is made. Where it has been
+// made already, the old one goes.
+func renamed(ctx context.Context, cli *client.Client, id, name string) error {
+	if id == "" {
+		return nil
+	}
+	at, err := cli.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if cerrdefs.IsNotFound(err) || err == nil && strings.TrimPrefix(at.Container.Name, "/") == name {
+		return nil
+	}
+	if err == nil {
+		_, err = cli.ContainerRename(ctx, id, client.ContainerRenameOptions{NewName: name})
+	}
+	if err != nil && !cerrdefs.IsNotFound(err) {
+		if _, ierr := cli.ContainerInspect(ctx, name, client.ContainerInspectOptions{}); ierr != nil {
+			return err
+		}
+		_, err = cli.ContainerRemove(ctx, id, removal)
+	}
+	if cerrdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // Rewire notes the node's links. A start that finds the gate closed waits for

@@ -132,6 +132,25 @@ func pausedAndRenamedBehindOurBack(b *bench) {
 	b.event("renamed", dev, func(st backends.NodeStatus) bool { return st.Renamed && st.Identifier == "other-"+named(dev) })
 	mended("renamed")
 	b.event("its name", dev, func(st backends.NodeStatus) bool { return !st.Renamed && st.Identifier == named(dev) })
+	// One that is made anew under its own name has no other beside it.
+	for _, env := range []string{"1", "1", "2"} {
+		c := b.config("anew", cmd("exec sleep 1000"))
+		c.Node.Env = map[string]string{"MADE": env}
+		if err := b.Create(b.Context(), c); err != nil {
+			b.Fatal(err)
+		}
+		list, err := b.cli.ContainerList(b.Context(), client.ContainerListOptions{All: true,
+			Filters: client.Filters{}.Add("label", "archetype.lab="+b.lab).Add("label", "archetype.node=anew")})
+		if err != nil || len(list.Items) != 1 || strings.TrimPrefix(list.Items[0].Names[0], "/") != named(c.Ref) {
+			b.Errorf("made anew there is %+v, %v", list.Items, err)
+		}
+		if _, err := b.cli.ContainerRename(b.Context(), named(c.Ref), client.ContainerRenameOptions{NewName: "other-" + named(c.Ref)}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := b.Remove(b.Context(), backends.NodeRef{Lab: b.lab, Node: "anew"}); err != nil {
+		b.Fatal(err)
+	}
 	// One that is paused can be stopped and started all the same.
 	if _, err := b.cli.ContainerPause(b.Context(), named(dev), client.ContainerPauseOptions{}); err != nil {
 		return
