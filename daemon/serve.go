@@ -100,7 +100,7 @@ func Serve(s *settings.Settings, version string) error {
 		}
 		reg.AddNetwork(n)
 	}
-	sw, err := ovs.New(ovs.Config{Socket: s.OVS.Socket, Mode: ovs.Mode(s.OVS.Mode), Bridge: s.OVS.Bridge, Instance: s.State,
+	sw, err := ovs.New(ovs.Config{Socket: s.OVS.Socket, Mode: ovs.Mode(s.OVS.Mode), Bridge: s.OVS.Bridge, Datapath: ovs.Datapath(s.OVS.Datapath), Instance: s.State,
 		Panel: h.Panel()})
 	if err != nil {
 		return err

@@ -125,6 +125,9 @@ type OVS struct {
 	Mode   string `yaml:"mode"`   // shared: one bridge for all labs; dedicated: one a lab
 	Bridge string `yaml:"bridge"` // name of the shared one
 	Socket string `yaml:"socket"` // of ovsdb-server
+	// Datapath of bridges that are made: auto (the kernel's where it has one),
+	// kernel or userspace.
+	Datapath string `yaml:"datapath"`
 }
 
 // Libvirt says where virtual machines are run.
@@ -145,7 +148,7 @@ func Defaults() Choices {
 		ConsoleKey: "ctrl+]", BootTimeout: lab.DefaultBootTimeout, Drift: lab.PolicyEnforce,
 		Retry: lab.DefaultRetry(), LookEvery: lab.DefaultLookEvery,
 		Keep: Keep{Jobs: 500, Events: 5000, Backups: 5, BackupEvery: 10 * time.Minute},
-		OVS:  OVS{Mode: "shared", Bridge: "arch0", Socket: "/var/run/openvswitch/db.sock"}}
+		OVS:  OVS{Mode: "shared", Bridge: "arch0", Socket: "/var/run/openvswitch/db.sock", Datapath: "auto"}}
 }
 
 // Load finds the folders and reads the user's choices. An error in the file

@@ -35,6 +35,12 @@ func (m *Model) settingRows() []setting {
 			choices: func(*Model) []choice {
 				return []choice{{value: "shared", about: "one bridge for all labs"}, {value: "dedicated", about: "one bridge a lab"}}
 			}, set: m.saver("ovs.mode", "ovs mode %s from the engine's next start")},
+		{name: "ovs datapath", value: fixed(c.OVS.Datapath),
+			about: "Who carries frames of Open vSwitch's bridges that are made from the engine's next start on; one that is there keeps its own.",
+			choices: func(*Model) []choice {
+				return []choice{{value: "auto", about: "the kernel where it can, else the switch itself"}, {value: "kernel", about: "the kernel, or no links"},
+					{value: "userspace", about: "the switch itself"}}
+			}, set: m.saver("ovs.datapath", "ovs datapath %s from the engine's next start")},
 		{name: "boot timeout", value: fixed(c.BootTimeout.String()),
 			about: "How long a node may take to boot whose kind names no time, such as 5m or 90s. It counts from the next deploy.",
 			set: func(m *Model, v string) tea.Cmd {

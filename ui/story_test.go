@@ -244,7 +244,7 @@ func TestSettings(t *testing.T) {
 	// Docker is not for an ordinary user: that is said, with what to do.
 	u.Presses("Enter").Sees("typing narrows").Types("docker").Presses("Enter").Sees("docker: it needs root", "To do:").Presses("x").SeesNot("To do:")
 	u.Presses("j").Sees("a bridge per link").Presses("Enter").Sees("typing narrows").Types("veth").Presses("Enter").Sees("new labs are wired by veth")
-	u.Presses("j", "j").Presses("Enter").Sees("How long a node may take").Presses("C-u").Types("never").Presses("Enter").Sees("never is no time")
+	u.Presses("j", "j", "j").Presses("Enter").Sees("How long a node may take").Presses("C-u").Types("never").Presses("Enter").Sees("never is no time")
 	u.Presses("Enter").Presses("C-u").Types("90s").Presses("Enter").Sees("1m30s")
 
 	// The open lab: its provider stays, its links move while it runs.

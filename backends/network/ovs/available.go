@@ -64,9 +64,10 @@ func (n *Network) serves(s *session) backends.Availability {
 	}
 	defer panel.Close()
 	detail := []string{"Open vSwitch"}
-	datapath := "kernel datapath"
-	if !kernelDatapath(panel) {
-		datapath = "userspace datapath"
+	datapath := n.datapathIn(panel)
+	if datapath == inKernel && !kernelDatapath(panel) {
+		return backends.Availability{Reason: "this kernel has no datapath for Open vSwitch, which the settings ask for",
+			Fix: "a kernel with CONFIG_OPENVSWITCH (modprobe openvswitch), or ovs: {datapath: auto} in settings.yaml"}
 	}
 	s.see(func(v *view) {
 		if v.version != "" {
@@ -79,7 +80,11 @@ func (n *Network) serves(s *session) backends.Availability {
 	bridge := "a bridge per lab"
 	if n.cfg.Mode == Shared {
 		var err error
-		s.see(func(v *view) { err = n.mine(newPlan(v, n.cfg.Bridge, "")) })
+		s.see(func(v *view) {
+			if err = n.mine(newPlan(v, n.cfg.Bridge, "")); v.bridge(n.cfg.Bridge) != nil {
+				datapath = v.bridge(n.cfg.Bridge).datapath
+			}
+		})
 		if err != nil {
 			return backends.Availability{Reason: "Open vSwitch has a bridge " + n.cfg.Bridge + " that Archetype did not make",
 				Fix: "rename it, or name another in settings.yaml, as in ovs: {bridge: arch1}"}
@@ -88,5 +93,9 @@ func (n *Network) serves(s *session) backends.Availability {
 	if n.cfg.Mode == Shared {
 		bridge = "bridge " + n.cfg.Bridge + " for all labs"
 	}
-	return backends.Availability{OK: true, Detail: strings.Join(append(detail, datapath, bridge), ", ")}
+	by := "kernel datapath"
+	if datapath == inUserspace {
+		by = "userspace datapath"
+	}
+	return backends.Availability{OK: true, Detail: strings.Join(append(detail, by, bridge), ", ")}
 }

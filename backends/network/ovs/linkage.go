@@ -177,11 +177,19 @@ func (n *Network) enter(path string) error {
 		return err
 	}
 	n.link.panel, n.link.inode, n.link.path = ns, stat.Ino, path
-	n.link.kernel = "netdev"
-	if kernelDatapath(ns) {
-		n.link.kernel = "system"
-	}
+	n.link.kernel = n.datapathIn(ns)
 	return nil
+}
+
+// The two datapaths, as the switch calls them.
+const inKernel, inUserspace = "system", "netdev"
+
+// datapathIn is the one of bridges that are made in a namespace.
+func (n *Network) datapathIn(ns *nsnet.NS) string {
+	if n.cfg.Datapath == Kernel || n.cfg.Datapath != Userspace && kernelDatapath(ns) {
+		return inKernel
+	}
+	return inUserspace
 }
 
 // kernelDatapath reports whether this kernel can do a switch's work.

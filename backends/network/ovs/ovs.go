@@ -25,11 +25,23 @@ const (
 	Dedicated Mode = "dedicated" // each lab has its own
 )
 
+// Datapath says who carries frames of bridges that are made.
+type Datapath string
+
+// The datapaths.
+const (
+	Automatic Datapath = "auto"      // the kernel where it can, else the switch itself
+	Kernel    Datapath = "kernel"    // the kernel, or none
+	Userspace Datapath = "userspace" // the switch itself
+)
+
 // Config says which switch is used, and how.
 type Config struct {
 	Socket string // of ovsdb-server; empty: /var/run/openvswitch/db.sock
 	Mode   Mode   // empty: Shared
 	Bridge string // name of the shared bridge; empty: arch0
+	// Datapath of bridges that are made; one that is there keeps its own. Empty: Automatic.
+	Datapath Datapath
 	// Instance tells one Archetype from another on the same switch.
 	Instance string
 	// Panel is the path of the namespace where other networks leave the far
@@ -77,6 +89,13 @@ func New(cfg Config) (*Network, error) {
 	case Shared, Dedicated:
 	default:
 		return nil, fmt.Errorf("ovs: mode %q: write %s or %s", cfg.Mode, Shared, Dedicated)
+	}
+	switch cfg.Datapath {
+	case "":
+		cfg.Datapath = Automatic
+	case Automatic, Kernel, Userspace:
+	default:
+		return nil, fmt.Errorf("ovs: datapath %q: write %s, %s or %s", cfg.Datapath, Automatic, Kernel, Userspace)
 	}
 	if len(cfg.Bridge) > 15 {
 		return nil, fmt.Errorf("ovs: bridge %q: a name has at most 15 letters", cfg.Bridge)
