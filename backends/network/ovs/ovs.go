@@ -404,6 +404,11 @@ func (n *Network) Cleanup(ctx context.Context, labName string) error {
 		if b := v.bridge(name); b != nil && b.ids[idOwner] != "" {
 			bridges[name] = true
 		}
+		for _, b := range v.bridges { // also one of its own that was made in another mode
+			if b.ids[idOwner] == n.owner && b.ids[idLab] == labName {
+				bridges[b.name] = true
+			}
+		}
 	})
 	var errs []error
 	for bridge := range bridges {
