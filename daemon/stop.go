@@ -31,9 +31,14 @@ func Stop(ctx context.Context, s *settings.Settings) error {
 	if err := Own(s); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	h, err := holder.Connect(ctx, holder.Config{Dir: s.Run(), Rootless: s.Rootless})
 	if errors.Is(err, fs.ErrPermission) { // it may well run
 		return err
+	}
+	if ctx.Err() != nil { // it is there, and takes no question
+		return errors.New("the process that holds the nodes does not answer")
 	}
 	if err != nil {
 		return ErrNotRunning
@@ -46,8 +51,6 @@ func Stop(ctx context.Context, s *settings.Settings) error {
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		return fmt.Errorf("the engine, process %d, cannot be ended: %w", pid, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
 	for {
 		info, err := h.Info(ctx)
 		if err != nil || info.Engine != pid {

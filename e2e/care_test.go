@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // What is stored is backed up while a lab runs, checked, restored and
@@ -326,4 +328,33 @@ func (w *world) events(last string) string {
 		w.Error("archetype engine ended by itself")
 	}
 	return b.out.String()
+}
+
+// Where the holder of the nodes may not open as many files as they need, those
+// run that it has room for, the others say why not, and whoever asks is answered.
+func TestHolderHasNoRoomForAllNodes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, asRoot)
+	w.ok("deploy", w.file("big.clab.yml", ring("big", 2)), "--network", "veth")
+	holder := w.holder()
+	var lim unix.Rlimit
+	lim.Cur = uint64(len(names(fmt.Sprintf("/proc/%d/fd", holder)))) + 60
+	lim.Max = lim.Cur
+	must(t, unix.Prlimit(holder, unix.RLIMIT_NOFILE, &lim, nil))
+	if r := w.code(1, "deploy", w.file("big.clab.yml", ring("big", 100))); !strings.Contains(r.err+r.out, "too many open files (give this user more open files, with ulimit -n)") {
+		t.Errorf("it is not said why: %s", r)
+	}
+	w.ok("engine", "stop") // which the holder is asked for
+	w.await("some to run and the others to say why not", func() bool {
+		running, told := 0, 0
+		for _, n := range w.inspect("big").Nodes {
+			if n.Actual == "running" {
+				running++
+			} else if strings.Contains(n.Error, "too many open files") {
+				told++
+			}
+		}
+		return running >= 3 && told >= 3
+	})
+	w.ok("destroy", "big", "--yes")
 }

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 const patience = 10 * time.Second
 
 type server struct {
+	making                 atomic.Int64 // nodes that are being made or started
 	cfg                    Config
 	reaper                 *reap.Reaper
 	spawner                *spawner // of nodes
@@ -130,6 +132,41 @@ func raiseFileLimit() {
 		lim.Cur = lim.Max
 		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &lim)
 	}
+}
+
+// spare is how many descriptors no node takes, so that the holder answers
+// whoever asks, be it to end, also when it can hold no more.
+const spare = 48
+
+// each is how many a node may take while it is made or started.
+const each = 8
+
+// room refuses what would take the last of them, and otherwise keeps some for it
+// until it is done. The kernel gives the lowest number that is free, which is
+// about how many there are.
+func (s *server) room() (done func(), err error) {
+	n := s.making.Add(1)
+	done = func() { s.making.Add(-1) }
+	if err = enough(uint64(n) * each); err != nil {
+		done()
+	}
+	return done, err
+}
+
+func enough(more uint64) error {
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return err
+	}
+	next, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	_ = unix.Close(next)
+	if uint64(next)+more+min(spare, lim.Cur/4) >= lim.Cur {
+		return fmt.Errorf("the nodes' holder, process %d: %w", os.Getpid(), unix.EMFILE)
+	}
+	return nil
 }
 
 // mayEnd ends the holder once it has been used and holds nothing any more.
@@ -273,11 +310,21 @@ func (s *server) handle(req *request) (response, error) {
 		s.mu.Lock()
 		s.used = true
 		s.mu.Unlock()
+		done, err := s.room()
+		if err != nil {
+			return response{}, err
+		}
+		defer done()
 		if err := s.create(req.Node); err != nil {
 			return response{}, err
 		}
 		return s.list(req.Node.Ref), nil
 	case "start":
+		done, err := s.room()
+		if err != nil {
+			return response{}, err
+		}
+		defer done()
 		if err := s.start(req.Ref); err != nil {
 			return response{}, err
 		}
