@@ -50,7 +50,10 @@ func (f *follower) run(ctx context.Context, ask func(api.Engine) (*api.Job, erro
 		return err
 	}
 	for lost := 0; ; lost++ {
-		ended := f.watch(updates)
+		ended, err := f.watch(updates, lost > 0)
+		if err != nil {
+			return err
+		}
 		if ended {
 			return f.result()
 		}
@@ -97,20 +100,27 @@ func (f *follower) left(ctx context.Context) error {
 	return fmt.Errorf("%s: the %s of %s goes on; archetype inspect %s shows how far it is", why, f.job.Verb, f.job.Lab, f.job.Lab)
 }
 
-func (f *follower) watch(updates <-chan *api.Update) (ended bool) {
+// watch stays with the job until it ends or the engine does. Another engine
+// knows the job from its first word on, or never will.
+func (f *follower) watch(updates <-chan *api.Update, another bool) (ended bool, _ error) {
 	for u := range updates {
 		f.snap = f.snap.Apply(u)
+		known := !another
 		for _, j := range f.snap.Jobs {
-			if j.ID == f.job.ID {
-				f.job = j
+			if j.ID == f.job.ID && j.Created.Equal(f.job.Created) {
+				f.job, known = j, true
 			}
 		}
+		if !known {
+			return false, api.Errorf(api.CodeLost, "the %s of %s is not known any more: the store was lost while it went on; archetype inspect %s shows what there is", f.job.Verb, f.job.Lab, f.job.Lab)
+		}
+		another = false
 		f.show.update(f.snap, u, f.job)
 		if f.job.State.Ended() {
-			return true
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }
 
 func (f *follower) result() error {

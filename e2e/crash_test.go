@@ -343,3 +343,21 @@ func TestHolderIsKilledWhileALabRuns(t *testing.T) {
 		t.Error("the same holder " + strconv.Itoa(holder))
 	}
 }
+
+// TestWhoWaitsForAJobThatIsLostIsTold: a job goes with the store that it is in.
+// Whoever waits for it hears that from the engine that comes then, instead of
+// waiting for ever.
+func TestWhoWaitsForAJobThatIsLostIsTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, asUser)
+	w.vendor("slow.yaml", standIn("slow-stand-in", "[]", ""))
+	steps := w.script()
+	deploy := w.begin("deploy", w.file("slow.clab.yml", fmt.Sprintf(slowLab, "slow-stand-in")))
+	w.await("the device to boot", func() bool { return len(w.inits("slow")["box"]) == 1 })
+	w.loseStore()
+	w.strike(w.engine())
+	if err := deploy.wait(); err == nil || !strings.Contains(deploy.out.String(), "is not known any more") {
+		t.Errorf("the deploy ended with %v: %s", err, deploy.out.String())
+	}
+	steps.say("Router is up")
+}
