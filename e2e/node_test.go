@@ -21,12 +21,12 @@ topology:
   nodes:
     a:
       kind: linux
-      env: {COLOUR: "deep blue"}
+      env: {COLOUR: "deep blue", API_TOKEN: not-to-be-told}
       exec:
         - echo "made of $COLOUR" >/root/made
         - ip addr add 192.0.2.9/32 dev lo
         - |
-          echo no such thing
+          echo no such thing as $API_TOKEN
           exit 3
       binds:
         - files:/mnt/files:ro
@@ -48,7 +48,7 @@ func twoNodes(w *world) {
 	w.file("files/given", "from the machine\n")
 	w.file("share/given", "shared\n")
 	w.file("a.cfg", "hostname a\n! the end\n")
-	if out := w.ok("deploy", w.file("two.clab.yml", two)); !strings.Contains(out, "warn: exec: echo no such thing exit 3: exit code 3: no such thing") {
+	if out := w.ok("deploy", w.file("two.clab.yml", two)); !strings.Contains(out, "warn: exec: echo no such thing as $API_TOKEN exit 3: exit code 3: no such thing as (secret)") {
 		w.Errorf("that a command failed is not told in\n%s", out)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"archetype/backends"
 	"archetype/lab"
+	"archetype/vendors"
 )
 
 // staged is how far a node has come through its stages, which other nodes may
@@ -237,11 +238,12 @@ func (c *controller) stageCommands(n *node, stage lab.Stage, onExit bool) {
 }
 
 func (c *controller) tellCommand(n *node, where, command, out string, err error) {
-	switch {
+	hide := vendors.FactsOf(n.kind, n.spec.Name, n.config, n.spec.Env).Hide
+	switch command = hide(command); {
 	case err != nil:
-		c.warnf(n, "%s: %s: %s", where, command, reason(err))
+		c.warnf(n, "%s: %s: %s", where, command, hide(reason(err)))
 	case out != "":
-		c.infof(n, "%s: %s: %s", where, command, out)
+		c.infof(n, "%s: %s: %s", where, command, hide(out))
 	default:
 		c.infof(n, "%s: %s: done", where, command)
 	}

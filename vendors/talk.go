@@ -3,6 +3,8 @@ package vendors
 import (
 	"bytes"
 	"encoding/base64"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,13 +25,15 @@ type Facts struct {
 	Username string `json:"username,omitempty"`
 	Password string `json:"password,omitempty"`
 	Config   string `json:"config,omitempty"`
+
+	secrets []string // of variables that are called as secrets are
 }
 
 // FactsOf are those of a node of the kind. What the node's variables USERNAME
 // and PASSWORD say counts more than what the kind does.
 func FactsOf(k *Kind, hostname, config string, env map[string]string) Facts {
 	f := Facts{Hostname: hostname, Config: config}
-	if k.VM != nil {
+	if k != nil && k.VM != nil {
 		f.Username, f.Password = k.VM.Credentials.Username, k.VM.Credentials.Password
 	}
 	if v := env["USERNAME"]; v != "" {
@@ -38,8 +42,21 @@ func FactsOf(k *Kind, hostname, config string, env map[string]string) Facts {
 	if v := env["PASSWORD"]; v != "" {
 		f.Password = v
 	}
+	for name, value := range env {
+		if secretName.MatchString(name) && len(value) >= leastSecret {
+			f.secrets = append(f.secrets, value)
+		}
+	}
+	slices.SortFunc(f.secrets, func(a, b string) int { return len(b) - len(a) }) // one may be part of another
 	return f
 }
+
+// secretName is how variables are called whose values are not to be told.
+var secretName = regexp.MustCompile(`(?i)passw|passphrase|secret|token|credential|(^|_)key$`)
+
+// leastSecret is how long such a value is at least: a shorter one is no secret
+// but a word such as "exit".
+const leastSecret = 8
 
 // Fill puts the facts into a text: {hostname}, {username}, {password}, {config},
 // and {config|base64} for places that hold one line.
@@ -78,12 +95,14 @@ type SeedInterface struct{ Name, MAC string }
 // unless everybody knows it since it is the user's name, and lines of the
 // configuration, which may have secrets in them.
 func (f Facts) Hide(text string) string {
-	const least = 8 // a shorter line is no secret but a word such as "exit"
 	if f.Password != "" && f.Password != f.Username {
 		text = strings.ReplaceAll(text, f.Password, "(password)")
 	}
+	for _, s := range f.secrets {
+		text = strings.ReplaceAll(text, s, "(secret)")
+	}
 	for line := range strings.Lines(f.Config) {
-		if line = strings.TrimSpace(line); len(line) >= least && strings.Contains(text, line) {
+		if line = strings.TrimSpace(line); len(line) >= leastSecret && strings.Contains(text, line) {
 			text = strings.ReplaceAll(text, line, "(configuration)")
 		}
 	}
