@@ -126,9 +126,11 @@ func (o *torture) storm(t *testing.T, span time.Duration) {
 	}
 	for over := time.Now().Add(span); time.Now().Before(over); {
 		verb := o.verb()
+		goesOn := o.goesOn
 		begin(verb)
 		if o.random.IntN(4) == 0 { // two clients, with the same wish or another
-			if o.random.IntN(2) == 0 {
+			if o.goesOn = goesOn; o.random.IntN(2) == 0 {
+				o.goesOn = false
 				verb = o.verb()
 			}
 			begin(verb)
