@@ -96,6 +96,35 @@ func (n *Network) serves(s *session) backends.Availability {
 	by := "kernel datapath"
 	if datapath == inUserspace {
 		by = "userspace datapath"
+		if err := taps("/dev/net/tun", fmt.Sprintf("/proc/%d/root/dev/net/tun", pid)); err != nil && sameUser(pid) {
+			return backends.Availability{Reason: "Open vSwitch's userspace datapath makes a tap for each bridge, which it may not here: " + err.Error(),
+				Fix: "an administrator makes the device (modprobe tun; mknod /dev/net/tun c 10 200) and opens it to users (chmod 666 /dev/net/tun), as udev does; or use the networks linuxbridge or veth"}
+		}
 	}
 	return backends.Availability{OK: true, Detail: strings.Join(append(detail, by, bridge), ", ")}
+}
+
+// taps reports why they cannot be made, by this user and so by a switch of the
+// same one, at any of the places.
+func taps(places ...string) (first error) {
+	for _, path := range places {
+		tun, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err == nil {
+			return tun.Close()
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// sameUser reports whether a process is of the user that this one is of.
+func sameUser(pid int) bool {
+	st, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	if err != nil {
+		return false
+	}
+	is, ok := st.Sys().(*syscall.Stat_t)
+	return ok && int(is.Uid) == os.Geteuid()
 }
