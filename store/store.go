@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"archetype/internal/ownfile"
+	"archetype/internal/replace"
 
 	bolt "go.etcd.io/bbolt"
 	bolterr "go.etcd.io/bbolt/errors"
@@ -129,6 +130,9 @@ func Open(path string, opt Options) (s *Store, err error) {
 		_ = db.Close()
 		release(file)
 		return nil, err
+	}
+	if !opt.scratch {
+		replace.Sweep(path)
 	}
 	return s, nil
 }
