@@ -177,7 +177,7 @@ func (e *Engine) rebuild(models map[string]*controller, list []backends.NodeStat
 		}
 		c := e.revive(r, nil, nil)
 		c.writes = nil
-		c.found = true
+		c.found, c.m.partial = true, true
 		c.saveLab()
 		status := map[string]backends.NodeStatus{}
 		for _, st := range sts {

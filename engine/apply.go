@@ -16,7 +16,7 @@ import (
 // apply makes what is wanted the lab's desired state and returns the job that
 // watches it come true.
 func (c *controller) apply(w *wanted, p *api.Plan) *job {
-	c.m.topology, c.m.configs = *w.top, w.configs
+	c.m.topology, c.m.configs, c.m.partial = *w.top, w.configs, false
 	c.m.info.File = w.top.File
 	c.m.hosts, c.m.taken = hosts(w.top), w.top.ManagementAddresses()
 	c.saveLab()

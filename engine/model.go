@@ -20,6 +20,7 @@ type model struct {
 	configs    map[string]string // startup configurations as they were applied, by node
 	created    time.Time
 	destroying bool
+	partial    bool // it may have links that nobody knows; see store.Lab
 	swap       swapping
 
 	nodes map[string]*node

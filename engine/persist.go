@@ -250,7 +250,7 @@ func (c *controller) saveLink(l *link) {
 func (c *controller) saveLab() {
 	r := store.Lab{Name: c.m.info.Name, File: c.m.info.File, Provider: c.m.info.Provider,
 		Network: c.m.info.Network, Topology: c.m.topology, Created: c.m.created, Destroying: c.m.destroying,
-		NetworkBefore: c.m.swap.from, Policy: c.m.info.Policy}
+		NetworkBefore: c.m.swap.from, Policy: c.m.info.Policy, Partial: c.m.partial}
 	for _, n := range c.m.topology.Nodes {
 		if text, ok := c.m.configs[n.Name]; ok && n.StartupConfig != "" {
 			if r.Configs == nil {

@@ -180,7 +180,7 @@ func (e *Engine) recover(s *saved) {
 
 // revive builds a lab from its records.
 func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *controller {
-	m := &model{nodes: map[string]*node{}, links: map[string]*link{}, created: r.Created,
+	m := &model{nodes: map[string]*node{}, links: map[string]*link{}, created: r.Created, partial: r.Partial,
 		topology: r.Topology, destroying: r.Destroying, hosts: hosts(&r.Topology), taken: r.Topology.ManagementAddresses(),
 		info: api.Info{Name: r.Name, File: r.File, Provider: r.Provider, Network: r.Network,
 			Policy: cmp.Or(r.Policy, e.defaults().Policy)},

@@ -215,7 +215,7 @@ func (w *sweep) pieces(ctx context.Context, network, labName string, inv backend
 	// one since, and none becomes one meanwhile.
 	unless := func(p backends.Piece, do func() error) error {
 		err := c.call(ctx, func(c *controller) error {
-			if c.knows(p) {
+			if c.m.partial || c.knows(p) {
 				return nil
 			}
 			return do()
@@ -299,7 +299,7 @@ func (w *sweep) hasNode(ctx context.Context, provider string, s backends.Spare) 
 	has := true
 	_ = c.call(ctx, func(c *controller) error {
 		n := c.m.nodes[s.Node]
-		has = n != nil && (n.provider == provider || n.busy != nil)
+		has = c.m.partial || n != nil && (n.provider == provider || n.busy != nil)
 		return nil
 	})
 	return has

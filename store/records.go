@@ -23,6 +23,9 @@ type Lab struct {
 	NetworkBefore string `json:"network_before,omitempty"`
 	// Policy is what is done about drift; empty: as the settings say.
 	Policy lab.Policy `json:"policy,omitempty"`
+	// Partial says that the lab was taken up from what ran, without a record, and
+	// no file was applied since: there may be links of it that nobody knows.
+	Partial bool `json:"partial,omitempty"`
 }
 
 // Node is what is wished of a node and what was last seen of it. A first
