@@ -372,3 +372,28 @@ func TestWhatAGoneNodeLeftIsRemovedWithIt(t *testing.T) {
 		t.Error("the node's provider was not asked to remove what there may be of it")
 	}
 }
+
+// A link that was on its new network when its engine ended, which had not noted
+// so yet, is known to be there by the next one: else what the new network has of
+// it would stay where the link is removed or goes back before its turn comes.
+func TestALinkThatHadMovedIsFoundWhereItIs(t *testing.T) {
+	b := newBench(t)
+	b.completed(b.deploy(pair).Job)
+	var j *api.Job
+	b.held("linuxbridge connect "+pairLink, func() {
+		var err error
+		if j, err = b.e.SetNetwork(b.Context(), api.NetworkRequest{Lab: "pair", Network: "linuxbridge"}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	b.stop()
+	b.w.set(func() { b.w.links["pair/"+pairLink].connected, b.w.links["pair/"+pairLink].net = true, "linuxbridge" })
+	b.start() // what it would do is held
+	b.completed(j)
+	if l := b.link(lab.LinkUp); l.Network != "linuxbridge" {
+		t.Errorf("it is of %s", l.Network)
+	}
+	if n := b.w.count("linuxbridge connect"); n != 1 {
+		t.Errorf("it was moved %d times", n)
+	}
+}

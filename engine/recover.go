@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"net/netip"
 	"slices"
@@ -320,7 +321,7 @@ func (c *controller) observeLinks(q *inquiry) {
 		return
 	}
 	var wg sync.WaitGroup
-	found := make([]*backends.LinkStatus, len(c.m.linkOrder))
+	found, moved := make([]*backends.LinkStatus, len(c.m.linkOrder)), make([]bool, len(c.m.linkOrder))
 	for i, l := range c.m.linkOrder {
 		if !l.a.exists || !l.b.exists {
 			continue
@@ -332,10 +333,37 @@ func (c *controller) observeLinks(q *inquiry) {
 		}
 		by := strings.Join([]string{name, l.a.provider, l.b.provider}, " ")
 		attached, gate := c.attaching(l), q.gate(by, cap(c.e.slots))
-		wg.Go(func() { found[i] = q.state(c.ctx, by, gate, network, attached) })
+		to, next := c.m.info.Network, backends.Network(nil)
+		if name != to {
+			next, _ = c.networkOf(l, to)
+		}
+		wg.Go(func() {
+			found[i] = q.state(c.ctx, by, gate, network, attached)
+			if next == nil || found[i] == nil || found[i].Connected {
+				return
+			}
+			by := strings.Join([]string{to, by}, " ")
+			there := q.state(c.ctx, by, q.gate(by, cap(c.e.slots)), next, attached)
+			if there == nil || there.Gone {
+				return
+			}
+			if err, ok := answered(c.ctx, func(ctx context.Context) error {
+				bl, err := attached(ctx)
+				if err != nil {
+					return err
+				}
+				return release(ctx, network, bl)
+			}); ok && err == nil {
+				found[i], moved[i] = there, true
+			}
+		})
 	}
 	wg.Wait()
 	for i, l := range c.m.linkOrder {
+		if moved[i] { // an engine that moved it ended before it could note so
+			l.net = c.m.info.Network
+			c.saveLink(l)
+		}
 		if c.found && found[i] != nil && found[i].Cut {
 			l.desired = lab.WishDown // nobody knows better
 			c.moveLink(l, lab.LinkDown)

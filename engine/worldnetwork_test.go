@@ -133,7 +133,11 @@ func (n simNetwork) Release(ctx context.Context, l backends.Link) error {
 	if err := n.w.enter(ctx, n.does("release ")+l.ID()); err != nil {
 		return err
 	}
-	n.w.set(func() { n.w.links[key(l)].connected = false })
+	n.w.set(func() {
+		if s := n.w.links[key(l)]; s != nil && s.net == n.name {
+			s.connected = false
+		}
+	})
 	return nil
 }
 
@@ -152,7 +156,7 @@ func (n simNetwork) State(ctx context.Context, l backends.Link) (backends.LinkSt
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()
 	s := n.w.links[key(l)]
-	if s == nil {
+	if s == nil || s.net != n.name {
 		st := backends.LinkStatus{Lab: l.Lab, ID: l.ID(), Ends: [2]bool{n.w.ports[portKey(l.A)], n.w.ports[portKey(l.B)]}}
 		if st.Ends == [2]bool{} {
 			return st, backends.ErrNotFound
