@@ -187,6 +187,7 @@ func TestReleasedFromASwitchThatDoesNotRun(t *testing.T) {
 	l := b.cable("a:eth1", "b:eth1")
 	b.must(b.Connect(t.Context(), l))
 	ev := b.events()
+	b.news(ev, "it is watched", l, whole)
 	b.sw.Kill("ovs-vswitchd")
 	b.news(ev, "ovs-vswitchd ends", l, apart)
 	b.must(b.Release(t.Context(), l))
