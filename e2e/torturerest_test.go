@@ -13,6 +13,11 @@ import (
 func (o *torture) rest(t *testing.T) {
 	o.note("rest")
 	if o.lost { // what ran of labs that were forgotten with it, or that an older backup does not know
+		for _, l := range o.labs { // until then all that is called theirs may be
+			if o.w.run("inspect", l.name).code == 0 {
+				o.w.run(o.deployWords(l)...)
+			}
+		}
 		if r := o.w.run("gc", "--remove"); r.code != 0 {
 			t.Errorf("at rest: %s", r)
 		}
