@@ -246,7 +246,7 @@ func (e *Engine) revive(r store.Lab, nodes []store.Node, links []store.Link) *co
 		if was := (lab.Link{A: givenEnd(rl.A, rl.AddressesA), B: givenEnd(rl.B, rl.AddressesB), Outside: rl.Outside, MTU: rl.MTU}); l.loses(was) {
 			l.former = &was
 		}
-		if l.net == "" && l.actual != lab.LinkUnknown { // it was about to be made, or more
+		if l.net == "" { // it was about to be made, or more, or had an interface left to it
 			l.net = m.info.Network
 		}
 	}
