@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -50,16 +48,7 @@ func Run(ctx context.Context, opt Options) error {
 	m.send = p.Send
 	m.rest.program = p
 	go m.guard(func() { pump(ctx, opt.Connect, p.Send) })
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	go func() {
-		select {
-		case <-hangup:
-			p.Quit()
-		case <-ctx.Done():
-		}
-	}()
+	go quitWithTerminal(ctx, p)
 	_, err = p.Run()
 	m.closeAll()
 	if m.crash != nil {

@@ -359,6 +359,18 @@ func TestTerminalIsRestored(t *testing.T) {
 	}
 }
 
+// The program ends with its terminal, also where whoever has started it, such as
+// make, keeps to itself that it has gone.
+func TestEndsWithItsTerminal(t *testing.T) {
+	for name, deaf := range map[string]bool{"told": false, "not told": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u := uitest.Open(t, uitest.Setup{Deaf: deaf})
+			u.Sees("No lab is deployed").HangsUp()
+		})
+	}
+}
+
 // Three hundred nodes: all are seen from afar, and one is found by its name.
 func TestLargeLab(t *testing.T) {
 	if testing.Short() {

@@ -23,6 +23,7 @@ type Setup struct {
 	Env  map[string]string // besides what every story has; an empty value takes one away
 	File string            // topology file; empty: none is opened
 	Home *Home             // of a user who was here before; nil: a new one
+	Deaf bool              // whoever has started it tells nobody when the terminal goes
 }
 
 // Home is a folder of the program's own: its settings, labs and engine.
@@ -133,6 +134,15 @@ func (h *Home) end(t testing.TB) {
 			t.Errorf("destroy %s: %v: %s", name, err, out)
 		}
 	}
+	h.deserted(t)
+	if err := os.RemoveAll(h.Dir); err != nil {
+		t.Error(err)
+	}
+}
+
+// deserted waits until nothing runs any more that was started with this home.
+func (h *Home) deserted(t testing.TB) {
+	t.Helper()
 	deadline := time.Now().Add(patience)
 	for left := h.processes(); len(left) > 0; left = h.processes() {
 		if time.Now().After(deadline) {
@@ -143,9 +153,6 @@ func (h *Home) end(t testing.TB) {
 			break
 		}
 		time.Sleep(look)
-	}
-	if err := os.RemoveAll(h.Dir); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -213,12 +220,23 @@ func Open(t testing.TB, s Setup) *User {
 	}
 	env := append(append([]string{"env"}, unset...), set...)
 	// It waits for a line, so that nothing is missed of what it writes.
-	script := "read _; " + strings.Join(env, " ") + " " + s.Home.program + " " + s.File +
+	script := "read _; "
+	if s.Deaf {
+		script = "trap '' HUP; " + script
+	}
+	script += strings.Join(env, " ") + " " + s.Home.program + " " + s.File +
 		"; echo left with $?; stty -a | grep -o -- '[-]*icanon\\|[-]*echo\\>' | tr '\\n' ' '; exec sleep 1000"
 	u.tmux("-f", "/dev/null", "new-session", "-d", "-s", "story", "-x", fmt.Sprint(w), "-y", fmt.Sprint(h), script)
 	u.tmux("pipe-pane", "-t", "story", "cat >"+u.raw)
 	u.tmux("send-keys", "-t", "story", "Enter")
 	return u
+}
+
+// HangsUp ends the terminal. Without a lab nothing stays then.
+func (u *User) HangsUp() {
+	u.t.Helper()
+	u.tmux("kill-server")
+	u.Home.deserted(u.t)
 }
 
 func (u *User) tmux(args ...string) string {
