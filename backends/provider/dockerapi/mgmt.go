@@ -206,7 +206,8 @@ func networkOptions(m lab.Management) (client.NetworkCreateOptions, error) {
 }
 
 // Unused implements backends.Sweeper: management networks of ours without a
-// container, and what is left of those that are gone.
+// container, what is left of those that are gone, and what is kept of nodes
+// without one.
 func (p *Provider) Unused(ctx context.Context, labName string) ([]backends.Spare, error) {
 	cli, err := p.Client()
 	if err != nil {
@@ -230,7 +231,11 @@ func (p *Provider) Unused(ctx context.Context, labName string) ([]backends.Spare
 		}
 	}
 	left, err := p.remains(ctx, cli, labName)
-	return append(out, left...), p.fail("list networks", err)
+	if err != nil {
+		return out, p.fail("list networks", err)
+	}
+	folders, err := p.spareFolders(ctx, cli, labName)
+	return slices.Concat(out, left, folders), p.fail("list containers", err)
 }
 
 // Sweep implements backends.Sweeper.
@@ -239,7 +244,10 @@ func (p *Provider) Sweep(ctx context.Context, s backends.Spare) error {
 	if err != nil {
 		return err
 	}
-	if s.Type == spareRemains {
+	switch s.Type {
+	case spareFolder:
+		return p.Remove(ctx, backends.NodeRef{Lab: s.Lab, Node: s.Node})
+	case spareRemains:
 		p.mgmt.Lock()
 		defer p.mgmt.Unlock()
 		return p.fail("what is left of bridge "+s.Name, p.tidy(ctx, cli, func(n Network) bool { return n.Bridge == s.Name }))

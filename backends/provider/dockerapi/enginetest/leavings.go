@@ -90,8 +90,16 @@ func leavings(b *bench) {
 		b.Fatal(err)
 	}
 	next := b.run(b.managed("once-more", m, "172.31.206.11", ""))
+	// Of the network nothing is left, and of the node what was beside its container.
+	spares, err = sweeper.Unused(b.Context(), b.lab)
+	if err != nil || len(spares) != 1 || spares[0].Node != ref.Node || spares[0].Type != "node folder" {
+		b.Fatalf("beside the network that is used there is %+v, %v", spares, err)
+	}
+	if err := sweeper.Sweep(b.Context(), spares[0]); err != nil {
+		b.Error(err)
+	}
 	if spares, err := sweeper.Unused(b.Context(), b.lab); err != nil || len(spares) > 0 {
-		b.Errorf("beside the network that is used there is %+v, %v", spares, err)
+		b.Errorf("what was removed is still found: %+v, %v", spares, err)
 	}
 	if err := errors.Join(b.Remove(b.Context(), ref), b.Remove(b.Context(), next)); err != nil {
 		b.Error(err)
