@@ -225,7 +225,6 @@ func args(min, max int) cobra.PositionalArgs {
 	}
 }
 
-// connect finds the engine or starts it.
 // connect finds the engine or starts it. What one that is started has to say of
 // no lab, such as that its store was damaged, is told whoever has asked for it.
 func (a *app) connect(ctx context.Context) (*daemon.Client, error) {

@@ -18,7 +18,7 @@ func (a *app) gc() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gc",
 		Short: "Find what is ours on this machine and no lab owns, and remove it with --remove",
-		Long:  "Finds what a crash or a lost store has left behind, all of it marked as this Archetype's, whose lab\nnobody knows any more, or which its lab does not know: nodes; links with their far ends, bridges and switch ports; interfaces and taps\nof the machine; tunnels; management networks without a container; folders of labs and nodes; holders\nthat are out of reach. Nothing else is touched. What cannot be judged, since its backend does not\nanswer or it does not say whose it is, is left alone and told of, and the exit code is 1.",
+		Long:  "Finds what a crash or a lost store has left behind, all of it marked as this Archetype's, whose lab\nnobody knows any more, or which its lab does not know: nodes; links with their far ends,\nbridges and switch ports; interfaces and taps of the machine; tunnels; management networks without a container; folders of labs and nodes; holders\nthat are out of reach. Nothing else is touched. What cannot be judged, since its backend does not\nanswer or it does not say whose it is, is left alone and told of, and the exit code is 1.",
 		Args:  args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()

@@ -162,7 +162,7 @@ func (e *Engine) recover(s *saved) {
 		looked := func() {}
 		if c.asked = true; c.found {
 			unrecorded.Add(1)
-			looked = unrecorded.Done
+			looked = func() { c.publish(); unrecorded.Done() }
 		} else {
 			c.publish()
 		}
@@ -172,7 +172,6 @@ func (e *Engine) recover(s *saved) {
 			c.resume(s.jobs)
 			c.midway = false
 			c.markAll()
-			c.publish()
 			looked()
 			e.serve(c)
 		})
@@ -333,27 +332,15 @@ func (c *controller) observeLinks(q *inquiry) {
 		}
 		by := strings.Join([]string{name, l.a.provider, l.b.provider}, " ")
 		attached, gate := c.attaching(l), q.gate(by, cap(c.e.slots))
-		to, next := c.m.info.Network, backends.Network(nil)
-		if name != to {
-			next, _ = c.networkOf(l, to)
-		}
+		next, _ := c.networkOf(l, c.m.info.Network)
 		wg.Go(func() {
 			found[i] = q.state(c.ctx, by, gate, network, attached)
-			if next == nil || found[i] == nil || found[i].Connected {
+			if name == c.m.info.Network || next == nil || found[i] == nil || found[i].Connected {
 				return
 			}
-			by := strings.Join([]string{to, by}, " ")
+			by := strings.Join([]string{next.Name(), by}, " ")
 			there := q.state(c.ctx, by, q.gate(by, cap(c.e.slots)), next, attached)
-			if there == nil || there.Gone {
-				return
-			}
-			if err, ok := answered(c.ctx, func(ctx context.Context) error {
-				bl, err := attached(ctx)
-				if err != nil {
-					return err
-				}
-				return release(ctx, network, bl)
-			}); ok && err == nil {
+			if there != nil && !there.Gone && c.letGo(network, attached) {
 				found[i], moved[i] = there, true
 			}
 		})
@@ -371,6 +358,19 @@ func (c *controller) observeLinks(q *inquiry) {
 		}
 		c.settleLink(l, found[i])
 	}
+}
+
+// letGo has a network release a link that another one has, and reports whether it
+// did: what the first had of it beside the interfaces would stay.
+func (c *controller) letGo(network backends.Network, attached func(context.Context) (backends.Link, error)) bool {
+	err, ok := answered(c.ctx, func(ctx context.Context) error {
+		l, err := attached(ctx)
+		if err != nil {
+			return err
+		}
+		return release(ctx, network, l)
+	})
+	return ok && err == nil
 }
 
 // settleLink brings a link's state in line with what was found of it, nil where

@@ -7,6 +7,7 @@ import (
 
 	"archetype/backends"
 	"archetype/backends/mark"
+	"archetype/backends/network/nsnet"
 	"archetype/internal/whole"
 	"archetype/lab"
 )
@@ -29,15 +30,12 @@ func (n *Network) Labs(ctx context.Context) ([]string, error) {
 			}
 		}
 	})
-	links, err := whole.List(panel.LinkList)
+	fars, err := n.farEnds(panel)
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range links {
-		m, ok := mark.Parse(l.Attrs().Alias)
-		if ok && isFar(m) && l.Attrs().Group == n.group(m.Lab) { // the group is the owner's, too
-			found[m.Lab] = true
-		}
+	for _, m := range fars {
+		found[m.Lab] = true
 	}
 	labs := make([]string, 0, len(found))
 	for name := range found {
@@ -45,6 +43,18 @@ func (n *Network) Labs(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(labs)
 	return labs, nil
+}
+
+// farEnds says of what the far ends beside the switch are that this Archetype made.
+func (n *Network) farEnds(panel *nsnet.NS) (out []mark.Mark, err error) {
+	links, err := whole.List(panel.LinkList)
+	for _, l := range links {
+		m, ok := mark.Parse(l.Attrs().Alias)
+		if ok && isFar(m) && l.Attrs().Group == n.group(m.Lab) { // the group is the owner's, too
+			out = append(out, m)
+		}
+	}
+	return out, err
 }
 
 var _ backends.Inventory = (*Network)(nil)
@@ -63,13 +73,12 @@ func (n *Network) Pieces(ctx context.Context, labName string) ([]backends.Piece,
 			}
 		}
 	})
-	links, err := whole.List(panel.LinkList)
+	fars, err := n.farEnds(panel)
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range links {
-		m, ok := mark.Parse(l.Attrs().Alias)
-		if ok && isFar(m) && m.Lab == labName && l.Attrs().Group == n.group(m.Lab) {
+	for _, m := range fars {
+		if m.Lab == labName {
 			ends[m.ID] = true
 		}
 	}
